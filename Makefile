@@ -1,0 +1,19 @@
+PYTHON ?= python
+
+.PHONY: format lint test doc check
+
+format:
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+test:
+	$(PYTHON) -m pytest
+
+doc:
+	$(PYTHON) -m pytest tests/test_doctests.py
+
+check: lint test

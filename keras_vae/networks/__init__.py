@@ -1,0 +1,24 @@
+"""Encoders and decoders: plain functions that return Keras models.
+
+An encoder maps (batch, *input_shape) to features (batch, units); the head that turns
+features into the parameters of the posterior is the VAE's. A decoder maps
+(batch, latent) to the unconstrained parameters of the likelihood
+(batch, *output_shape): logits for a Bernoulli. Any other Keras model with such inputs
+and outputs does as well.
+"""
+
+from keras_vae.networks.conv import conv_decoder
+from keras_vae.networks.conv import conv_encoder
+from keras_vae.networks.mlp import mlp_decoder
+from keras_vae.networks.mlp import mlp_encoder
+from keras_vae.networks.resnet import resnet_decoder
+from keras_vae.networks.resnet import resnet_encoder
+
+__all__ = [
+    "conv_decoder",
+    "conv_encoder",
+    "mlp_decoder",
+    "mlp_encoder",
+    "resnet_decoder",
+    "resnet_encoder",
+]

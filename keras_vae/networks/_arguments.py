@@ -1,0 +1,72 @@
+"""Checks and initialisers that all networks share."""
+
+import math
+
+import keras
+import numpy as np
+
+# Rectifiers halve the variance of what they pass, which He's initialiser makes up for.
+_RECTIFIERS = {"relu", "leaky_relu", "elu", "gelu", "silu", "swish"}
+
+
+def check_sizes(name, sizes, empty=True):
+    """Returns `sizes` as a tuple of positive integers or raises naming `name`."""
+    if not isinstance(sizes, (list, tuple)) or not all(map(_is_size, sizes)):
+        raise ValueError(
+            f"`{name}` must be a list of positive integers. Received: {name}={sizes!r}"
+        )
+    if not sizes and not empty:
+        raise ValueError(f"`{name}` must not be empty. Received: {name}={sizes!r}")
+    return tuple(int(size) for size in sizes)
+
+
+def check_size(name, size):
+    """Returns `size` as a positive integer or raises naming `name`."""
+    if not _is_size(size):
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={size!r}"
+        )
+    return int(size)
+
+
+def check_image_shape(name, shape):
+    """Returns `shape` as (height, width, channels) or raises naming `name`."""
+    shape = check_sizes(name, shape)
+    if len(shape) != 3:
+        raise ValueError(
+            f"`{name}` must be (height, width, channels). Received: {name}={shape}. "
+            "Add an axis of size 1 to greyscale images: x[..., None]."
+        )
+    return shape
+
+
+def initializer(activation):
+    """Returns the name of the kernel initialiser that suits `activation`."""
+    name = getattr(keras.activations.get(activation), "__name__", "")
+    return "he_normal" if name in _RECTIFIERS else "glorot_uniform"
+
+
+def bias_initializer(output_bias, shape, remedy=""):
+    """Returns an initialiser of the last bias, or raises naming `output_bias`."""
+    if output_bias is None:
+        return "zeros"
+    bias = np.asarray(output_bias, "float32")
+    if bias.size not in (1, math.prod(shape)):
+        raise ValueError(
+            f"`output_bias` must be a number or hold {math.prod(shape)} values, of "
+            f"shape {shape}. Received: output_bias of shape {bias.shape}.{remedy}"
+        )
+    if not np.isfinite(bias).all():
+        raise ValueError(
+            "`output_bias` must be finite. Received: an array with NaN or infinity. "
+            "Clip the mean of the data before taking its logit."
+        )
+    # A plain list, which the config of the model can hold.
+    values = bias.ravel().tolist()
+    return keras.initializers.Constant(values[0] if bias.size == 1 else values)
+
+
+def _is_size(size):
+    return (
+        isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0
+    )

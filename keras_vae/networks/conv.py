@@ -1,0 +1,198 @@
+"""Convolutional networks that halve and double the image."""
+
+import math
+
+import keras
+
+from keras_vae.networks import _arguments
+from keras_vae.networks.mlp import dense_stack
+
+_SMALLEST_SIDE = 4
+
+
+def conv_encoder(
+    input_shape,
+    filters=None,
+    hidden=(256, 256),
+    kernel_size=4,
+    activation="relu",
+    name=None,
+):
+    """Makes an encoder of convolutions with stride 2 and dense layers.
+
+    The defaults are, for images of 64 x 64, the network of Burgess et al. (2018),
+    appendix A: four convolutions of 32 channels, 4 x 4, stride 2, then two layers of
+    256 units. Images of 28 x 28 and 32 x 32 take three convolutions, 8 x 8 one.
+
+    Args:
+        input_shape: Tuple (height, width, channels).
+        filters: List of positive integers, the channels of each convolution. Defaults
+            to None, which takes 32 channels as often as it needs to bring the longer
+            side down to 4.
+        hidden: List of positive integers, the units of the dense layers. Defaults to
+            (256, 256).
+        kernel_size: Positive integer, side of the kernels. Defaults to 4.
+        activation: Name of a Keras activation or a callable. Defaults to "relu".
+        name: String, optional name of the model.
+
+    Returns:
+        A `keras.Sequential` that maps (batch, height, width, channels) to features
+        (batch, hidden[-1]).
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> encoder = kv.networks.conv_encoder((64, 64, 1))
+    >>> encoder.count_params()
+    246912
+
+    References:
+        Understanding disentangling in beta-VAE, https://arxiv.org/abs/1804.03599
+    """
+    input_shape = _arguments.check_image_shape("input_shape", input_shape)
+    filters = check_filters(filters, input_shape)
+    kernel_size = _arguments.check_size("kernel_size", kernel_size)
+    convolutions = [
+        keras.layers.Conv2D(
+            channels,
+            kernel_size,
+            strides=2,
+            padding="same",
+            activation=activation,
+            kernel_initializer=_arguments.initializer(activation),
+        )
+        for channels in filters
+    ]
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            *convolutions,
+            keras.layers.Flatten(),
+            *dense_stack(hidden, activation),
+        ],
+        name=name,
+    )
+
+
+def conv_decoder(
+    output_shape,
+    filters=None,
+    hidden=(256, 256),
+    kernel_size=4,
+    activation="relu",
+    output_bias=None,
+    name=None,
+):
+    """Makes the transpose of `conv_encoder`, linear in its last layer.
+
+    Args:
+        output_shape: Tuple (height, width, channels), the shape of the likelihood's
+            parameters for one example.
+        filters: List of positive integers as in `conv_encoder`, in the encoder's
+            order: the decoder goes through it backwards. Defaults to None, 32 channels
+            as often as the encoder has them.
+        hidden: List of positive integers in the encoder's order. Defaults to
+            (256, 256).
+        kernel_size: Positive integer, side of the kernels. Defaults to 4.
+        activation: Name of a Keras activation or a callable. Defaults to "relu".
+        output_bias: Number or array of shape (channels,), the initial bias of the last
+            layer. Defaults to None, which is zero.
+        name: String, optional name of the model.
+
+    Returns:
+        A `keras.Sequential` that maps (batch, latent) to
+        (batch, height, width, channels). The size of the latent is that of the first
+        call.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> decoder = kv.networks.conv_decoder((28, 28, 1))
+    >>> decoder(np.zeros((5, 10), "float32")).shape
+    TensorShape([5, 28, 28, 1])
+
+    References:
+        Understanding disentangling in beta-VAE, https://arxiv.org/abs/1804.03599
+    """
+    output_shape = _arguments.check_image_shape("output_shape", output_shape)
+    filters = check_filters(filters, output_shape)
+    hidden = _arguments.check_sizes("hidden", hidden)
+    kernel_size = _arguments.check_size("kernel_size", kernel_size)
+    sizes = image_sizes(output_shape, len(filters))
+    layers = feature_map(hidden[::-1], (*sizes[-1], filters[-1]), activation)
+    stages = zip(filters[-2::-1], sizes[-2:0:-1], strict=True)
+    for channels, size in stages:
+        layers += upsampling(channels, kernel_size, size, activation)
+    layers += upsampling(
+        output_shape[-1],
+        kernel_size,
+        sizes[0],
+        activation=None,
+        bias_initializer=channel_bias(output_bias, output_shape),
+    )
+    return keras.Sequential(layers, name=name)
+
+
+def check_filters(filters, image_shape):
+    """Returns the channels of each halving, by default 32 down to a side of 4."""
+    longer = max(image_shape[:2])
+    if filters is None:
+        halvings = math.ceil(math.log2(longer / _SMALLEST_SIDE))
+        return (32,) * max(1, halvings)
+    filters = _arguments.check_sizes("filters", filters, empty=False)
+    if 2 ** (len(filters) - 1) >= longer:
+        raise ValueError(
+            f"`filters` must not halve the image beyond a single pixel. Received: "
+            f"{len(filters)} filters for an image of {image_shape[:2]}. Pass at most "
+            f"{math.ceil(math.log2(longer)) or 1}."
+        )
+    return filters
+
+
+def image_sizes(image_shape, halvings):
+    """Returns (height, width) before, between and after `halvings` halvings."""
+    height, width = image_shape[:2]
+    # A strided convolution with padding "same" rounds up.
+    return [
+        (math.ceil(height / 2**i), math.ceil(width / 2**i)) for i in range(halvings + 1)
+    ]
+
+
+def feature_map(hidden, shape, activation):
+    """Returns the layers from the latent to a feature map of `shape`."""
+    return [
+        *dense_stack([*hidden, math.prod(shape)], activation),
+        keras.layers.Reshape(shape),
+    ]
+
+
+def upsampling(channels, kernel_size, size, activation, bias_initializer="zeros"):
+    """Returns the layers that double an image and cut it to `size`."""
+    layers = [
+        keras.layers.Conv2DTranspose(
+            channels,
+            kernel_size,
+            strides=2,
+            padding="same",
+            activation=activation,
+            kernel_initializer=_arguments.initializer(activation),
+            bias_initializer=bias_initializer,
+        )
+    ]
+    odd = [side % 2 for side in size]
+    if any(odd):
+        layers.append(keras.layers.Cropping2D([(0, cut) for cut in odd]))
+    return layers
+
+
+def channel_bias(output_bias, output_shape):
+    """Returns the initialiser of a bias that all pixels of a channel share."""
+    return _arguments.bias_initializer(
+        output_bias,
+        output_shape[-1:],
+        remedy=" A convolution has one bias a channel: pass the mean over the pixels.",
+    )

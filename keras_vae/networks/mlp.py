@@ -1,0 +1,91 @@
+"""Multilayer perceptrons."""
+
+import math
+
+import keras
+
+from keras_vae.networks import _arguments
+
+
+def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
+    """Makes an encoder of dense layers.
+
+    h_0 = flat(x), h_l = activation(W_l h_{l-1} + b_l). Kernels start at He's
+    initialisation for rectifiers and at Glorot's otherwise.
+
+    Args:
+        hidden: List of positive integers, the units of each layer. Empty gives the
+            features x itself, as a linear VAE needs.
+        input_shape: Tuple, the shape of one example. Defaults to None, which leaves it
+            to the first call.
+        activation: Name of a Keras activation or a callable. Defaults to "relu".
+        name: String, optional name of the model.
+
+    Returns:
+        A `keras.Sequential` that maps (batch, *input_shape) to features
+        (batch, hidden[-1]).
+
+    Raises:
+        ValueError: If `hidden` or `input_shape` is not a list of positive integers.
+
+    Example:
+
+    >>> encoder = kv.networks.mlp_encoder([256, 128])
+    >>> encoder(np.zeros((5, 8, 8, 1), "float32")).shape
+    TensorShape([5, 128])
+    """
+    layers = [keras.layers.Flatten(), *dense_stack(hidden, activation)]
+    if input_shape is not None:
+        input_shape = _arguments.check_sizes("input_shape", input_shape, empty=False)
+        layers.insert(0, keras.Input(input_shape))
+    return keras.Sequential(layers, name=name)
+
+
+def mlp_decoder(hidden, output_shape, activation="relu", output_bias=None, name=None):
+    """Makes a decoder of dense layers, the last of which is linear.
+
+    Args:
+        hidden: List of positive integers, the units of each layer before the last.
+            Empty gives a linear decoder.
+        output_shape: Tuple, the shape of the likelihood's parameters for one example.
+        activation: Name of a Keras activation or a callable. Defaults to "relu".
+        output_bias: Number or array of shape `output_shape`, the initial bias of the
+            last layer; the logit of the data's mean is a good start for a Bernoulli.
+            Defaults to None, which is zero.
+        name: String, optional name of the model.
+
+    Returns:
+        A `keras.Sequential` that maps (batch, latent) to (batch, *output_shape). The
+        size of the latent is that of the first call.
+
+    Raises:
+        ValueError: If `hidden`, `output_shape` or `output_bias` has a wrong shape.
+
+    Example:
+
+    >>> decoder = kv.networks.mlp_decoder([256, 256], (8, 8, 1))
+    >>> decoder(np.zeros((5, 2), "float32")).shape
+    TensorShape([5, 8, 8, 1])
+    """
+    output_shape = _arguments.check_sizes("output_shape", output_shape, empty=False)
+    bias = _arguments.bias_initializer(output_bias, output_shape)
+    return keras.Sequential(
+        [
+            *dense_stack(hidden, activation),
+            keras.layers.Dense(math.prod(output_shape), bias_initializer=bias),
+            keras.layers.Reshape(output_shape),
+        ],
+        name=name,
+    )
+
+
+def dense_stack(hidden, activation):
+    """Returns one dense layer for each of `hidden`, or raises naming it."""
+    return [
+        keras.layers.Dense(
+            units,
+            activation=activation,
+            kernel_initializer=_arguments.initializer(activation),
+        )
+        for units in _arguments.check_sizes("hidden", hidden)
+    ]

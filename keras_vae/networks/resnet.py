@@ -1,0 +1,154 @@
+"""Residual networks with preactivations and without normalisation."""
+
+import keras
+
+from keras_vae.networks import _arguments
+from keras_vae.networks import conv
+from keras_vae.networks.mlp import dense_stack
+
+
+def resnet_encoder(
+    input_shape,
+    filters=None,
+    blocks=2,
+    hidden=(256,),
+    activation="relu",
+    name=None,
+):
+    """Makes an encoder of residual blocks between halvings of the image.
+
+    A block is h + conv(activation(conv(activation(h)))), the preactivation form of He
+    et al. (2016), figure 1b. It has no normalisation, which would tie the examples of a
+    batch together; instead the last kernel of each block starts smaller by the root of
+    the number of blocks, after Child (2021), section 3.2.
+
+    Args:
+        input_shape: Tuple (height, width, channels).
+        filters: List of positive integers, the channels after each halving. Defaults
+            to None, which takes 32 channels as often as it needs to bring the longer
+            side down to 4.
+        blocks: Positive integer, residual blocks after each halving. Defaults to 2.
+        hidden: List of positive integers, the units of the dense layers. Defaults to
+            (256,).
+        activation: Name of a Keras activation or a callable. Defaults to "relu".
+        name: String, optional name of the model.
+
+    Returns:
+        A `keras.Sequential` that maps (batch, height, width, channels) to features
+        (batch, hidden[-1]).
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> encoder = kv.networks.resnet_encoder((32, 32, 3), filters=[16, 32])
+    >>> encoder(np.zeros((5, 32, 32, 3), "float32")).shape
+    TensorShape([5, 256])
+
+    References:
+        Identity Mappings in Deep Residual Networks, https://arxiv.org/abs/1603.05027
+        Very Deep VAEs, https://arxiv.org/abs/2011.10650
+    """
+    input_shape = _arguments.check_image_shape("input_shape", input_shape)
+    filters = conv.check_filters(filters, input_shape)
+    blocks = _arguments.check_size("blocks", blocks)
+    dense = dense_stack(hidden, activation)
+    images = keras.Input(input_shape)
+    h = images
+    for channels in filters:
+        h = _convolution(channels, None, kernel_size=4, strides=2)(h)
+        h = _residual_blocks(h, blocks, len(filters) * blocks, activation)
+    h = keras.layers.Activation(activation)(h)
+    trunk = keras.Model(images, h, name="trunk")
+    return keras.Sequential(
+        [keras.Input(input_shape), trunk, keras.layers.Flatten(), *dense], name=name
+    )
+
+
+def resnet_decoder(
+    output_shape,
+    filters=None,
+    blocks=2,
+    hidden=(256,),
+    activation="relu",
+    output_bias=None,
+    name=None,
+):
+    """Makes the mirror image of `resnet_encoder`, linear in its last layer.
+
+    Args:
+        output_shape: Tuple (height, width, channels), the shape of the likelihood's
+            parameters for one example.
+        filters: List of positive integers in the encoder's order: the decoder goes
+            through it backwards. Defaults to None, 32 channels as often as the encoder
+            has them.
+        blocks: Positive integer, residual blocks before each doubling. Defaults to 2.
+        hidden: List of positive integers in the encoder's order. Defaults to (256,).
+        activation: Name of a Keras activation or a callable. Defaults to "relu".
+        output_bias: Number or array of shape (channels,), the initial bias of the last
+            layer. Defaults to None, which is zero.
+        name: String, optional name of the model.
+
+    Returns:
+        A `keras.Sequential` that maps (batch, latent) to
+        (batch, height, width, channels). The size of the latent is that of the first
+        call.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+
+    >>> decoder = kv.networks.resnet_decoder((8, 8, 1), filters=[16])
+    >>> decoder(np.zeros((5, 2), "float32")).shape
+    TensorShape([5, 8, 8, 1])
+    """
+    output_shape = _arguments.check_image_shape("output_shape", output_shape)
+    filters = conv.check_filters(filters, output_shape)
+    blocks = _arguments.check_size("blocks", blocks)
+    hidden = _arguments.check_sizes("hidden", hidden)
+    bias = conv.channel_bias(output_bias, output_shape)
+    sizes = conv.image_sizes(output_shape, len(filters))
+    smallest = (*sizes[-1], filters[-1])
+    features = keras.Input(smallest)
+    h = features
+    for channels, size in zip(
+        (*filters[-2::-1], filters[0]), sizes[-2::-1], strict=True
+    ):
+        h = _residual_blocks(h, blocks, len(filters) * blocks, activation)
+        h = keras.layers.Activation(activation)(h)
+        for layer in conv.upsampling(channels, 4, size, activation=None):
+            h = layer(h)
+    h = keras.layers.Activation(activation)(h)
+    h = _convolution(output_shape[-1], None, bias_initializer=bias)(h)
+    trunk = keras.Model(features, h, name="trunk")
+    return keras.Sequential(
+        [*conv.feature_map(hidden[::-1], smallest, activation), trunk], name=name
+    )
+
+
+def _residual_blocks(h, blocks, depth, activation):
+    for _ in range(blocks):
+        residual = keras.layers.Activation(activation)(h)
+        residual = _convolution(h.shape[-1], _arguments.initializer(activation))(
+            residual
+        )
+        residual = keras.layers.Activation(activation)(residual)
+        last = keras.initializers.VarianceScaling(
+            2.0 / depth, mode="fan_in", distribution="truncated_normal"
+        )
+        residual = _convolution(h.shape[-1], last)(residual)
+        h = keras.layers.Add()([h, residual])
+    return h
+
+
+def _convolution(channels, initializer, kernel_size=3, strides=1, **kwargs):
+    return keras.layers.Conv2D(
+        channels,
+        kernel_size,
+        strides=strides,
+        padding="same",
+        kernel_initializer=initializer or "glorot_uniform",
+        **kwargs,
+    )
