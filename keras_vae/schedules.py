@@ -60,7 +60,7 @@ class Schedule:
         self._end_step = end_step
 
     def __call__(self, step):
-        """Return the weight at a step, counted from 0.
+        """Returns the weight at a step, counted from 0.
 
         Args:
             step: Integer, or integer tensor, array or variable of any shape; a negative
@@ -100,7 +100,7 @@ class Schedule:
     def resolve(
         self, total_steps: int | None = None, steps_per_epoch: int | None = None
     ) -> "Schedule":
-        """Return the same schedule with every duration in steps.
+        """Returns the same schedule with every duration in steps.
 
         Args:
             total_steps: Integer, optimiser steps of the run, which "50%" refers to.
@@ -125,10 +125,10 @@ class Schedule:
         return self._factory(**{k: resolve(v) for k, v in self._arguments.items()})
 
     def get_config(self) -> dict:
-        """Return the name of the function that makes this schedule, and its arguments.
+        """Returns the function that makes this schedule, and its arguments.
 
         Returns:
-            A dict, durations as they were given.
+            A dict, the name and the arguments, durations as they were given.
         """
 
         def plain(value):
@@ -141,7 +141,7 @@ class Schedule:
 
     @classmethod
     def from_config(cls, config: dict) -> "Schedule":
-        """Return the schedule that `get_config` describes.
+        """Returns the schedule that `get_config` describes.
 
         Args:
             config: Dict from `get_config`.
@@ -591,7 +591,7 @@ def custom(function: Callable, end_step: int | None = None) -> Schedule:
 
 
 def get(identifier) -> Schedule:
-    """Return the schedule that an argument stands for.
+    """Returns the schedule that an argument stands for.
 
     Args:
         identifier: `Schedule`; number, a constant; callable, see `custom`; or name of a
@@ -691,7 +691,7 @@ class _Duration:
 
 
 def _duration(argument, value):
-    """Return steps, or a `_Duration` that will be resolved to steps."""
+    """Returns steps, or a `_Duration` that will be resolved to steps."""
     if isinstance(value, _Duration):
         return dataclasses.replace(value, argument=argument)
     if _is_integer(value) and value >= 0:

@@ -1,0 +1,139 @@
+"""Which latent units a posterior uses, measured on encoded data.
+
+All functions take what `mean_and_stddev` of a posterior returns for a whole data set:
+the moments of q(z|x), one row per example.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Units(NamedTuple):
+    """Latent units picked out by a criterion.
+
+    Attributes:
+        number: Integer, how many units were picked.
+        mask: (latent,) bool array, which.
+    """
+
+    number: int
+    mask: np.ndarray
+
+
+def active_units(mean, threshold: float = 0.01) -> Units:
+    """Units whose posterior mean varies with the data, of Burda et al. (2015).
+
+    Unit u is active if `Var_x(E_q(u|x)[u]) > threshold` (section 5.2; the paper uses
+    0.01), where the variance is that of the given examples, not an estimate from them.
+
+    Args:
+        mean: (examples, latent) array, the posterior means.
+        threshold: Float, the variance that an active unit exceeds. Defaults to 0.01.
+
+    Returns:
+        `Units`: the active ones.
+
+    Raises:
+        ValueError: If `mean` is not a matrix of finite numbers.
+
+    Example:
+        >>> number, mask = kv.metrics.active_units([[1.0, 0.0], [-1.0, 0.0]])
+        >>> number, mask.tolist()
+        (1, [True, False])
+
+    References:
+        Importance Weighted Autoencoders, https://arxiv.org/abs/1509.00519
+    """
+    return _units(_moments(mean=mean)["mean"].var(axis=0) > threshold)
+
+
+def kl_to_standard_normal(mean, stddev):
+    """KL divergence of each unit's normal posterior from N(0, 1).
+
+    `(mean^2 + stddev^2 - 1) / 2 - log(stddev)`, Kingma & Welling (2013), appendix B.
+
+    Args:
+        mean: (examples, latent) array, mu.
+        stddev: (examples, latent) array, sigma.
+
+    Returns:
+        (examples, latent) float64 array, nats.
+
+    Raises:
+        ValueError: If the arguments are not matrices of finite numbers of one shape, or
+            if `stddev` is not positive.
+
+    Example:
+        >>> kv.metrics.kl_to_standard_normal([[0.0, 2.0]], [[1.0, 1.0]]).tolist()
+        [[0.0, 2.0]]
+
+    References:
+        Auto-Encoding Variational Bayes, https://arxiv.org/abs/1312.6114
+    """
+    mean, stddev = _moments(mean=mean, stddev=stddev).values()
+    if (stddev <= 0).any():
+        raise ValueError(
+            f"`stddev` must be positive. Received: a smallest value of {stddev.min()}"
+        )
+    return (mean**2 + stddev**2 - 1) / 2 - np.log(stddev)
+
+
+def collapsed_units(mean, stddev, epsilon: float = 0.01, delta: float = 0.01) -> Units:
+    """Units that are (epsilon, delta)-collapsed, of Lucas et al. (2019).
+
+    Unit j is collapsed if `P_x(KL(q(z_j|x) || N(0, 1)) < epsilon) >= 1 - delta`: for
+    nearly every example its posterior is the prior.
+
+    Args:
+        mean: (examples, latent) array, the posterior means.
+        stddev: (examples, latent) array, the posterior standard deviations.
+        epsilon: Float, nats below which a unit says nothing about an example. Defaults
+            to 0.01.
+        delta: Float in [0, 1], the part of the examples that may be told more. Defaults
+            to 0.01.
+
+    Returns:
+        `Units`: the collapsed ones.
+
+    Raises:
+        ValueError: If the moments are invalid, see `kl_to_standard_normal`, or if
+            `delta` is not in [0, 1].
+
+    Example:
+        >>> mean = [[2.0, 0.0], [-2.0, 0.1]]
+        >>> number, mask = kv.metrics.collapsed_units(mean, np.ones((2, 2)))
+        >>> number, mask.tolist()
+        (1, [False, True])
+
+    References:
+        Don't Blame the ELBO!, https://arxiv.org/abs/1911.02469
+    """
+    if not 0 <= delta <= 1:
+        raise ValueError(f"`delta` must be in [0, 1]. Received: {delta=}")
+    # A fraction k / n rounds as the decimal `delta` does; 1 - delta may not.
+    return _units(
+        (kl_to_standard_normal(mean, stddev) >= epsilon).mean(axis=0) <= delta
+    )
+
+
+def _units(mask):
+    return Units(int(mask.sum()), mask)
+
+
+def _moments(**moments):
+    moments = {name: np.asarray(value, np.float64) for name, value in moments.items()}
+    shape = moments["mean"].shape
+    for name, value in moments.items():
+        if value.ndim != 2 or not value.size or value.shape != shape:
+            raise ValueError(
+                f"`{name}` must have the shape (examples, latent) of one data set. "
+                f"Received: {name}.shape={value.shape}"
+                + (f", mean.shape={shape}" if name != "mean" else "")
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(
+                f"`{name}` must be finite. Received: "
+                f"{np.count_nonzero(~np.isfinite(value))} values that are not"
+            )
+    return moments
