@@ -1,0 +1,31 @@
+"""From parameters, which layers may pass on, to the distributions they stand for."""
+
+from keras_vae.distributions import likelihoods
+from keras_vae.distributions import posteriors
+from keras_vae.distributions.likelihoods import Bernoulli
+from keras_vae.distributions.likelihoods import Categorical
+from keras_vae.distributions.likelihoods import ContinuousBernoulli
+from keras_vae.distributions.likelihoods import Laplace
+from keras_vae.distributions.likelihoods import Likelihood
+from keras_vae.distributions.likelihoods import Normal
+from keras_vae.distributions.posteriors import DiagonalNormal
+from keras_vae.distributions.posteriors import MultivariateNormalTriL
+from keras_vae.distributions.posteriors import Posterior
+from keras_vae.distributions.posteriors import kl_divergence
+from keras_vae.distributions.posteriors import kl_per_dimension
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "ContinuousBernoulli",
+    "DiagonalNormal",
+    "Laplace",
+    "Likelihood",
+    "MultivariateNormalTriL",
+    "Normal",
+    "Posterior",
+    "kl_divergence",
+    "kl_per_dimension",
+    "likelihoods",
+    "posteriors",
+]

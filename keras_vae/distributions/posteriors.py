@@ -1,0 +1,427 @@
+"""Approximate posteriors q(z|x), their divergences from a prior, and scale limits."""
+
+import math
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_vae import random
+from keras_vae import serialization
+
+tfd = tfp.distributions
+
+
+def soft_clip(x, low, high):
+    """Limits `x` to (low, high) with a gradient that fades out but never jumps.
+
+        y = low + softplus(x - low)
+        soft_clip(x) = y - softplus(y - high)
+
+    The lower half is that of Rybkin et al. (2020). Between the limits, and some units
+    away from them, it is the identity; beyond them value and gradient stay finite for
+    every x of float16's range and far beyond.
+
+    Args:
+        x: Float tensor.
+        low: Python float, the lower limit.
+        high: Python float, the upper limit.
+
+    Returns:
+        A tensor of the shape of `x`.
+
+    Example:
+
+    >>> clip = kv.distributions.posteriors.soft_clip
+    >>> clip(tf.constant([-1e4, 5.0, 1e4]), -6.0, 100.0).numpy().round(3)
+    array([ -6.,   5., 100.], dtype=float32)
+
+    Reference:
+        [Simple and Effective VAE Training with Calibrated Decoders](
+        https://arxiv.org/abs/2006.13202)
+    """
+    above = low + tf.nn.softplus(x - low)
+    # Not `high - softplus(high - above)`, which rounds small values to `high`'s ulp.
+    return above - tf.nn.softplus(above - high)
+
+
+def inverse_soft_clip(y, low, high):
+    """Returns the float which `soft_clip` maps to `y`, a float in (low, high)."""
+    above = high - _inverse_softplus(high - y)
+    return low + _inverse_softplus(above - low)
+
+
+def bounded_scale(raw, min_scale, max_scale):
+    """Maps unbounded numbers to scales, 0 to 1.
+
+        scale = soft_clip(raw + c, min_scale, max_scale), c such that raw = 0 gives 1
+
+    It is exponential below one and linear above: a network's output moves small scales
+    by a factor and large ones by an amount.
+
+    Args:
+        raw: Float tensor.
+        min_scale: Python float, the lower limit.
+        max_scale: Python float, the upper limit.
+
+    Returns:
+        A tensor of the shape of `raw`, in (min_scale, max_scale).
+    """
+    return soft_clip(
+        raw + inverse_soft_clip(1.0, min_scale, max_scale), min_scale, max_scale
+    )
+
+
+class Posterior(keras.layers.Layer):
+    """Base of the families for q(z|x): what the numbers of an encoder stand for.
+
+    A subclass defines `params_size`, `distribution`, `sample` and `mean_and_stddev`.
+    Everything is computed in float32, whatever the dtype of the parameters.
+
+    Args:
+        min_scale: Float in (0, 1), below which no scale falls.
+        max_scale: Float above 1, which no scale exceeds.
+    """
+
+    def __init__(self, min_scale=1e-5, max_scale=1e3, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 < min_scale < 1 < max_scale < math.inf:
+            raise ValueError(
+                "`min_scale` and `max_scale` must be finite and satisfy "
+                "0 < min_scale < 1 < max_scale. Received: "
+                f"min_scale={min_scale}, max_scale={max_scale}"
+            )
+        self.min_scale = float(min_scale)
+        self.max_scale = float(max_scale)
+        self.built = True
+
+    def params_size(self, latent_dim):
+        """Returns how many numbers per example describe `latent_dim` latents."""
+        raise NotImplementedError
+
+    def distribution(self, params):
+        """Builds q(z|x).
+
+        Args:
+            params: Float tensor (..., params_size).
+
+        Returns:
+            A float32 `tfd.Distribution` of batch shape (...), event (latent_dim,).
+        """
+        raise NotImplementedError
+
+    def sample(self, params, num_samples, key):
+        """Draws z = loc + scale * noise, differentiable in `params`.
+
+        Args:
+            params: Float tensor (batch, params_size).
+            num_samples: Integer, draws per example.
+            key: Int64 tensor (2,), see `keras_vae.random`.
+
+        Returns:
+            A float32 tensor (batch, num_samples, latent_dim).
+        """
+        raise NotImplementedError
+
+    def mean_and_stddev(self, params):
+        """Returns the moments of each latent by itself.
+
+        Args:
+            params: Float tensor (..., params_size).
+
+        Returns:
+            Two float32 tensors (..., latent_dim).
+        """
+        raise NotImplementedError
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "min_scale": self.min_scale,
+            "max_scale": self.max_scale,
+        }
+
+    def _scale(self, raw):
+        return bounded_scale(raw, self.min_scale, self.max_scale)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class DiagonalNormal(Posterior):
+    """Normal posterior with independent latents.
+
+        q(z|x) = prod_j N(z_j; loc_j, scale_j^2)
+
+    as in appendix C.2 of Kingma and Welling (2013). The 2L parameters are loc and the
+    raw scale, in this order; a raw scale of 0 is a scale of 1 (see `bounded_scale`).
+
+    Args:
+        min_scale: Float in (0, 1), below which no scale falls. Defaults to 1e-5.
+        max_scale: Float above 1, which no scale exceeds. Defaults to 1000.
+
+    Raises:
+        ValueError: If the limits are not on either side of 1.
+
+    Example:
+
+    >>> posterior = kv.distributions.DiagonalNormal()
+    >>> q = posterior.distribution(tf.zeros([8, posterior.params_size(3)]))
+    >>> q.batch_shape, q.event_shape
+    (TensorShape([8]), TensorShape([3]))
+
+    Reference:
+        [Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114)
+    """
+
+    def params_size(self, latent_dim):
+        """See `Posterior.params_size`."""
+        return 2 * latent_dim
+
+    def distribution(self, params):
+        """See `Posterior.distribution`."""
+        loc, scale = self.mean_and_stddev(params)
+        return tfd.Independent(tfd.Normal(loc, scale), 1)
+
+    def sample(self, params, num_samples, key):
+        """See `Posterior.sample`."""
+        loc, scale = self.mean_and_stddev(params)
+        noise = random.normal(_sample_shape(loc, num_samples), key)
+        return loc[..., None, :] + scale[..., None, :] * noise
+
+    def mean_and_stddev(self, params):
+        """See `Posterior.mean_and_stddev`."""
+        if params.shape[-1] % 2:
+            raise ValueError(
+                "`params` must hold a loc and a scale for each latent, an even number "
+                f"on the last axis. Received: params.shape={tuple(params.shape)}"
+            )
+        loc, raw = tf.split(tf.cast(params, tf.float32), 2, axis=-1)
+        return loc, self._scale(raw)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class MultivariateNormalTriL(Posterior):
+    """Normal posterior with a full covariance.
+
+        q(z|x) = N(z; loc, T T'),  T lower triangular with a positive diagonal
+
+    as in section 2.5.1 of Kingma and Welling (2019). The parameters are loc (L) and
+    the triangle (L(L+1)/2, ordered as by `tfp.math.fill_triangular`), whose diagonal
+    is mapped as by `bounded_scale`: zeros are the standard normal.
+
+    Args:
+        min_scale: Float in (0, 1), below which no diagonal entry of T falls. Defaults
+            to 1e-5.
+        max_scale: Float above 1, which no diagonal entry of T exceeds. Defaults to
+            1000.
+
+    Raises:
+        ValueError: If the limits are not on either side of 1.
+
+    Example:
+
+    >>> posterior = kv.distributions.MultivariateNormalTriL()
+    >>> posterior.params_size(3)
+    9
+    >>> q = posterior.distribution(tf.zeros([8, 9]))
+    >>> q.batch_shape, q.event_shape
+    (TensorShape([8]), TensorShape([3]))
+
+    Reference:
+        [An Introduction to Variational Autoencoders](
+        https://arxiv.org/abs/1906.02691)
+    """
+
+    def params_size(self, latent_dim):
+        """See `Posterior.params_size`."""
+        return latent_dim * (latent_dim + 3) // 2
+
+    def distribution(self, params):
+        """See `Posterior.distribution`."""
+        loc, tril = self._loc_and_tril(params)
+        return tfd.MultivariateNormalTriL(loc, tril)
+
+    def sample(self, params, num_samples, key):
+        """See `Posterior.sample`."""
+        loc, tril = self._loc_and_tril(params)
+        noise = random.normal(_sample_shape(loc, num_samples), key)
+        # A sum instead of a matmul, which GPUs may round to ten bits.
+        step = tf.reduce_sum(tril[..., None, :, :] * noise[..., None, :], axis=-1)
+        return loc[..., None, :] + step
+
+    def mean_and_stddev(self, params):
+        """See `Posterior.mean_and_stddev`."""
+        loc, tril = self._loc_and_tril(params)
+        return loc, tf.sqrt(tf.reduce_sum(tf.square(tril), axis=-1))
+
+    def _loc_and_tril(self, params):
+        size = params.shape[-1]
+        latent_dim = (math.isqrt(9 + 8 * size) - 3) // 2
+        if self.params_size(latent_dim) != size:
+            raise ValueError(
+                "`params` must hold L + L(L+1)/2 numbers on the last axis. "
+                f"Received: params.shape={tuple(params.shape)}"
+            )
+        params = tf.cast(params, tf.float32)
+        tril = tfp.math.fill_triangular(params[..., latent_dim:])
+        diagonal = self._scale(tf.linalg.diag_part(tril))
+        return params[..., :latent_dim], tf.linalg.set_diag(tril, diagonal)
+
+
+def kl_divergence(posterior, prior):
+    """Computes KL(q || p) in closed form.
+
+        KL(q || p) = E_q[log q(z) - log p(z)]
+
+    Args:
+        posterior: `tfd.Distribution` q.
+        prior: `tfd.Distribution` p of the same event shape.
+
+    Returns:
+        A float32 tensor of the broadcast batch shape, in nats.
+
+    Raises:
+        ValueError: If there is no closed form between the two families.
+
+    Example:
+
+    >>> standard = kv.priors.StandardNormal()
+    >>> standard.build_for(latent_dim=2)
+    >>> params = tf.constant([[1.0, 2.0, 0.0, 0.0]])
+    >>> q = kv.distributions.DiagonalNormal().distribution(params)
+    >>> kv.distributions.kl_divergence(q, standard.distribution()).numpy()
+    array([2.5], dtype=float32)
+
+    Reference:
+        [Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114), appendix B
+    """
+    try:
+        return tfd.kl_divergence(posterior, prior)
+    except NotImplementedError as error:
+        raise ValueError(
+            "There is no closed form of the KL divergence between `posterior` and "
+            '`prior`; pass `kl="monte_carlo"` to estimate it. Received: '
+            f"posterior={posterior}, prior={prior}"
+        ) from error
+
+
+def kl_per_dimension(posterior, prior):
+    """Computes KL(q(z_j|x) || p(z_j)) of each latent by itself.
+
+    For a posterior with independent latents the sum over j is the whole KL. For one
+    with a full covariance these are the divergences of its marginals, and the whole KL
+    exceeds their sum by the total correlation of q(z|x).
+
+    Args:
+        posterior: `tfd.Independent(tfd.Normal)` or `tfd.MultivariateNormalTriL`.
+        prior: `tfd.Independent(tfd.Normal)`.
+
+    Returns:
+        A float32 tensor (..., latent_dim), in nats.
+
+    Raises:
+        ValueError: If the two families are not these.
+
+    Example:
+
+    >>> standard = kv.priors.StandardNormal()
+    >>> standard.build_for(latent_dim=2)
+    >>> params = tf.constant([[1.0, 2.0, 0.0, 0.0]])
+    >>> q = kv.distributions.DiagonalNormal().distribution(params)
+    >>> kv.distributions.kl_per_dimension(q, standard.distribution()).numpy()
+    array([[0.5, 2. ]], dtype=float32)
+    """
+    full = isinstance(posterior, tfd.MultivariateNormalTriL)
+    if not _is_diagonal(prior) or not (full or _is_diagonal(posterior)):
+        raise ValueError(
+            "`prior` must be a normal with independent latents and `posterior` a "
+            "normal for the KL to have a closed form per dimension. Received: "
+            f"posterior={posterior}, prior={prior}"
+        )
+    marginals = (
+        tfd.Normal(posterior.mean(), posterior.stddev())
+        if full
+        else posterior.distribution
+    )
+    return tfd.kl_divergence(marginals, prior.distribution)
+
+
+def get(identifier):
+    """Returns the posterior family that `identifier` names.
+
+    Args:
+        identifier: "diagonal_normal" or "normal" (`DiagonalNormal`),
+            "full_covariance_normal" (`MultivariateNormalTriL`), a `Posterior` or its
+            serialized config.
+
+    Returns:
+        A `Posterior`.
+
+    Raises:
+        ValueError: If `identifier` is none of these.
+
+    Example:
+
+    >>> kv.distributions.posteriors.get("normal").params_size(16)
+    32
+    """
+    return serialization.get(identifier, Posterior, _MAKERS, "posterior")
+
+
+_MAKERS = {
+    "diagonal_normal": DiagonalNormal,
+    "normal": DiagonalNormal,
+    "full_covariance_normal": MultivariateNormalTriL,
+}
+
+
+@tfd.RegisterKL(tfd.MultivariateNormalTriL, tfd.Independent)
+def _kl_full_diagonal(q, p, name=None):
+    _check_diagonal(p)
+    with tf.name_scope(name or "kl_full_diagonal"):
+        stddev = p.stddev()
+        # Row i of T in units of p's scale i. What the diagonal contributes is written
+        # as in the KL of two normals, which is exactly 0 where they agree.
+        rows = q.scale.to_dense() / stddev[..., None]
+        log_ratio = tf.math.log(tf.linalg.diag_part(rows))
+        below = tf.linalg.set_diag(rows, tf.zeros_like(log_ratio))
+        per_latent = (
+            0.5 * tf.math.expm1(2.0 * log_ratio)
+            - log_ratio
+            + 0.5 * tf.reduce_sum(tf.square(below), axis=-1)
+            + 0.5 * tf.square((q.mean() - p.mean()) / stddev)
+        )
+        return tf.reduce_sum(per_latent, axis=-1)
+
+
+@tfd.RegisterKL(tfd.Independent, tfd.MultivariateNormalTriL)
+def _kl_diagonal_full(q, p, name=None):
+    _check_diagonal(q)
+    diagonal = tfd.MultivariateNormalDiag(q.mean(), q.stddev())
+    return tfd.kl_divergence(diagonal, p, name=name)
+
+
+def _is_diagonal(distribution):
+    return (
+        isinstance(distribution, tfd.Independent)
+        and isinstance(distribution.distribution, tfd.Normal)
+        and distribution.event_shape.rank == 1
+    )
+
+
+def _check_diagonal(distribution):
+    # The registry knows only the outer class, and any family may be inside.
+    if not _is_diagonal(distribution):
+        raise NotImplementedError(
+            "No KL divergence is registered between a MultivariateNormalTriL and "
+            f"{distribution}"
+        )
+
+
+def _sample_shape(loc, num_samples):
+    *batch, latent_dim = keras.ops.shape(loc)
+    return (*batch, num_samples, latent_dim)
+
+
+def _inverse_softplus(y):
+    return y + math.log(-math.expm1(-y))
