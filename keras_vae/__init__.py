@@ -1,0 +1,38 @@
+"""Variational autoencoders in Keras, with the balance of KL and reconstruction."""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "keras_vae runs on Keras's TensorFlow backend. Received: "
+        f"{keras.backend.backend()!r}. Set the environment variable "
+        "KERAS_BACKEND=tensorflow, or the entry 'backend' of ~/.keras/keras.json, "
+        "before Keras is imported."
+    )
+
+from keras_vae import callbacks
+from keras_vae import datasets
+from keras_vae import distributions
+from keras_vae import layers
+from keras_vae import losses
+from keras_vae import metrics
+from keras_vae import networks
+from keras_vae import objectives
+from keras_vae import priors
+from keras_vae import random
+from keras_vae import schedules
+
+# === Models ===
+from keras_vae.models import VAE
+
+# === Objectives ===
+from keras_vae.objectives import ELBO
+from keras_vae.objectives import ImportanceWeighted
+
+# === Callbacks ===
+from keras_vae.callbacks import KLAnnealing
+
+# === Pieces for one's own methods ===
+from keras_vae.hyperparameter import Hyperparameter
+
+__version__ = "0.1.0"

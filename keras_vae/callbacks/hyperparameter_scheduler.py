@@ -1,0 +1,176 @@
+"""Callbacks that move hyperparameters while a model trains."""
+
+import warnings
+
+import keras
+
+from keras_vae import _keras
+from keras_vae import schedules
+from keras_vae.hyperparameter import Hyperparameter
+
+
+class HyperparameterScheduler(keras.callbacks.Callback):
+    """Moves a hyperparameter by a schedule, exactly, at each optimiser step.
+
+    The value used at optimiser step t is `schedule(t)`, where t is
+    `optimizer.iterations`: updates skipped by loss scaling and accumulated
+    micro-batches do not count. The schedule runs inside the training step, so that
+    this holds whatever `steps_per_execution` is, and after a resume.
+
+    Fractions and epochs in the schedule refer to the `epochs` and the steps per epoch
+    of `fit`. A further `fit` goes on where the optimiser stands.
+
+    Args:
+        name: String, name of the hyperparameter, such as "kl_weight".
+        schedule: `Schedule`, see `keras_vae.schedules`, or a callable of the step.
+        layers: List of names of the layers whose hyperparameters are moved, or None
+            for all of the model.
+        restart: Boolean, whether the schedule begins anew with this `fit`. The step
+            of the restart is saved with the model.
+
+    Raises:
+        ValueError: At the start of `fit`, if the model has no such hyperparameter or
+            layer, or if the schedule needs a number of steps that is unknown.
+
+    Example:
+
+    >>> callback = kv.callbacks.HyperparameterScheduler(
+    ...     "kl_weight", kv.schedules.linear("10 epochs")
+    ... )
+    """
+
+    def __init__(self, name, schedule, layers=None, restart=False):
+        super().__init__()
+        self.name = name
+        self.schedule = schedules.get(schedule)
+        self.layers = layers
+        self.restart = restart
+        self._end_step = None
+        self._warned = False
+
+    def set_model(self, model):
+        """Takes the model, before any callback restores its state."""
+        super().set_model(model)
+        optimizer = model.optimizer
+        if model.built and not optimizer.built:
+            # Else a callback that restores weights drops the optimiser's step.
+            optimizer.build(model.trainable_variables)
+        self._targets = self._find_targets(model)
+        if self.restart:
+            for target in self._targets:
+                target.offset.assign(int(optimizer.iterations))
+
+    def _find_targets(self, model):
+        owners = [model]
+        if self.layers is not None:
+            found = {x.name: x for x in _keras.sublayers(model, keras.layers.Layer)}
+            unknown = [name for name in self.layers if name not in found]
+            if unknown:
+                raise ValueError(
+                    f"`layers` must name layers of the model. Received: {unknown}, "
+                    f"which are not among {sorted(found)}"
+                )
+            owners = [found[name] for name in self.layers]
+        targets = [
+            item
+            for owner in owners
+            for item in _keras.sublayers(owner, Hyperparameter)
+            if item.name == self.name
+        ]
+        if not targets:
+            raise ValueError(
+                f"The model has no hyperparameter {self.name!r} to be scheduled: it "
+                "must be a `keras_vae.VAE` or hold a `keras_vae.layers.Latent`, and "
+                "its objective must own the hyperparameter."
+            )
+        return targets
+
+    def on_train_begin(self, logs=None):
+        """Attaches the schedule and has the training step traced with it."""
+        steps, epochs = self.params.get("steps"), self.params["epochs"]
+        accumulated = _accumulation_steps(self.model.optimizer)
+        total_steps = None if steps is None else epochs * steps // accumulated
+        schedule = self.schedule.resolve(
+            total_steps=total_steps,
+            steps_per_epoch=None if steps is None else steps / accumulated,
+        )
+        self._end_step = schedule.end_step
+        model = self.model
+        for target in self._targets:
+            target.follow(schedule, lambda: model.optimizer.iterations)
+        model.make_train_function(force=True)
+        if total_steps is not None:
+            self._warn_if_short(total_steps, "`fit` will end")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Warns where the optimiser does not know how far the schedule has come."""
+        step = int(self.model.optimizer.iterations)
+        last_step = max(int(target.last_step) for target in self._targets)
+        if last_step > step and not self.restart and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"`{self.name}` was last set at step {last_step}, but the optimiser is "
+                f"at step {step}, from which the schedule now goes on. If weights were "
+                "loaded, build the optimiser before that: "
+                "`model.optimizer.build(model.trainable_variables)`. If the schedule is "
+                "to begin anew, pass `restart=True`.",
+                stacklevel=2,
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Reports the value at the epoch's last step."""
+        if logs is not None:
+            logs[self.name] = float(self._targets[0].value)
+
+    def on_train_end(self, logs=None):
+        """Detaches the schedule; the value stays where it is."""
+        for target in self._targets:
+            target.release()
+        self.model.make_train_function(force=True)
+        self._warn_if_short(int(self.model.optimizer.iterations), "`fit` ended")
+
+    def _warn_if_short(self, last_step, event):
+        done = last_step - int(self._targets[0].offset)
+        if self._end_step is None or done >= self._end_step or self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"{event} after {done} optimiser steps, but the schedule of "
+            f"`{self.name}` ends at step {self._end_step}: the model never trains at "
+            "the final value. Train longer, or shorten the schedule, for example with "
+            '`duration="50%"`.',
+            stacklevel=2,
+        )
+
+
+class KLAnnealing(HyperparameterScheduler):
+    """Moves the weight of the KL by a schedule, exactly, at each optimiser step.
+
+    `loss = reconstruction + schedule(t) KL`, Bowman et al., section 3.1. Works on
+    `VAE` and on any model with `layers.Latent`, several of them included; writes
+    `kl_weight` into the logs. See `HyperparameterScheduler`, also for the errors.
+
+    Select models by `val_negative_elbo`, which has no weight: under annealing the best
+    `val_loss` belongs to the model with the smallest weight.
+
+    Args:
+        schedule: `Schedule`, see `keras_vae.schedules`, or a callable of the step.
+        layers: List of names of `Latent` layers, or None for all of the model.
+        restart: Boolean, whether the schedule begins anew with this `fit`.
+
+    Example:
+
+    >>> callback = kv.KLAnnealing(kv.schedules.sigmoid(duration="50%"))
+
+    Reference:
+        [Generating Sentences from a Continuous Space](
+        https://arxiv.org/abs/1511.06349)
+    """
+
+    def __init__(self, schedule, layers=None, restart=False):
+        super().__init__("kl_weight", schedule, layers=layers, restart=restart)
+
+
+def _accumulation_steps(optimizer):
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return getattr(inner, "gradient_accumulation_steps", None) or 1

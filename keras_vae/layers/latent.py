@@ -1,0 +1,132 @@
+"""The drop-in latent layer."""
+
+import keras
+import tensorflow as tf
+
+from keras_vae import _keras
+from keras_vae import objectives
+from keras_vae.layers.latent_variable import LatentVariable
+from keras_vae.metrics.trackers import RateReport
+from keras_vae.objectives import BatchMean
+from keras_vae.objectives.reduction import check_sample_weight
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Latent(LatentVariable):
+    """Latent variable for any Keras model: samples z and adds its own KL loss.
+
+    Features go through a dense head to the parameters of q(z|x); the layer returns
+    z ~ q(z|x) and adds `kl_weight KL(q(z|x) || p(z))` with `add_loss`, in nats,
+    summed over units and averaged over the global batch. Beside it
+    `keras_vae.losses.NegativeLogLikelihood` is the reconstruction in the same units;
+    Keras's `"mse"` is a mean over pixels, which multiplies the KL by their number.
+
+    Outside training z is drawn from noise that depends on the seed and on the batch's
+    number within the evaluation alone, so that two evaluations agree. With
+    `deterministic=True` it is the posterior mean.
+
+    The layer logs `kl_loss`, unweighted, and `kl_weight`. Several of them in one
+    model log the sum as `kl_loss`, and `<name>_kl_loss` and `<name>_kl_weight` each.
+
+    Args:
+        units: Integer, dimensions of the latent space.
+        kl_weight: Non-negative float, the weight of the KL; 1 is the ELBO.
+        posterior: Name, config or `Posterior` q(z|x).
+        prior: Name, config or `Prior` p(z). A `VampPrior` has its pseudo-inputs in
+            the space of the features.
+        kl: "analytic" or "monte_carlo".
+        objective: Objective whose `rate_loss` is added, instead of `ELBO(kl_weight,
+            kl)`.
+        deterministic: Boolean, whether z is the posterior mean outside training.
+        seed: Integer or None, see `keras_vae.random.Noise`.
+
+    Call arguments:
+        inputs: Tensor of shape (batch, ...), features.
+        sample_weight: Tensor of shape (batch,) or None. Keras gives the weights of
+            `fit` to compiled losses only; feed them as an input of the model, and
+            pass them here, if the KL is to be weighed too.
+        training: Boolean.
+
+    Returns:
+        Tensor of shape (batch, units) in the layer's `compute_dtype`.
+
+    Example:
+
+    >>> x = keras.Input((64,))
+    >>> z = kv.layers.Latent(8, kl_weight=0.5, seed=0)(x)
+    >>> model = keras.Model(x, keras.layers.Dense(64)(z))
+    >>> model(np.zeros((2, 64))).shape
+    TensorShape([2, 64])
+    >>> len(model.losses)
+    1
+
+    Reference:
+        [Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114)
+    """
+
+    def __init__(
+        self,
+        units,
+        kl_weight=1.0,
+        posterior="diagonal_normal",
+        prior="standard_normal",
+        kl="analytic",
+        objective=None,
+        deterministic=False,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            units, posterior=posterior, prior=prior, seed=seed, **kwargs
+        )
+        if objective is None:
+            objective = objectives.ELBO(kl_weight=kl_weight, kl=kl, name="objective")
+        elif (kl_weight, kl) != (1.0, "analytic"):
+            raise ValueError(
+                "`objective` owns `kl_weight` and `kl`: pass them to the objective. "
+                f"Received: objective={objective!r}, kl_weight={kl_weight}, kl={kl!r}"
+            )
+        self.objective = objectives.get(objective)
+        if not self.objective.separable or self.objective.num_samples != 1:
+            raise ValueError(
+                "`objective` must be a sum of rate and distortion with one sample, "
+                "because `Latent` sees the rate alone; use `keras_vae.VAE`. "
+                f"Received: objective={objective!r}"
+            )
+        self.deterministic = bool(deterministic)
+        self.report = RateReport(self)
+
+    def build(self, inputs_shape):
+        """Creates the weights from the shape of the features."""
+        self.build_from_features(inputs_shape, inputs_shape)
+
+    def call(self, inputs, sample_weight=None, training=False):
+        """See the class."""
+        params = self.infer(inputs)
+        if training:
+            self.objective.advance()
+            key = self.noise.next_key()
+        else:
+            key = self.noise.evaluation_key(self.report.batches)
+        z = self.sample(params, 1, key)
+        if self.deterministic and not training:
+            z = self.posterior.mean_and_stddev(params)[0][:, None]
+        estimate = self.estimate(params, self.prior.params(self.infer), z)
+        sample_weight = check_sample_weight(sample_weight)
+        mean = BatchMean(tf.shape(params)[0], sample_weight)
+        self.add_loss(self.objective.rate_loss(estimate, mean))
+        self.report.update(mean(self.objective.rate(estimate)), mean)
+        self.report.join(_keras.outermost(self))
+        return tf.cast(z[:, 0], self.compute_dtype)
+
+    def compute_output_shape(self, inputs_shape, sample_weight_shape=None):
+        """Returns (batch, units)."""
+        return (inputs_shape[0], self.units)
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "objective": keras.saving.serialize_keras_object(self.objective),
+            "deterministic": self.deterministic,
+        }

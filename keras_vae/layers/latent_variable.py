@@ -1,0 +1,113 @@
+"""A latent variable: its posterior, its prior and its noise."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import priors
+from keras_vae import random
+from keras_vae.distributions import posteriors
+from keras_vae.objectives import Estimate
+
+
+class LatentVariable(keras.layers.Layer):
+    """Turns features into posterior parameters, and those into samples.
+
+    Args:
+        units: Integer, dimensions of the latent space.
+        posterior: Name, config or `Posterior`.
+        prior: Name, config or `Prior`.
+        seed: Integer or None, see `keras_vae.random.Noise`.
+    """
+
+    def __init__(
+        self,
+        units,
+        posterior="diagonal_normal",
+        prior="standard_normal",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if (
+            isinstance(units, bool)
+            or not isinstance(units, (int, np.integer))
+            or units < 1
+        ):
+            raise ValueError(
+                "The latent dimension must be a positive integer. "
+                f"Received: {units!r}"
+            )
+        self.units = int(units)
+        self.posterior = posteriors.get(posterior)
+        self.prior = priors.get(prior)
+        self.noise = random.Noise(seed, name="noise")
+        # Scales and log-scales in half precision lose the rate's digits.
+        self.head = keras.layers.Dense(
+            self.posterior.params_size(self.units), dtype="float32", name="head"
+        )
+
+    def build_from_features(self, features_shape, pseudo_input_shape):
+        """Creates all weights.
+
+        Args:
+            features_shape: Shape of what `infer` gets, batch axis first.
+            pseudo_input_shape: Shape of what the prior's `encode` gets, batch first.
+        """
+        if not self.head.built:
+            self.head.build((None, flat_size(features_shape, "the encoder's output")))
+            self.prior.build_for(self.units, pseudo_input_shape, self.posterior)
+        self.built = True
+
+    def infer(self, features):
+        """Returns posterior parameters of features, (batch, params_size), float32."""
+        size = flat_size(features.shape, "the encoder's output")
+        return self.head(tf.reshape(features, [-1, size]))
+
+    def sample(self, params, num_samples, key):
+        """Draws z, shape (batch, num_samples, units), float32, reparameterised."""
+        return self.posterior.sample(params, num_samples, key)
+
+    def sample_prior(self, n, seed, encode):
+        """Draws z ~ p(z), shape (n, units), float32; `encode` as in `Prior.params`."""
+        params = self.prior.params(encode)
+        return self.prior.sample(n, random.key(seed), params, self.posterior)
+
+    def estimate(self, params, prior_params, z, log_likelihood=None):
+        """Returns the `Estimate` of a batch from the tensors that describe it."""
+        return Estimate(
+            self.posterior.distribution(params),
+            self.prior.distribution(prior_params, self.posterior),
+            z,
+            log_likelihood,
+        )
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "posterior": keras.saving.serialize_keras_object(self.posterior),
+            "prior": keras.saving.serialize_keras_object(self.prior),
+            "seed": self.noise.seed,
+        }
+
+
+def flat_size(shape, what):
+    """Returns the number of elements of one example.
+
+    Args:
+        shape: Shape with the batch axis first.
+        what: Words that name the tensor in the error.
+
+    Raises:
+        ValueError: If an axis other than the first is unknown.
+    """
+    if len(shape) < 2 or None in tuple(shape)[1:]:
+        raise ValueError(
+            f"The shape of {what} must be (batch, ...) with all axes but the first "
+            f"known. Received: shape={tuple(shape)}"
+        )
+    return math.prod(tuple(shape)[1:])

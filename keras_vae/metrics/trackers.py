@@ -1,0 +1,101 @@
+"""Metrics that `fit` keeps while it trains."""
+
+import keras
+import tensorflow as tf
+
+from keras_vae import _keras
+
+
+class Reading(keras.metrics.Metric):
+    """Reports the current value of something that is not accumulated.
+
+    Args:
+        name: String, name in the logs.
+        read: Callable without arguments that returns a scalar tensor. A callable,
+            because a metric resets the variables that are its attributes.
+    """
+
+    def __init__(self, name, read):
+        super().__init__(name=name)
+        self._read = read
+
+    def update_state(self, *args, **kwargs):
+        """Does nothing: there is no state."""
+
+    def result(self):
+        """Returns the value."""
+        return tf.identity(tf.convert_to_tensor(self._read()))
+
+
+class CountedMean(keras.metrics.Mean):
+    """A mean over examples that also counts batches.
+
+    The count numbers the batches of an evaluation, from which their noise follows.
+    """
+
+    def __init__(self, name):
+        super().__init__(name=name, dtype="float32")
+        self._batches = self.add_variable((), "zeros", dtype="int64", name="batches")
+
+    @property
+    def batches(self):
+        """Number of batches since the last reset, an int64 scalar."""
+        return tf.convert_to_tensor(self._batches)
+
+    def update(self, value, mean):
+        """Takes up the mean of one batch.
+
+        Args:
+            value: Scalar tensor that `mean` returned, or a sum of such.
+            mean: The `BatchMean`.
+        """
+        self.update_state(value, sample_weight=mean.weight)
+        self._batches.assign(self._batches + 1)
+
+    def reset_state(self):
+        """Starts anew."""
+        super().reset_state()
+        self._batches.assign(0)
+
+
+class RateReport(CountedMean):
+    """Unweighted rate and weight of one `Latent`, and the sum over its siblings.
+
+    Keras lets the metrics of a model overwrite each other where their names are
+    equal, so that the first of several `Latent`s reports the sum for all.
+
+    Args:
+        layer: The `Latent` that reports.
+    """
+
+    def __init__(self, layer):
+        super().__init__(name=f"{layer.name}_report")
+        # Closures, because a metric tracks what its attributes refer to.
+        self._layer = lambda: layer
+        self._model = lambda: layer
+
+    def join(self, model):
+        """Tells the report which model the layer was called in.
+
+        Args:
+            model: The outermost `keras.layers.Layer` that is being called.
+        """
+        self._model = lambda: model
+
+    def result(self):
+        """Returns the entries for the logs."""
+        layer, model = self._layer(), self._model()
+        siblings = _keras.sublayers(model, type(layer))
+        own = {
+            "kl_loss": super().result(),
+            "kl_weight": layer.objective.kl_weight.value,
+        }
+        own = {name: tf.convert_to_tensor(value) for name, value in own.items()}
+        in_vae = getattr(model, "reports_elbo", False)
+        if len(siblings) == 1 and not in_vae:
+            return own
+        entries = {f"{layer.name}_{name}": value for name, value in own.items()}
+        if layer is siblings[0] and not in_vae:
+            means = [keras.metrics.Mean.result(item.report) for item in siblings]
+            entries["kl_loss"] = tf.add_n(means)
+        return entries

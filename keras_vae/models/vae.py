@@ -1,0 +1,405 @@
+"""The variational autoencoder."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import export
+from keras_vae import objectives
+from keras_vae import random
+from keras_vae.distributions import likelihoods
+from keras_vae.layers.latent_variable import LatentVariable
+from keras_vae.metrics.trackers import CountedMean
+from keras_vae.metrics.trackers import Reading
+from keras_vae.models import checks
+from keras_vae.objectives import BatchMean
+from keras_vae.objectives.reduction import check_sample_weight
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class VAE(keras.Model):
+    """Variational autoencoder from any Keras encoder and decoder.
+
+    The encoder turns x into features, a dense head turns those into the parameters of
+    q(z|x); the decoder turns z into the parameters of p(x|z) (for a Bernoulli: logits,
+    no sigmoid). `compile` takes no loss: the likelihood is the loss. Losses are nats,
+    summed over events and latents, averaged over the global batch.
+
+    `fit(x)` reconstructs x; `fit(x, y)` reconstructs y from x. `fit` and `evaluate` log
+    `loss`, `reconstruction_loss` and `kl_loss` (unweighted), `negative_elbo` (their sum,
+    which compares across weights and time) and `kl_weight`. `evaluate` draws from fixed
+    noise, so that two calls agree; `predict` decodes the posterior mean.
+
+    Args:
+        encoder: `keras.Model` or layer, x -> features (batch, ...).
+        decoder: `keras.Model` or layer, (batch, latent_dim) -> parameters of p(x|z),
+            shape (batch, *likelihood.params_shape(event_shape)).
+        latent_dim: Integer, dimensions of z.
+        likelihood: Name, config or `Likelihood` p(x|z).
+        posterior: Name, config or `Posterior` q(z|x).
+        prior: Name, config or `Prior` p(z).
+        objective: Name, config or objective; `ELBO(kl_weight=beta)` is a beta-VAE.
+        seed: Integer, the seed of all noise, or None to draw one.
+
+    Call arguments:
+        inputs: Tensor of shape (batch, *event_shape).
+        training: Boolean.
+
+    Returns:
+        A dict of what the objective needs: "posterior" (batch, params_size), "z"
+        (batch, samples, latent_dim) and "likelihood" (batch, samples, *params_shape),
+        float32; "prior" where the prior computes parameters with the encoder.
+
+    Example:
+
+    >>> vae = kv.VAE(
+    ...     encoder=kv.networks.mlp_encoder([32]),
+    ...     decoder=kv.networks.mlp_decoder([32], (8, 8, 1)),
+    ...     latent_dim=4,
+    ...     seed=0,
+    ... )
+    >>> vae.compile("adam")
+    >>> history = vae.fit(np.zeros((64, 8, 8, 1)), epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['kl_loss', 'kl_weight', 'loss', 'negative_elbo', 'reconstruction_loss']
+    >>> vae.generate(3, seed=1).shape
+    TensorShape([3, 8, 8, 1])
+
+    Reference:
+        [Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114)
+    """
+
+    # Read by the `Latent`s of the encoder and decoder, which then keep to their names.
+    reports_elbo = True
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        latent_dim,
+        likelihood="bernoulli",
+        posterior="diagonal_normal",
+        prior="standard_normal",
+        objective="elbo",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.encoder = checks.check_network(encoder, "encoder")
+        self.decoder = checks.check_network(decoder, "decoder")
+        self.likelihood = likelihoods.get(likelihood)
+        self.objective = objectives.get(objective)
+        self.latent = LatentVariable(
+            latent_dim, posterior=posterior, prior=prior, seed=seed, name="latent"
+        )
+        checks.check_output_activation(self.decoder, self.likelihood)
+        # Keras's own mean of the loss weighs batches by their size. This one weighs by
+        # the sum of `sample_weight`, comes later in `metrics` and replaces it.
+        self._loss_mean = CountedMean("loss")
+        self._reconstruction_loss = CountedMean("reconstruction_loss")
+        self._kl_loss = CountedMean("kl_loss")
+        self._negative_elbo = CountedMean("negative_elbo")
+        self._kl_weight = Reading(
+            "kl_weight", lambda: self.objective.kl_weight.value
+        )
+
+    @property
+    def latent_dim(self):
+        """Dimensions of z."""
+        return self.latent.units
+
+    @property
+    def event_shape(self):
+        """Shape of one x as the likelihood sees it; known once the model is built."""
+        return self._event_shape
+
+    def build(self, input_shape):
+        """Creates all weights and checks that the networks fit the likelihood."""
+        features_shape = checks.build_network(self.encoder, input_shape)
+        self.latent.build_from_features(features_shape, input_shape)
+        params_shape = checks.build_network(self.decoder, (None, self.latent_dim))[1:]
+        checks.check_params_shape(params_shape, input_shape, self.likelihood)
+        self._event_shape = tuple(self.likelihood.event_shape(params_shape))
+        checks.check_closed_form(self.latent, self.objective)
+        self.built = True
+
+    # === Forward pass ===
+
+    def call(self, inputs, training=False):
+        """See the class."""
+        params = self._infer(inputs)
+        if training:
+            key = self.latent.noise.next_key()
+        else:
+            key = self.latent.noise.evaluation_key(self._negative_elbo.batches)
+        z = self.latent.sample(params, self.objective.num_samples, key)
+        outputs = {
+            "posterior": params,
+            "z": z,
+            "likelihood": self._decode(z),
+        }
+        # What the encoder says of pseudo-inputs is no data: it must neither move batch
+        # statistics nor add losses a second time.
+        with keras.StatelessScope():
+            prior = self.latent.prior.params(self._infer)
+        if prior is not None:
+            outputs["prior"] = prior
+        return outputs
+
+    def _infer(self, inputs):
+        return self.latent.infer(self.encoder(inputs))
+
+    def _decode(self, z):
+        batch, samples = tf.shape(z)[0], z.shape[1]
+        params = self.decoder(tf.reshape(z, [-1, self.latent_dim]))
+        shape = tf.concat([[batch, samples], params.shape[1:]], axis=0)
+        params = tf.reshape(tf.cast(params, tf.float32), shape)
+        return tf.ensure_shape(params, [z.shape[0], samples, *params.shape[2:]])
+
+    def _estimate(self, outputs, target, mean=None, training=False):
+        log_likelihood = self.likelihood.log_prob(
+            outputs["likelihood"], target, mean=mean, training=training
+        )
+        return self.latent.estimate(
+            outputs["posterior"], outputs.get("prior"), outputs["z"], log_likelihood
+        )
+
+    # === Training ===
+
+    def compile(self, optimizer="adam", loss=None, loss_weights=None, **kwargs):
+        """Configures the model for training.
+
+        Args:
+            optimizer: Name or `keras.optimizers.Optimizer`.
+            loss: Must be None: the likelihood is the loss.
+            loss_weights: Must be None: see `ELBO(kl_weight=...)`.
+            **kwargs: See `keras.Model.compile`. `metrics` compare the target with
+                the likelihood's mean.
+
+        Raises:
+            ValueError: If a loss or loss weights are given.
+        """
+        checks.check_compile(loss, loss_weights)
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles the model as it was when `get_compile_config` was called."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Adds the objective's terms with `add_loss` and returns their sum."""
+        target = checks.check_target(x, y, self.event_shape)
+        sample_weight = check_sample_weight(sample_weight)
+        mean = BatchMean(tf.shape(target)[0], sample_weight)
+        if training:
+            self.objective.advance()
+        estimate = self._estimate(y_pred, target, mean, training)
+        for term in self.objective.losses(estimate, mean).values():
+            self.add_loss(term)
+        loss = super().compute_loss(y_pred=y_pred, training=training)
+
+        reconstruction_loss = mean(estimate.distortion)
+        kl_loss = mean(self.objective.rate(estimate))
+        self._reconstruction_loss.update(reconstruction_loss, mean)
+        self._kl_loss.update(kl_loss, mean)
+        self._negative_elbo.update(reconstruction_loss + kl_loss, mean)
+        self._loss_mean.update(loss * mean.replicas, mean)
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Compares the target with the likelihood's mean in compiled metrics."""
+        target = x if y is None else y
+        means = tf.reduce_mean(self.likelihood.mean(y_pred["likelihood"]), axis=1)
+        return super().compute_metrics(x, target, means, sample_weight)
+
+    def predict_step(self, data):
+        """Returns the likelihood's mean at the posterior mean."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self.reconstruct(x)
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Trains the model; see `keras.Model.fit`. Data are checked before."""
+        checks.check_data(self, x, y, kwargs.get("sample_weight"), "x")
+        validation = kwargs.get("validation_data")
+        if isinstance(validation, tuple | list):
+            validation = keras.utils.unpack_x_y_sample_weight(tuple(validation))
+            checks.check_data(self, *validation, "validation_data")
+        elif validation is not None:
+            checks.check_data(self, validation, None, None, "validation_data")
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Evaluates the model; see `keras.Model.evaluate`. Data are checked before."""
+        if not kwargs.get("_use_cached_eval_dataset"):
+            checks.check_data(self, x, y, kwargs.get("sample_weight"), "x")
+        return super().evaluate(x, y, *args, **kwargs)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """Loads weights; see `keras.Model.load_weights`.
+
+        An optimiser without variables would drop its step, and with it the place in
+        every schedule, so it is built first.
+        """
+        optimizer = getattr(self, "optimizer", None)
+        if self.built and optimizer is not None and not optimizer.built:
+            optimizer.build(self.trainable_variables)
+        super().load_weights(filepath, *args, **kwargs)
+
+    # === Use ===
+
+    def encode(self, x):
+        """Returns mean and standard deviation of q(z|x).
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+
+        Returns:
+            Two float32 tensors of shape (batch, latent_dim).
+        """
+        return self.latent.posterior.mean_and_stddev(self._infer(self._tensor(x)))
+
+    def sample_posterior(self, x, seed):
+        """Draws one z ~ q(z|x) for each example.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            seed: Integer or integer tensor of shape (); equal seeds, equal draws.
+
+        Returns:
+            Float32 tensor of shape (batch, latent_dim).
+        """
+        params = self._infer(self._tensor(x))
+        return self.latent.sample(params, 1, random.key(seed))[:, 0]
+
+    def decode(self, z):
+        """Returns the mean of p(x|z).
+
+        Args:
+            z: Tensor of shape (batch, latent_dim).
+
+        Returns:
+            Float32 tensor of shape (batch, *event_shape): probabilities for a
+            Bernoulli.
+        """
+        z = tf.convert_to_tensor(z)
+        self._require_built("decode")
+        if z.shape.rank != 2 or z.shape[1] not in (None, self.latent_dim):
+            raise ValueError(
+                f"`z` must have shape (batch, {self.latent_dim}). "
+                f"Received: z.shape={tuple(z.shape)}"
+            )
+        return self.likelihood.mean(self._decode(z[:, None])[:, 0])
+
+    def reconstruct(self, x):
+        """Returns the mean of p(x|z) at the posterior mean, without noise.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+
+        Returns:
+            Float32 tensor of shape (batch, *event_shape).
+        """
+        return self.decode(self.encode(x)[0])
+
+    def generate(self, n, seed=None):
+        """Decodes draws from the prior.
+
+        Args:
+            n: Integer or integer tensor of shape (), the number of draws.
+            seed: Integer or integer tensor of shape (), or None to draw one; equal
+                seeds, equal draws.
+
+        Returns:
+            Float32 tensor of shape (n, *event_shape), means of p(x|z).
+        """
+        self._require_built("generate")
+        if seed is None:
+            seed = random.check_seed(None)
+        return self.decode(self.latent.sample_prior(n, seed, self._infer))
+
+    def interpolate(self, start, end, steps=8):
+        """Decodes the straight line between the posterior means of two inputs.
+
+        Args:
+            start: Tensor of shape (batch, *event_shape).
+            end: Tensor of shape (batch, *event_shape).
+            steps: Integer, at least 2, points on the line, both ends included.
+
+        Returns:
+            Float32 tensor of shape (batch, steps, *event_shape).
+        """
+        if steps < 2:
+            raise ValueError(f"`steps` must be at least 2. Received: steps={steps}")
+        start, end = self.encode(start)[0], self.encode(end)[0]
+        place = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
+        z = start[:, None] + place * (end - start)[:, None]
+        return self.likelihood.mean(self._decode(z))
+
+    def elbo(self, x, y=None, num_samples=1, seed=0):
+        """Estimates the unweighted ELBO of each example, whatever the objective.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            y: Target where it is not `x`.
+            num_samples: Integer, draws of z per example.
+            seed: Integer or integer tensor of shape (); equal seeds, equal draws.
+
+        Returns:
+            Float32 tensor of shape (batch,), nats.
+        """
+        x = self._tensor(x)
+        target = checks.check_target(x, y, self.event_shape)
+        params = self._infer(x)
+        z = self.latent.sample(params, num_samples, random.key(seed))
+        outputs = {"posterior": params, "z": z, "likelihood": self._decode(z)}
+        outputs["prior"] = self.latent.prior.params(self._infer)
+        estimate = self._estimate(outputs, target)
+        return -estimate.distortion - self.objective.rate(estimate)
+
+    def export(self, filepath, **kwargs):
+        """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
+        return export.export(self, filepath, **kwargs)
+
+    def _tensor(self, x):
+        x = tf.nest.map_structure(tf.convert_to_tensor, x)
+        if not self.built:
+            self.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), x))
+        return x
+
+    def _require_built(self, method):
+        if not self.built:
+            raise ValueError(
+                f"`{method}` needs a model whose shapes are known: call `fit`, or "
+                "`build((None, *event_shape))`, first."
+            )
+
+    # === Config ===
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal model."""
+        latent = self.latent.get_config()
+        return {
+            **super().get_config(),
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "decoder": keras.saving.serialize_keras_object(self.decoder),
+            "latent_dim": self.latent_dim,
+            "likelihood": keras.saving.serialize_keras_object(self.likelihood),
+            "posterior": latent["posterior"],
+            "prior": latent["prior"],
+            "objective": keras.saving.serialize_keras_object(self.objective),
+            "seed": latent["seed"],
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes a model from what `get_config` returned."""
+        config = dict(config)
+        for network in ("encoder", "decoder"):
+            config[network] = keras.saving.deserialize_keras_object(
+                config[network], custom_objects=custom_objects
+            )
+        return cls(**config)

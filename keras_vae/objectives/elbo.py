@@ -1,0 +1,127 @@
+"""The evidence lower bound, the seam on which all other objectives hang."""
+
+import keras
+import numpy as np
+
+from keras_vae import _keras
+from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.objectives.estimate import KL_ESTIMATORS
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class ELBO(keras.layers.Layer):
+    """Negative evidence lower bound with a weight on the rate.
+
+    `loss = -E_q[log p(x|z)] + kl_weight KL(q(z|x) || p(z))`, the negative of eq. 3 of
+    Kingma & Welling at `kl_weight=1`; `kl_weight` is beta in eq. 4 of Higgins et al.
+    Sums over events and latents, mean over the batch, nats.
+
+    A variant overrides `rate_loss`, `distortion_loss` or `losses`. Numbers that move
+    during training are `Hyperparameter`s made in `__init__`.
+
+    Args:
+        kl_weight: Non-negative float, the weight of the rate; 1 is the ELBO.
+        kl: "analytic" or "monte_carlo", how the rate is computed.
+        num_samples: Integer, draws of z per example.
+
+    Example:
+
+    >>> kv.ELBO(kl_weight=4.0).kl_weight.initial_value
+    4.0
+
+    References:
+        [Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114);
+        [beta-VAE](https://openreview.net/forum?id=Sy2fzU9gl)
+    """
+
+    # Whether the loss is distortion + rate, so that `Latent` can add the rate alone.
+    separable = True
+
+    def __init__(self, kl_weight=1.0, kl="analytic", num_samples=1, **kwargs):
+        super().__init__(**kwargs)
+        if kl not in KL_ESTIMATORS:
+            raise ValueError(f"`kl` must be one of {KL_ESTIMATORS}. Received: kl={kl!r}")
+        self.kl = kl
+        self.num_samples = check_num_samples(num_samples)
+        self.kl_weight = Hyperparameter(check_kl_weight(kl_weight), name="kl_weight")
+        self.built = True
+
+    def rate(self, estimate):
+        """Returns KL(q(z|x) || p(z)) of each example, shape (batch,), nats.
+
+        Args:
+            estimate: `Estimate` of a batch.
+        """
+        return estimate.rate(self.kl)
+
+    def rate_loss(self, estimate, mean):
+        """Returns the part of the loss that comes from the rate, a scalar in nats.
+
+        Args:
+            estimate: `Estimate` of a batch.
+            mean: `BatchMean` of the batch.
+        """
+        return self.kl_weight.value * mean(self.rate(estimate))
+
+    def distortion_loss(self, estimate, mean):
+        """Returns the part of the loss that comes from the distortion, as above."""
+        return mean(estimate.distortion)
+
+    def losses(self, estimate, mean):
+        """Returns all terms of the loss: names to scalars in nats, weights applied.
+
+        Args:
+            estimate: `Estimate` of a batch.
+            mean: `BatchMean` of the batch.
+        """
+        return {
+            "distortion": self.distortion_loss(estimate, mean),
+            "rate": self.rate_loss(estimate, mean),
+        }
+
+    def advance(self):
+        """Moves all hyperparameters to the current training step."""
+        for hyperparameter in _keras.sublayers(self, Hyperparameter):
+            hyperparameter.advance()
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "kl_weight": self.kl_weight.initial_value,
+            "kl": self.kl,
+            "num_samples": self.num_samples,
+        }
+
+
+def check_kl_weight(kl_weight):
+    """Returns `kl_weight` as a float; raises ValueError where it cannot weigh."""
+    if callable(kl_weight) and not hasattr(kl_weight, "__float__"):
+        raise ValueError(
+            "`kl_weight` must be a number. To move it during training pass "
+            "`keras_vae.KLAnnealing(schedule)` to `fit(callbacks=[...])`. "
+            f"Received: kl_weight={kl_weight!r}"
+        )
+    try:
+        value = float(kl_weight)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(
+            "`kl_weight` must be a finite number that is not negative. "
+            f"Received: kl_weight={kl_weight!r}"
+        )
+    return value
+
+
+def check_num_samples(num_samples):
+    """Returns `num_samples`; raises ValueError where it is not a positive integer."""
+    if (
+        isinstance(num_samples, bool)
+        or not isinstance(num_samples, (int, np.integer))
+        or num_samples < 1
+    ):
+        raise ValueError(
+            f"`num_samples` must be a positive integer. Received: {num_samples!r}"
+        )
+    return int(num_samples)

@@ -1,0 +1,51 @@
+"""What an objective sees of one batch."""
+
+import tensorflow as tf
+
+from keras_vae.distributions import kl_divergence
+
+KL_ESTIMATORS = ("analytic", "monte_carlo")
+
+
+class Estimate:
+    """The distributions and samples of one batch, and what follows from them in nats.
+
+    Args:
+        posterior: `tfd.Distribution` q(z|x), batch shape (batch,), event (latent,).
+        prior: `tfd.Distribution` p(z), batch shape () or (batch,), event (latent,).
+        z: Tensor of shape (batch, samples, latent), drawn from the posterior.
+        log_likelihood: Tensor of shape (batch, samples), log p(x|z) in nats, or None
+            where only the rate is asked for.
+    """
+
+    def __init__(self, posterior, prior, z, log_likelihood=None):
+        self.posterior = posterior
+        self.prior = prior
+        self.z = z
+        self.log_likelihood = log_likelihood
+
+    @property
+    def distortion(self):
+        """-E_q[log p(x|z)], shape (batch,), nats."""
+        return -tf.reduce_mean(self.log_likelihood, axis=1)
+
+    @property
+    def log_ratio(self):
+        """log q(z|x) - log p(z), shape (batch, samples), nats."""
+        # TFP broadcasts a leading sample axis.
+        z = tf.transpose(tf.cast(self.z, tf.float32), [1, 0, 2])
+        return tf.transpose(self.posterior.log_prob(z) - self.prior.log_prob(z))
+
+    def rate(self, kl="analytic"):
+        """KL(q(z|x) || p(z)), shape (batch,), nats.
+
+        Args:
+            kl: "analytic" for the closed form, "monte_carlo" for the mean of
+                `log_ratio` over the samples.
+
+        Raises:
+            ValueError: If there is no closed form.
+        """
+        if kl == "monte_carlo":
+            return tf.reduce_mean(self.log_ratio, axis=1)
+        return kl_divergence(self.posterior, self.prior)

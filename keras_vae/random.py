@@ -1,0 +1,191 @@
+"""All noise of the library: counter-based, reproducible, fast in and out of XLA.
+
+A draw is a pure function of a key, and a key of (seed, step, replica). Nothing else
+may draw. Keras's and TFP's seeded samplers go through `tf.random.stateless_*`, whose
+derivation of Philox's key costs many times the draw under XLA on CPUs, and whose
+conversion to floats gives XLA other numbers than the graph. Here the kernel gets key
+and counter as they are, and its bits, which are the same everywhere, are converted by
+ordinary operations.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+PHILOX = tf.random.Algorithm.PHILOX.value
+
+
+def key(seed, step=0, replica=0):
+    """Makes the key of one draw.
+
+    Args:
+        seed: Integer in [0, 2**31) or integer tensor of shape ().
+        step: Integer or integer tensor of shape (), the number of the draw.
+        replica: Integer or integer tensor of shape (), the replica that draws.
+
+    Returns:
+        An int64 tensor of shape (2,).
+
+    Example:
+
+    >>> kv.random.key(7, step=3).numpy()
+    array([7, 3])
+    """
+    seed, step, replica = (tf.cast(v, tf.int64) for v in (seed, step, replica))
+    return tf.stack([seed, step + replica * 2**40])
+
+
+def normal(shape, key):
+    """Draws standard normal noise by Box and Muller's transform.
+
+    Element i is a function of `key` and i, whatever the shape. Eager, graph and XLA
+    agree to float32 rounding.
+
+    Args:
+        shape: Shape of the draw, a tuple or an integer tensor.
+        key: Int64 tensor of shape (2,), see `key`.
+
+    Returns:
+        A float32 tensor of shape `shape`.
+
+    Example:
+
+    >>> noise = kv.random.normal((2, 3), kv.random.key(0))
+    >>> bool(tf.reduce_all(noise == kv.random.normal((2, 3), kv.random.key(0))))
+    True
+
+    Reference:
+        [A Note on the Generation of Random Normal Deviates](
+        https://doi.org/10.1214/aoms/1177706645)
+    """
+    size = tf.reduce_prod(shape)
+    pairs = _uniform_pairs((size + 1) // 2, key)
+    # The half step keeps the logarithm finite; the largest deviate is 5.9.
+    radius = tf.sqrt(-2.0 * tf.math.log(pairs[:, 0] + 2.0**-25))
+    angle = 2.0 * np.pi * pairs[:, 1]
+    deviates = tf.stack([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)
+    return tf.reshape(tf.reshape(deviates, [-1])[:size], shape)
+
+
+def uniform(shape, key):
+    """Draws noise that is uniform on [0, 1), in steps of 2**-24.
+
+    Args:
+        shape: Shape of the draw, a tuple or an integer tensor.
+        key: Int64 tensor of shape (2,), see `key`.
+
+    Returns:
+        A float32 tensor of shape `shape`.
+
+    Example:
+
+    >>> kv.random.uniform((2, 3), kv.random.key(0)).shape
+    TensorShape([2, 3])
+    """
+    size = tf.reduce_prod(shape)
+    pairs = _uniform_pairs((size + 1) // 2, key)
+    return tf.reshape(tf.reshape(pairs, [-1])[:size], shape)
+
+
+def check_seed(seed):
+    """Returns `seed` as an integer, drawing one where it is None.
+
+    Args:
+        seed: Integer in [0, 2**31) or None, which takes one from NumPy's global
+            generator, so that `keras.utils.set_random_seed` governs it.
+
+    Returns:
+        A Python integer.
+
+    Raises:
+        ValueError: If `seed` is not such an integer.
+
+    Example:
+
+    >>> kv.random.check_seed(5)
+    5
+    """
+    if seed is None:
+        return int(np.random.randint(2**31 - 1))  # noqa: NPY002
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise ValueError(f"`seed` must be an integer or None. Received: seed={seed!r}")
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"`seed` must be in [0, 2**31). Received: seed={seed}")
+    return int(seed)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Noise(keras.layers.Layer):
+    """Source of training keys: the t-th key depends on (seed, t, replica) alone.
+
+    The count of keys given out is a saved variable, so that a resumed run draws what
+    the interrupted one would have drawn.
+
+    Args:
+        seed: Integer in [0, 2**31), or None to draw one.
+
+    Example:
+
+    >>> noise = kv.random.Noise(seed=7)
+    >>> noise.next_key().numpy(), noise.next_key().numpy()
+    (array([7, 0]), array([7, 1]))
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = check_seed(seed)
+        self.count = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int64",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="count",
+        )
+        self.built = True
+
+    def next_key(self):
+        """Returns the key of the next training draw and advances the count.
+
+        Returns:
+            An int64 tensor of shape (2,), different on each replica.
+        """
+        step = tf.identity(tf.convert_to_tensor(self.count))
+        self.count.assign(step + 1)
+        return key(self.seed, step, _replica_id())
+
+    def evaluation_key(self, step):
+        """Returns a key that no training draw uses.
+
+        Args:
+            step: Integer or integer tensor of shape (), the number of the batch
+                within the evaluation.
+
+        Returns:
+            An int64 tensor of shape (2,), different on each replica.
+        """
+        return key(self.seed + 2**32, step, _replica_id())
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "seed": self.seed}
+
+
+def _uniform_pairs(size, key):
+    seed, step = tf.unstack(tf.bitcast(key, tf.uint64))
+    # Words of 64 bits, split in two, take half the time of words of 32 under XLA.
+    words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=size[None],
+        key=seed[None],
+        # The kernel counts the blocks of the draw in the counter's low word.
+        counter=tf.stack([tf.zeros_like(step), step]),
+        alg=PHILOX,
+        dtype=tf.uint64,
+    )
+    mantissas = tf.bitwise.right_shift(tf.bitcast(words, tf.uint32), np.uint32(8))
+    return tf.cast(tf.bitcast(mantissas, tf.int32), tf.float32) * 2.0**-24
+
+
+def _replica_id():
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
