@@ -1,0 +1,28 @@
+import os
+import pathlib
+
+# Before TensorFlow is imported, which reads it then.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import pytest
+import tensorflow as tf
+
+tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_global_state():
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy("float32")
+    keras.utils.clear_session()
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """Directory with the real data sets."""
+    directory = os.environ.get("KERAS_VAE_DATA")
+    if not directory:
+        pytest.skip("needs the data sets: set KERAS_VAE_DATA to their directory")
+    return pathlib.Path(directory)
