@@ -101,7 +101,6 @@ class StandardNormal(Prior):
     as in section 3 of Kingma and Welling (2013).
 
     Example:
-
     >>> prior = kv.priors.StandardNormal()
     >>> prior.build_for(latent_dim=2)
     >>> prior.distribution().log_prob([[0.0, 0.0]]).numpy()
@@ -132,7 +131,6 @@ class LearnedNormal(Prior):
     Johnson's (2016) decomposition. It starts as N(0, I). The KL has a closed form.
 
     Example:
-
     >>> prior = kv.priors.LearnedNormal()
     >>> prior.build_for(latent_dim=2)
     >>> prior.distribution().log_prob([[0.0, 0.0]]).numpy()
@@ -241,7 +239,6 @@ class GaussianMixture(_Mixture):
         ValueError: If `num_components` is not a positive integer.
 
     Example:
-
     >>> prior = kv.priors.GaussianMixture(num_components=5, seed=0)
     >>> prior.build_for(latent_dim=2)
     >>> prior.distribution().log_prob(tf.zeros([8, 2])).shape
@@ -289,7 +286,6 @@ class VampPrior(_Mixture):
         ValueError: If `num_components` or `value_range` is out of its range.
 
     Example:
-
     >>> prior = kv.priors.VampPrior(num_components=3)
     >>> prior.build_for(latent_dim=2, input_shape=(None, 4))
     >>> params = prior.params(encode=keras.layers.Dense(4))
@@ -390,7 +386,6 @@ def get(identifier):
         ValueError: If `identifier` is none of these.
 
     Example:
-
     >>> kv.priors.get("vamp_prior").num_components
     500
     """

@@ -167,7 +167,6 @@ class Bernoulli(_UnitInterval):
     the data, or use `ContinuousBernoulli`.
 
     Example:
-
     >>> likelihood = kv.distributions.Bernoulli()
     >>> likelihood.log_prob(tf.zeros([1, 1, 4]), tf.ones([1, 4])).numpy()
     array([[-2.7725887]], dtype=float32)
@@ -211,7 +210,6 @@ class ContinuousBernoulli(_UnitInterval):
     it may exceed 1, and the log-likelihood 0.
 
     Example:
-
     >>> likelihood = kv.distributions.ContinuousBernoulli()
     >>> likelihood.log_prob(tf.zeros([1, 1, 4]), tf.fill([1, 4], 0.3)).numpy()
     array([[0.]], dtype=float32)
@@ -451,7 +449,6 @@ class Normal(_LocationScale):
         ValueError: If an argument is out of its range.
 
     Example:
-
     >>> likelihood = kv.distributions.Normal(scale=0.5)
     >>> likelihood.log_prob(tf.zeros([1, 1, 2]), tf.ones([1, 2])).numpy()
     array([[-4.4515834]], dtype=float32)
@@ -500,7 +497,6 @@ class Laplace(_LocationScale):
         ValueError: If an argument is out of its range.
 
     Example:
-
     >>> likelihood = kv.distributions.Laplace(scale=0.5)
     >>> likelihood.log_prob(tf.zeros([1, 1, 2]), tf.ones([1, 2])).numpy()
     array([[-4.]], dtype=float32)
@@ -542,7 +538,6 @@ class Categorical(Likelihood):
         ValueError: If `num_classes` is not such an integer.
 
     Example:
-
     >>> likelihood = kv.distributions.Categorical(num_classes=4)
     >>> likelihood.params_shape((28, 28, 1))
     (28, 28, 4)
@@ -629,7 +624,6 @@ def get(identifier):
             default number of classes.
 
     Example:
-
     >>> kv.distributions.likelihoods.get("optimal_normal").scale
     'optimal'
     """

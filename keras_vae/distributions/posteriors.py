@@ -31,7 +31,6 @@ def soft_clip(x, low, high):
         A tensor of the shape of `x`.
 
     Example:
-
     >>> clip = kv.distributions.posteriors.soft_clip
     >>> clip(tf.constant([-1e4, 5.0, 1e4]), -6.0, 100.0).numpy().round(3)
     array([ -6.,   5., 100.], dtype=float32)
@@ -163,7 +162,6 @@ class DiagonalNormal(Posterior):
         ValueError: If the limits are not on either side of 1.
 
     Example:
-
     >>> posterior = kv.distributions.DiagonalNormal()
     >>> q = posterior.distribution(tf.zeros([8, posterior.params_size(3)]))
     >>> q.batch_shape, q.event_shape
@@ -219,7 +217,6 @@ class MultivariateNormalTriL(Posterior):
         ValueError: If the limits are not on either side of 1.
 
     Example:
-
     >>> posterior = kv.distributions.MultivariateNormalTriL()
     >>> posterior.params_size(3)
     9
@@ -284,7 +281,6 @@ def kl_divergence(posterior, prior):
         ValueError: If there is no closed form between the two families.
 
     Example:
-
     >>> standard = kv.priors.StandardNormal()
     >>> standard.build_for(latent_dim=2)
     >>> params = tf.constant([[1.0, 2.0, 0.0, 0.0]])
@@ -323,7 +319,6 @@ def kl_per_dimension(posterior, prior):
         ValueError: If the two families are not these.
 
     Example:
-
     >>> standard = kv.priors.StandardNormal()
     >>> standard.build_for(latent_dim=2)
     >>> params = tf.constant([[1.0, 2.0, 0.0, 0.0]])
@@ -361,7 +356,6 @@ def get(identifier):
         ValueError: If `identifier` is none of these.
 
     Example:
-
     >>> kv.distributions.posteriors.get("normal").params_size(16)
     32
     """
