@@ -20,6 +20,7 @@ from keras_vae import networks
 from keras_vae import objectives
 from keras_vae import priors
 from keras_vae import random
+from keras_vae import replicas
 from keras_vae import schedules
 
 # === Models ===

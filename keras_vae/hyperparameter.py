@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_vae import replicas
+
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Hyperparameter(keras.layers.Layer):
@@ -76,8 +78,9 @@ class Hyperparameter(keras.layers.Layer):
             return
         schedule, step = self._follows
         now = tf.cast(step(), tf.int64)
-        self.value.assign(schedule(now - tf.convert_to_tensor(self.offset)))
-        self.last_step.assign(now)
+        value = schedule(now - tf.convert_to_tensor(self.offset))
+        replicas.assign(self.value, value)
+        replicas.assign(self.last_step, now)
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""

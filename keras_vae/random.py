@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import replicas
+
 PHILOX = tf.random.Algorithm.PHILOX.value
 
 
@@ -151,8 +153,8 @@ class Noise(keras.layers.Layer):
             An int64 tensor of shape (2,), different on each replica.
         """
         step = tf.identity(tf.convert_to_tensor(self.count))
-        self.count.assign(step + 1)
-        return key(self.seed, step, _replica_id())
+        replicas.assign(self.count, step + 1)
+        return key(self.seed, step, replicas.replica_id())
 
     def evaluation_key(self, step):
         """Returns a key that no training draw uses.
@@ -164,7 +166,7 @@ class Noise(keras.layers.Layer):
         Returns:
             An int64 tensor of shape (2,), different on each replica.
         """
-        return key(self.seed + 2**32, step, _replica_id())
+        return key(self.seed + 2**32, step, replicas.replica_id())
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
@@ -184,8 +186,3 @@ def _uniform_pairs(size, key):
     )
     mantissas = tf.bitwise.right_shift(tf.bitcast(words, tf.uint32), np.uint32(8))
     return tf.cast(tf.bitcast(mantissas, tf.int32), tf.float32) * 2.0**-24
-
-
-def _replica_id():
-    context = tf.distribute.get_replica_context()
-    return 0 if context is None else context.replica_id_in_sync_group

@@ -3,6 +3,7 @@
 import warnings
 
 import keras
+import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import schedules
@@ -58,7 +59,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         self._targets = self._find_targets(model)
         if self.restart:
             for target in self._targets:
-                target.offset.assign(int(optimizer.iterations))
+                target.offset.assign(number(optimizer.iterations))
 
     def _find_targets(self, model):
         owners = [model]
@@ -104,8 +105,8 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Warns where the optimiser does not know how far the schedule has come."""
-        step = int(self.model.optimizer.iterations)
-        last_step = max(int(target.last_step) for target in self._targets)
+        step = number(self.model.optimizer.iterations)
+        last_step = max(number(target.last_step) for target in self._targets)
         if last_step > step and not self.restart and not self._warned:
             self._warned = True
             warnings.warn(
@@ -120,17 +121,17 @@ class HyperparameterScheduler(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Reports the value at the epoch's last step."""
         if logs is not None:
-            logs[self.name] = float(self._targets[0].value)
+            logs[self.name] = number(self._targets[0].value)
 
     def on_train_end(self, logs=None):
         """Detaches the schedule; the value stays where it is."""
         for target in self._targets:
             target.release()
         self.model.make_train_function(force=True)
-        self._warn_if_short(int(self.model.optimizer.iterations), "`fit` ended")
+        self._warn_if_short(number(self.model.optimizer.iterations), "`fit` ended")
 
     def _warn_if_short(self, last_step, event):
-        done = last_step - int(self._targets[0].offset)
+        done = last_step - number(self._targets[0].offset)
         if self._end_step is None or done >= self._end_step or self._warned:
             return
         self._warned = True
@@ -174,3 +175,8 @@ class KLAnnealing(HyperparameterScheduler):
 def _accumulation_steps(optimizer):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return getattr(inner, "gradient_accumulation_steps", None) or 1
+
+
+def number(variable):
+    """Returns the value of a scalar variable, also of one with several copies."""
+    return tf.convert_to_tensor(variable).numpy().item()

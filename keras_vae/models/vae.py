@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_vae import export
 from keras_vae import objectives
 from keras_vae import random
+from keras_vae import replicas
 from keras_vae.distributions import likelihoods
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import CountedMean
@@ -181,6 +182,11 @@ class VAE(keras.Model):
         """
         checks.check_compile(loss, loss_weights)
         super().compile(optimizer=optimizer, **kwargs)
+
+    @property
+    def losses(self):
+        """Losses added since the last call, and those of weight regularisers."""
+        return replicas.own_losses(super().losses)
 
     def compile_from_config(self, config):
         """Compiles the model as it was when `get_compile_config` was called."""

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from keras_vae import replicas
+
 
 class BatchMean:
     """Weighted mean over the global batch: sum_i w_i v_i / sum_i w_i, all replicas.
@@ -27,12 +29,8 @@ class BatchMean:
         if sample_weight is not None:
             self._weights = tf.cast(sample_weight, tf.float32)
             local = tf.reduce_sum(self._weights)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        context = tf.distribute.get_replica_context()
-        if replicas > 1 and context is not None:
-            local = context.all_reduce(tf.distribute.ReduceOp.SUM, local)
-        self._total = local
-        self.replicas = float(replicas)
+        self._total = replicas.sum_over_replicas(local)
+        self.replicas = float(replicas.num_replicas())
 
     @property
     def weight(self):
@@ -55,6 +53,19 @@ class BatchMean:
             values = tf.math.multiply_no_nan(values, weights)
         total = self.replicas * tf.reduce_sum(values, axis=0)
         return tf.math.divide_no_nan(total, self._total)
+
+
+    def over_replicas(self, values):
+        """Averages over the global batch, with the same result on all replicas.
+
+        Args:
+            values: Tensor of shape (batch, ...).
+
+        Returns:
+            A float32 tensor of shape (...). What is not linear in the mean needs this
+            one; its gradient is that of `self(values)`.
+        """
+        return replicas.sum_over_replicas(self(values)) / self.replicas
 
 
 def check_sample_weight(sample_weight):
