@@ -192,10 +192,13 @@ class _Bernoulli(tfd.Bernoulli):
     """TFP's, with one softplus per element in place of two."""
 
     def _log_prob(self, event):
-        shape = tf.broadcast_dynamic_shape(tf.shape(event), tf.shape(self.logits))
-        return -tf.nn.sigmoid_cross_entropy_with_logits(
-            tf.broadcast_to(event, shape), tf.broadcast_to(self.logits, shape)
-        )
+        # Selected, not max(l, 0) and |l|: their derivatives at 0, where a decoder of
+        # zero weights starts, would not add up to x - 1/2.
+        logits = self.logits
+        positive = logits >= 0.0
+        relu = tf.where(positive, logits, 0.0)
+        minus_abs = tf.where(positive, -logits, logits)
+        return logits * event - relu - tf.math.log1p(tf.exp(minus_abs))
 
 
 @keras.saving.register_keras_serializable("keras_vae")
