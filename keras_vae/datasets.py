@@ -135,8 +135,8 @@ def digits(test_fraction=0.2, seed=0, labels=False):
 
     Example:
     >>> x_train, x_test = kv.datasets.digits()
-    >>> x_train.shape, x_test.shape, x_train.max()
-    ((1437, 8, 8, 1), (360, 8, 8, 1), np.float32(1.0))
+    >>> x_train.shape, x_test.shape, float(x_train.max())
+    ((1437, 8, 8, 1), (360, 8, 8, 1), 1.0)
     """
     _check_fraction(test_fraction)
     scans, y = sklearn.datasets.load_digits(return_X_y=True)
@@ -398,8 +398,8 @@ def binarize(x, seed=0):
 
     Example:
     >>> x = np.full((1000, 8), 0.25, "float32")
-    >>> abs(kv.datasets.binarize(x).mean() - 0.25) < 0.02
-    np.True_
+    >>> bool(abs(kv.datasets.binarize(x).mean() - 0.25) < 0.02)
+    True
     """
     x = _probabilities(x)
     key = random.key(random.check_seed(seed), replica=_STATIC)

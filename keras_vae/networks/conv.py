@@ -43,7 +43,6 @@ def conv_encoder(
         ValueError: If an argument is not of the form above.
 
     Example:
-
     >>> encoder = kv.networks.conv_encoder((64, 64, 1))
     >>> encoder.count_params()
     246912
@@ -110,7 +109,6 @@ def conv_decoder(
         ValueError: If an argument is not of the form above.
 
     Example:
-
     >>> decoder = kv.networks.conv_decoder((28, 28, 1))
     >>> decoder(np.zeros((5, 10), "float32")).shape
     TensorShape([5, 28, 28, 1])

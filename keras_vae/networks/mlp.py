@@ -29,7 +29,6 @@ def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
         ValueError: If `hidden` or `input_shape` is not a list of positive integers.
 
     Example:
-
     >>> encoder = kv.networks.mlp_encoder([256, 128])
     >>> encoder(np.zeros((5, 8, 8, 1), "float32")).shape
     TensorShape([5, 128])
@@ -62,7 +61,6 @@ def mlp_decoder(hidden, output_shape, activation="relu", output_bias=None, name=
         ValueError: If `hidden`, `output_shape` or `output_bias` has a wrong shape.
 
     Example:
-
     >>> decoder = kv.networks.mlp_decoder([256, 256], (8, 8, 1))
     >>> decoder(np.zeros((5, 2), "float32")).shape
     TensorShape([5, 8, 8, 1])

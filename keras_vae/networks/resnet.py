@@ -41,7 +41,6 @@ def resnet_encoder(
         ValueError: If an argument is not of the form above.
 
     Example:
-
     >>> encoder = kv.networks.resnet_encoder((32, 32, 3), filters=[16, 32])
     >>> encoder(np.zeros((5, 32, 32, 3), "float32")).shape
     TensorShape([5, 256])
@@ -99,7 +98,6 @@ def resnet_decoder(
         ValueError: If an argument is not of the form above.
 
     Example:
-
     >>> decoder = kv.networks.resnet_decoder((8, 8, 1), filters=[16])
     >>> decoder(np.zeros((5, 2), "float32")).shape
     TensorShape([5, 8, 8, 1])
