@@ -9,6 +9,11 @@ import pytest
 import tensorflow as tf
 
 tf.config.experimental.enable_tensor_float_32_execution(False)
+# Two devices, on which `tf.distribute` is tested; all else runs on the first.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +21,6 @@ def _fresh_global_state():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
-    keras.utils.clear_session()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from keras_vae import random
+from keras_vae import replicas
 from keras_vae import serialization
 from keras_vae.distributions import posteriors
 
@@ -388,14 +389,12 @@ class _LocationScale(Likelihood):
         # leaves the moving statistic as it was.
         values = tf.stack([per_example, tf.ones_like(per_example)], axis=-1)
         values = tf.reduce_mean(values, axis=0) if mean is None else mean(values)
-        context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
-            # `mean` gives each replica its share of the global mean.
-            values = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+        # `mean` gives each replica its share of the global mean.
+        values = replicas.sum_over_replicas(values) / replicas.num_replicas()
         total, share = tf.unstack(values)
         rate = 1.0 - self.momentum
         for moving, value in ((self.deviation, total), (self.deviation_weight, share)):
-            moving.assign((1.0 - rate * share) * moving + rate * value)
+            replicas.assign(moving, (1.0 - rate * share) * moving + rate * value)
         return self._clipped_scale(tf.math.divide_no_nan(total, share))
 
     def _add_number(self, name, value, trainable):

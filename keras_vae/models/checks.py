@@ -136,7 +136,7 @@ def check_target(x, y, event_shape):
     return target
 
 
-def check_data(model, x, y, sample_weight, name):
+def check_data(model, x, y=None, sample_weight=None, name="x"):
     """Checks arrays whole and the first batch of a data set, and builds the model.
 
     Args:
@@ -146,16 +146,22 @@ def check_data(model, x, y, sample_weight, name):
         sample_weight: What `fit` got as `sample_weight`.
         name: Name of `x` in errors.
 
+    Returns:
+        A dict of the arguments "x", "y" and "sample_weight" for Keras.
+
     Raises:
         ValueError: If the data cannot be trained on.
     """
+    data = {"x": x, "y": y, "sample_weight": sample_weight}
     if isinstance(x, PEEKABLE):
-        batch = peek(x, name)
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(peek(x, name))
     elif hasattr(x, "__next__") or hasattr(x, "__dataloader__"):
-        return  # A generator cannot be looked at without losing what was seen.
+        return data  # A generator cannot be looked at without losing what was seen.
     elif x is None:
         raise ValueError(f"`{name}` must be given. Received: {name}=None")
+    elif y is None and sample_weight is not None:
+        # Keras drops the weights of data without `y`.
+        data["y"] = x
     inputs = tf.nest.map_structure(lambda v: check_array(v, name), x)
     sizes = {len(v) for v in tf.nest.flatten(inputs)}
     if y is not None:
@@ -176,6 +182,16 @@ def check_data(model, x, y, sample_weight, name):
             model.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), inputs))
     target = check_target(inputs, y, model.event_shape)
     model.likelihood.check_data(np.asarray(target))
+    return data
+
+
+def check_validation_data(model, data):
+    """Checks `validation_data`, and returns it as Keras takes it."""
+    if not isinstance(data, tuple | list):
+        return check_data(model, data, name="validation_data")["x"]
+    parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
+    checked = check_data(model, *parts, name="validation_data")
+    return tuple(checked.values())
 
 
 def peek(data, name):

@@ -227,22 +227,21 @@ class VAE(keras.Model):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self.reconstruct(x)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
         """Trains the model; see `keras.Model.fit`. Data are checked before."""
-        checks.check_data(self, x, y, kwargs.get("sample_weight"), "x")
-        validation = kwargs.get("validation_data")
-        if isinstance(validation, tuple | list):
-            validation = keras.utils.unpack_x_y_sample_weight(tuple(validation))
-            checks.check_data(self, *validation, "validation_data")
-        elif validation is not None:
-            checks.check_data(self, validation, None, None, "validation_data")
-        return super().fit(x, y, *args, **kwargs)
+        data = checks.check_data(self, x, y, kwargs.pop("sample_weight", None))
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = checks.check_validation_data(
+                self, kwargs["validation_data"]
+            )
+        return super().fit(batch_size=batch_size, epochs=epochs, **data, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Evaluates the model; see `keras.Model.evaluate`. Data are checked before."""
+        data = {"x": x, "y": y, "sample_weight": kwargs.pop("sample_weight", None)}
         if not kwargs.get("_use_cached_eval_dataset"):
-            checks.check_data(self, x, y, kwargs.get("sample_weight"), "x")
-        return super().evaluate(x, y, *args, **kwargs)
+            data = checks.check_data(self, **data)
+        return super().evaluate(batch_size=batch_size, **data, **kwargs)
 
     def load_weights(self, filepath, *args, **kwargs):
         """Loads weights; see `keras.Model.load_weights`.
