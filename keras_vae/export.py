@@ -1,1 +1,155 @@
 """Export of a model as a plain SavedModel."""
+
+import functools
+import os
+import tempfile
+
+import keras
+import tensorflow as tf
+
+from keras_vae.models import checks
+
+# What TensorFlow writes itself. A directory that holds anything else may be the
+# user's work, and is not replaced.
+_OWN_FILES = {"assets", "fingerprint.pb", "saved_model.pb", "variables"}
+
+
+def export(model, filepath, format="tf_saved_model", verbose=True):
+    """Writes a SavedModel that needs TensorFlow alone, as `keras.Model.export` does.
+
+    | endpoint | inputs | output |
+    |---|---|---|
+    | `serve` | `x` | mean of p(x|z) at the posterior mean, (batch, *event_shape) |
+    | `encode` | `x` | dict: `mean`, `stddev` of q(z|x), (batch, latent_dim) |
+    | `sample_posterior` | `x`, `seed` | one z ~ q(z|x) each, (batch, latent_dim) |
+    | `decode` | `z` (batch, latent_dim) | mean of p(x|z), (batch, *event_shape) |
+    | `generate` | `n`, `seed` | means of p(x|z), z ~ p(z), (n, *event_shape) |
+    | `negative_elbo` | `x`, `seed` | -ELBO by one draw of z, in nats, (batch,) |
+
+    Each is an attribute of what `tf.saved_model.load` returns and a signature, of
+    which "serving_default" is `serve`. `x` and `z` are float32 in batches of any size,
+    outputs are float32 and in the units of the data, `n` and `seed` int64 scalars.
+    Equal seeds give equal draws and no endpoint keeps state, so that a served model is
+    as random as the seeds it gets. Where x cannot be its own target, because it is
+    several tensors or has another shape, `negative_elbo` takes `x`, `y` and `seed`.
+
+    The directory appears when it is complete; one with an older SavedModel is replaced.
+
+    Args:
+        model: `VAE` whose shapes are known.
+        filepath: String or `pathlib.Path`, the directory to write.
+        format: Must be "tf_saved_model".
+        verbose: Boolean, whether to name the endpoints. Defaults to True.
+
+    Raises:
+        ValueError: If `format` is another one, the model is not built, or `filepath`
+            holds something that is no SavedModel.
+
+    Example:
+    >>> import tempfile
+    >>> vae = kv.VAE(
+    ...     encoder=kv.networks.mlp_encoder([32]),
+    ...     decoder=kv.networks.mlp_decoder([32], (8, 8, 1)),
+    ...     latent_dim=4,
+    ... )
+    >>> vae.build((None, 8, 8, 1))
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     vae.export(directory, verbose=False)
+    ...     loaded = tf.saved_model.load(directory)
+    >>> loaded.generate(n=3, seed=7).shape
+    TensorShape([3, 8, 8, 1])
+    """
+    if format != "tf_saved_model":
+        raise ValueError(
+            "`format` must be 'tf_saved_model', the only one with several endpoints. "
+            f"Received: format={format!r}"
+        )
+    if not model.built:
+        raise ValueError(
+            "`model` must be built before `export`: call `fit`, or "
+            f"`build((None, *event_shape))`, first. Received: {model.name!r}, not built"
+        )
+    archive = keras.export.ExportArchive()
+    endpoints = _endpoints(model)
+    for name, (function, *inputs) in endpoints.items():
+        archive.add_endpoint(name, _stateless(function), inputs)
+    filepath = os.fspath(filepath)
+    if "://" in filepath:  # Object stores have no rename; TensorFlow opens them.
+        archive.write_out(filepath, verbose=False)
+    else:
+        _write_at_once(archive, os.path.realpath(filepath))
+    if verbose:
+        print(f"Saved model at {filepath!r}. Endpoints: {', '.join(endpoints)}")
+
+
+def _endpoints(model):
+    """Returns the function and the specs of the inputs of each endpoint, by name."""
+    x = _inputs(model.get_build_config()["input_shape"])
+    y, z = _batch(model.event_shape), _batch([model.latent_dim])
+    n = seed = tf.TensorSpec((), "int64")
+
+    def encode(x):
+        mean, stddev = model.encode(x)
+        return {"mean": mean, "stddev": stddev}
+
+    if isinstance(x, tf.TensorSpec) and x.shape.is_compatible_with(y.shape):
+        negative_elbo = (lambda x, seed: -model.elbo(x, seed=seed), x, seed)
+    else:
+        negative_elbo = (lambda x, y, seed: -model.elbo(x, y, seed=seed), x, y, seed)
+    return {
+        "serve": (model.reconstruct, x),
+        "encode": (encode, x),
+        "sample_posterior": (model.sample_posterior, x, seed),
+        "decode": (model.decode, z),
+        "generate": (model.generate, n, seed),
+        "negative_elbo": negative_elbo,
+    }
+
+
+def _stateless(function):
+    # TensorFlow traces again when it saves, so that the scope must be inside. In it
+    # layers neither update variables nor keep losses, which would be the graph's.
+    @functools.wraps(function)
+    def endpoint(*args):
+        with keras.StatelessScope():
+            return function(*args)
+
+    return endpoint
+
+
+def _inputs(shape, name=None):
+    if checks.is_shape(shape):
+        return _batch(shape[1:], name)
+    if isinstance(shape, dict):
+        return {key: _inputs(value, key) for key, value in shape.items()}
+    return [_inputs(value) for value in shape]
+
+
+def _batch(shape, name=None):
+    return tf.TensorSpec((None, *shape), "float32", name)
+
+
+def _write_at_once(archive, filepath):
+    exists = os.path.exists(filepath)
+    if exists and not _is_replaceable(filepath):
+        raise ValueError(
+            "`filepath` must not exist, or be a directory with nothing in it but a "
+            f"SavedModel, which is then replaced. Received: filepath={filepath!r}"
+        )
+    parent, name = os.path.split(filepath)
+    os.makedirs(parent, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{name}.", dir=parent) as beside:
+        new, old = os.path.join(beside, "new"), os.path.join(beside, "old")
+        archive.write_out(new, verbose=False)
+        if exists:
+            os.rename(filepath, old)
+        try:
+            os.rename(new, filepath)
+        except BaseException:
+            if exists:
+                os.rename(old, filepath)
+            raise
+
+
+def _is_replaceable(filepath):
+    return os.path.isdir(filepath) and set(os.listdir(filepath)) <= _OWN_FILES
