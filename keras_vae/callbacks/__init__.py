@@ -1,6 +1,15 @@
 """Callbacks for `fit`."""
 
+from keras_vae.callbacks.early_stopping import EarlyStopping
 from keras_vae.callbacks.hyperparameter_scheduler import HyperparameterScheduler
 from keras_vae.callbacks.hyperparameter_scheduler import KLAnnealing
+from keras_vae.callbacks.model_checkpoint import ModelCheckpoint
+from keras_vae.callbacks.tensorboard import TensorBoard
 
-__all__ = ["HyperparameterScheduler", "KLAnnealing"]
+__all__ = [
+    "EarlyStopping",
+    "HyperparameterScheduler",
+    "KLAnnealing",
+    "ModelCheckpoint",
+    "TensorBoard",
+]

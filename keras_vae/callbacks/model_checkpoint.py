@@ -1,0 +1,194 @@
+"""Checkpoints that do not mistake annealing for getting worse."""
+
+import contextlib
+import json
+import os
+import warnings
+
+import keras
+import tensorflow as tf
+
+from keras_vae.callbacks.hyperparameter_scheduler import number
+from keras_vae.callbacks.monitor import ComparesEpochs
+from keras_vae.callbacks.monitor import ramp_end
+
+
+class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
+    """Saves the model of the best epoch by the unweighted negative ELBO.
+
+    Keras's callback, which compares no epochs before the ramp of the KL weight has
+    ended: the best `val_loss` under annealing belongs to the smallest weight, not to
+    the best model. The end is that of the schedule that `KLAnnealing` attaches, in
+    whatever order callbacks are listed. A schedule that never settles, such as
+    `schedules.repeat`, holds nothing up. If training ends before the ramp, the last
+    model is saved, with a warning.
+
+    | file | what |
+    |---|---|
+    | `filepath` | the model, complete at any time: it is written beside and moved |
+    | `<filepath>.json` | the best value in its units, its name and its epoch |
+
+    The second is read where a run goes on, so that a resumed one does not overwrite a
+    better model; a run from step 0 ignores it. It is not written where `filepath` has
+    placeholders, whose files do not overwrite each other. `save_best_only=False` saves
+    every epoch, from the first.
+
+    Args:
+        filepath: String or path, ending in ".keras", or in ".weights.h5" with
+            `save_weights_only=True`; may hold "{epoch:02d}" and names in the logs.
+        monitor: String, what to compare. The default compares across weights and time.
+        save_best_only: Boolean, whether only an epoch better than all before is saved.
+        mode: "min", "max" or "auto", which is "min" for the losses of this library.
+        validation_freq: Integer or collection of integers, that of `fit`.
+        **kwargs: See `keras.callbacks.ModelCheckpoint`.
+
+    Raises:
+        ValueError: If `filepath` is a directory, if `save_freq` is a number of batches
+            and `save_best_only` is set, and at the end of the first epoch that should
+            have a value to compare, if it is not in the logs: there are no validation
+            data, for example.
+
+    Example:
+    >>> callback = kv.callbacks.ModelCheckpoint("runs/digits/best.keras")
+    >>> callback.monitor, callback.mode, callback.save_best_only
+    ('val_negative_elbo', 'min', True)
+
+    Reference:
+        [Generating Sentences from a Continuous Space](
+        https://arxiv.org/abs/1511.06349), figure 2: the ELBO falls while the weight
+        rises
+    """
+
+    def __init__(
+        self,
+        filepath,
+        monitor="val_negative_elbo",
+        save_best_only=True,
+        mode="auto",
+        validation_freq=1,
+        **kwargs,
+    ):
+        super().__init__(
+            filepath=filepath,
+            monitor=monitor,
+            save_best_only=save_best_only,
+            mode=mode,
+            validation_freq=validation_freq,
+            **kwargs,
+        )
+        if tf.io.gfile.isdir(self.filepath):
+            raise ValueError(
+                "`filepath` must name a file. Received: the directory "
+                f"{self.filepath!r}"
+            )
+        if self.save_best_only and self.save_freq != "epoch":
+            raise ValueError(
+                '`save_freq` must be "epoch" to save the best only, because epochs '
+                "are what is compared; pass `save_best_only=False` to save every n "
+                f"batches. Received: save_freq={self.save_freq}"
+            )
+
+    def on_train_begin(self, logs=None):
+        """Forgets the ramp of an earlier run."""
+        super().on_train_begin(logs)
+        self._first_epoch = True
+        self._skipped = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Finds out what the best value was, where a run goes on."""
+        super().on_epoch_begin(epoch, logs)
+        # Not before, because another callback may have restored the model since.
+        if self._first_epoch:
+            self._first_epoch = False
+            self._recall_best()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves the model if it is the best since the ramp ended."""
+        if not self.save_best_only or self._is_comparable(epoch, logs):
+            self._skipped = None
+            super().on_epoch_end(epoch, logs)
+        else:
+            # Schedules may be gone by the end of training.
+            self._skipped = epoch, ramp_end(self.model)
+
+    def on_train_end(self, logs=None):
+        """Saves the last model if the ramp left none to compare."""
+        super().on_train_end(logs)
+        # Where only the validation of the last epochs was not due, there is a best.
+        if self._skipped is None or self.best is not None:
+            return
+        epoch, end_step = self._skipped
+        filepath = self._get_file_path(epoch, None, logs or {})
+        # It would go with a model that is no longer there.
+        if tf.io.gfile.exists(self._best_path):
+            tf.io.gfile.remove(self._best_path)
+        self._write(filepath)
+        step = number(self.model.optimizer.iterations)
+        if step <= end_step:
+            reason = (
+                f"after {step} optimiser steps, but "
+                f"the ramp of `kl_weight` takes {end_step}. Train longer, or "
+                'shorten the ramp, for example with `duration="50%"`.'
+            )
+        else:
+            reason = (
+                f"before an epoch that has {self.monitor!r}. Train longer, or "
+                "validate more often. Received: "
+                f"validation_freq={self.validation_freq}"
+            )
+        warnings.warn(
+            f"The last model was saved to {filepath}, not the best: `fit` ended "
+            + reason,
+            stacklevel=2,
+        )
+
+    def _save_model(self, epoch, batch, logs):
+        filepath = self._get_file_path(epoch, batch, logs)
+        if not self._should_save_model(epoch, batch, logs, filepath):
+            return
+        self._write(filepath)
+        if self.save_best_only and filepath == self.filepath:
+            best = {"epoch": epoch + 1, "monitor": self.monitor, "best": self.best}
+            with _replaced(self._best_path) as path, tf.io.gfile.GFile(path, "w") as f:
+                json.dump(best, f, default=float)
+
+    def _write(self, filepath):
+        directory = os.path.dirname(filepath)
+        if directory:
+            tf.io.gfile.makedirs(directory)
+        # Keras writes in place: a run killed meanwhile would leave neither the model
+        # before nor this one.
+        with _replaced(filepath) as path:
+            if self.save_weights_only:
+                self.model.save_weights(path, overwrite=True)
+            else:
+                self.model.save(path, overwrite=True)
+
+    @property
+    def _best_path(self):
+        return f"{self.filepath}.json"
+
+    def _recall_best(self):
+        goes_on = number(self.model.optimizer.iterations) > 0
+        if not self.save_best_only or self.best is not None or not goes_on:
+            return
+        if not all(map(tf.io.gfile.exists, (self.filepath, self._best_path))):
+            return
+        with tf.io.gfile.GFile(self._best_path) as file:
+            best = json.load(file)
+        if best["monitor"] == self.monitor:
+            self.best = best["best"]
+
+
+@contextlib.contextmanager
+def _replaced(path):
+    """Gives the path of a new file that takes the place of `path` once complete."""
+    directory, name = os.path.split(path)
+    # A prefix, because Keras looks at the end of the name.
+    partial = os.path.join(directory, f".partial-{name}")
+    try:
+        yield partial
+        tf.io.gfile.rename(partial, path, overwrite=True)
+    finally:
+        if tf.io.gfile.exists(partial):
+            tf.io.gfile.remove(partial)

@@ -1,0 +1,97 @@
+"""When the epochs of a run may be compared with each other."""
+
+from absl import logging
+
+from keras_vae import _keras
+from keras_vae.callbacks.hyperparameter_scheduler import number
+from keras_vae.hyperparameter import Hyperparameter
+
+# In the logs of this library's models; Keras knows the direction of others.
+_MINIMISED = {"loss", "negative_elbo", "reconstruction_loss", "kl_loss"}
+
+
+def ramp_end(model):
+    """Returns the optimiser step at which the last ramp of a `kl_weight` ends.
+
+    A ramp is a schedule that moves the weight and settles. One that never does, such as
+    `schedules.repeat`, or of which nobody knows, is none: nothing could wait for it.
+
+    Args:
+        model: A compiled `keras.Model`, at any time while `fit` runs.
+
+    Returns:
+        An integer, 0 where there is no ramp.
+    """
+    ends = [0]
+    for item in _keras.sublayers(model, Hyperparameter):
+        end_step = getattr(item.schedule, "end_step", None)
+        if item.name == "kl_weight" and end_step:
+            ends.append(end_step + number(item.offset))
+    return max(ends)
+
+
+class ComparesEpochs:
+    """Mixed into a callback of Keras that has a `monitor`, `mode` and `verbose`.
+
+    Args:
+        validation_freq: Integer or collection of integers, as in `fit`.
+    """
+
+    def __init__(self, *args, monitor, mode, validation_freq, **kwargs):
+        if mode == "auto" and monitor.removeprefix("val_") in _MINIMISED:
+            mode = "min"
+        super().__init__(*args, monitor=monitor, mode=mode, **kwargs)
+        self.validation_freq = validation_freq
+        self._said = False
+
+    def _is_comparable(self, epoch, logs):
+        """Whether this epoch has a value to compare, of a model trained at full weight.
+
+        Args:
+            epoch: Integer, counted from 0.
+            logs: Dict, the logs of the epoch.
+
+        Raises:
+            ValueError: If the logs lack what is monitored.
+        """
+        if not self._is_measured(epoch):
+            return False
+        if self.monitor not in (logs or {}):
+            raise ValueError(self._not_in_logs(logs or {}))
+        end, step = ramp_end(self.model), number(self.model.optimizer.iterations)
+        # The step numbered `end` is the first that is trained at the final weight.
+        if not end or step > end:
+            return True
+        if not self._said:
+            self._said = True
+            text = (
+                f"{type(self).__name__} compares epochs once the ramp of `kl_weight` "
+                f"has ended: after {end} optimiser steps, of which {step} are done."
+            )
+            logging.info(text)
+            if self.verbose:
+                print(f"\nEpoch {epoch + 1}: {text}")
+        return False
+
+    def _is_measured(self, epoch):
+        if not self.monitor.startswith("val_"):
+            return True
+        if isinstance(self.validation_freq, int):
+            return (epoch + 1) % self.validation_freq == 0
+        return epoch + 1 in self.validation_freq
+
+    def _not_in_logs(self, logs):
+        if self.monitor.startswith("val_") and not any(
+            name.startswith("val_") for name in logs
+        ):
+            advice = (
+                "Pass `validation_data=(x_test,)` to `fit`, or monitor "
+                f"{self.monitor.removeprefix('val_')!r}. If `fit` validates every n "
+                "epochs, pass its `validation_freq` to this callback too."
+            )
+        else:
+            advice = "Pass one of these names."
+        return (
+            f"`monitor` must be in the logs of `fit`. Received: "
+            f"monitor={self.monitor!r}, which is not among {sorted(logs)}. {advice}"
+        )

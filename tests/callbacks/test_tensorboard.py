@@ -1,0 +1,434 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
+
+import keras_vae as kv
+from keras_vae.callbacks import TensorBoard
+
+LATENT_DIM = 3
+X = np.random.default_rng(0).uniform(size=(48, 8, 8, 1)).astype("float32")
+
+
+def make_vae(event_shape=(8, 8, 1), prior="standard_normal", **kwargs):
+    keras.utils.set_random_seed(1)
+    # Keras cannot add losses in half precision.
+    regularizer = "l2" if keras.config.dtype_policy().name == "float32" else None
+    encoder = keras.Sequential(
+        [
+            keras.layers.Flatten(),
+            keras.layers.Dense(16, "relu", activity_regularizer=regularizer),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.2),
+        ]
+    )
+    vae = kv.VAE(
+        encoder,
+        kv.networks.mlp_decoder([16], event_shape),
+        LATENT_DIM,
+        prior=prior,
+        seed=0,
+        **kwargs,
+    )
+    vae.compile(keras.optimizers.Adam(1e-2))
+    return vae
+
+
+def read(directory):
+    accumulator = EventAccumulator(str(directory), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return {
+        tag: {event.step: event.tensor_proto for event in accumulator.Tensors(tag)}
+        for tag in accumulator.Tags()["tensors"]
+    }
+
+
+def scalars(events):
+    return [float(tensor_util.make_ndarray(proto)) for proto in events.values()]
+
+
+def picture(proto):
+    width, height, png = tensor_util.make_ndarray(proto)[:3]
+    image = tf.io.decode_png(png).numpy()
+    assert image.shape[:2] == (int(height), int(width))
+    return image
+
+
+# === What is written ===
+
+
+def test_scalars_are_the_history(tmp_path):
+    vae = make_vae()
+    history = vae.fit(
+        X,
+        validation_data=(X[:16],),
+        epochs=4,
+        verbose=0,
+        callbacks=[
+            TensorBoard(tmp_path),
+            kv.KLAnnealing(kv.schedules.linear("50%")),
+        ],
+    ).history
+    train, validation = read(tmp_path / "train"), read(tmp_path / "validation")
+    names = ["negative_elbo", "reconstruction_loss", "kl_loss", "loss", "kl_weight"]
+    for name in names:
+        np.testing.assert_allclose(
+            scalars(train[f"epoch_{name}"]), history[name], rtol=1e-6, err_msg=name
+        )
+        np.testing.assert_allclose(
+            scalars(validation[f"epoch_{name}"]), history[f"val_{name}"], rtol=1e-6
+        )
+
+
+def test_without_data_only_what_needs_none(tmp_path):
+    make_vae().fit(X, epochs=2, verbose=0, callbacks=[TensorBoard(tmp_path)])
+    assert sorted(read(tmp_path / "latent")) == ["images/samples", "images/traversals"]
+    assert sorted(os.listdir(tmp_path)) == ["latent", "train"]
+
+
+def test_one_event_file_in_each_directory(tmp_path):
+    callback = TensorBoard(tmp_path, data=X)
+    make_vae().fit(X, validation_data=(X,), epochs=2, verbose=0, callbacks=[callback])
+    files = [sum("tfevents" in f for f in files) for _, _, files in os.walk(tmp_path)]
+    assert files == [0, 1, 1, 1]
+
+
+def test_units_are_those_of_the_data(tmp_path):
+    vae = make_vae()
+    vae.fit(X, epochs=3, verbose=0, callbacks=[TensorBoard(tmp_path, data=X[:30])])
+    events = read(tmp_path / "latent")
+    mean, stddev = vae.encode(X[:30])
+    kl = kv.metrics.kl_to_standard_normal(mean, stddev).mean(axis=0)
+    histogram = tensor_util.make_ndarray(events["latent/kl_per_unit"][2])
+    assert histogram[:, 2].sum() == LATENT_DIM
+    np.testing.assert_allclose(histogram[0, 0], kl.min(), rtol=1e-4)
+    np.testing.assert_allclose(histogram[-1, 1], kl.max(), rtol=1e-4)
+    assert scalars(events["latent/active_units"])[-1] == (
+        kv.metrics.active_units(mean).number
+    )
+
+
+def test_units_over_several_batches_of_data(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_vae.callbacks.tensorboard._BATCH_SIZE", 7)
+    vae = make_vae()
+    vae.fit(X, epochs=1, verbose=0, callbacks=[TensorBoard(tmp_path, data=X)])
+    histogram = tensor_util.make_ndarray(
+        read(tmp_path / "latent")["latent/kl_per_unit"][0]
+    )
+    kl = kv.metrics.kl_to_standard_normal(*vae.encode(X)).mean(axis=0)
+    np.testing.assert_allclose(histogram[-1, 1], kl.max(), rtol=1e-4)
+
+
+def test_pictures(tmp_path):
+    vae = make_vae()
+    vae.fit(
+        X,
+        epochs=1,
+        verbose=0,
+        callbacks=[TensorBoard(tmp_path, data=X, num_images=10, seed=5)],
+    )
+    events = read(tmp_path / "latent")
+    # Cells of 8 pixels and a line of 1, fourfold.
+    picture_of = {
+        tag: picture(events[f"images/{tag}"][0])[::4, ::4]
+        for tag in ("reconstructions", "samples", "traversals")
+    }
+    # Ten examples in columns of four: three rows, each with its reconstructions.
+    assert picture_of["reconstructions"].shape == (6 * 9 - 1, 4 * 9 - 1, 1)
+    assert picture_of["samples"].shape == (3 * 9 - 1, 4 * 9 - 1, 1)
+    assert picture_of["traversals"].shape == (LATENT_DIM * 9 - 1, 9 * 9 - 1, 1)
+
+    def pixels(events):
+        return np.rint(255 * np.asarray(events))
+
+    rows = picture_of["reconstructions"]
+    np.testing.assert_array_equal(rows[18:26, 9:17], pixels(X[5]))
+    decoded = vae.reconstruct(X[5:6])[0]
+    np.testing.assert_allclose(rows[27:35, 9:17], pixels(decoded), atol=1)
+    assert (rows[36:, 18:] == 255).all()
+    samples = vae.generate(10, seed=5)
+    np.testing.assert_allclose(
+        picture_of["samples"][9:17, :8], pixels(samples[4]), atol=1
+    )
+    kl = kv.metrics.kl_to_standard_normal(*vae.encode(X)).mean(axis=0)
+    first = vae.decode(kv.figures.traversal(LATENT_DIM, dims=[kl.argmax()]))
+    np.testing.assert_allclose(
+        picture_of["traversals"][:8, -8:], pixels(first[-1]), atol=1
+    )
+
+
+def test_pictures_every_n_epochs_and_in_the_last(tmp_path):
+    callback = TensorBoard(tmp_path, data=X, images_freq=3)
+    make_vae().fit(X, epochs=6, verbose=0, callbacks=[callback])
+    for events in read(tmp_path / "latent").values():
+        assert list(events) == [0, 3, 5]
+
+
+def test_no_look_at_the_model(tmp_path):
+    callback = TensorBoard(tmp_path, data=X, images_freq=0)
+    make_vae().fit(X, epochs=1, verbose=0, callbacks=[callback])
+    assert os.listdir(tmp_path) == ["train"]
+
+
+def test_grey_values_are_scaled_by_the_range_of_the_data(tmp_path):
+    x = 4 * X - 2
+    vae = make_vae(likelihood="normal")
+    vae.fit(x, epochs=1, verbose=0, callbacks=[TensorBoard(tmp_path, data=x)])
+    image = picture(read(tmp_path / "latent")["images/reconstructions"][0])
+    expected = np.rint(255 * (x[0] - x.min()) / (x.max() - x.min()))
+    np.testing.assert_array_equal(image[:32:4, :32:4], expected)
+
+
+@pytest.mark.parametrize("event_shape", [(16,), (8, 2), (8, 8, 3), (4, 4, 2)])
+def test_events_of_any_shape(event_shape, tmp_path):
+    x = np.random.default_rng(0).uniform(size=(20, *event_shape))
+    vae = make_vae(event_shape)
+    vae.fit(x, epochs=1, verbose=0, callbacks=[TensorBoard(tmp_path, data=x)])
+    events = read(tmp_path / "latent")
+    assert {"latent/active_units", "latent/kl_per_unit"} <= set(events)
+    assert ("images/samples" in events) == kv.figures.is_image(event_shape)
+
+
+@pytest.mark.parametrize(
+    ("prior", "has_kl"),
+    [("learned_normal", True), (kv.priors.VampPrior(4), False)]
+    + [(kv.priors.GaussianMixture(4), False)],
+)
+def test_kl_of_units_only_where_there_is_one(prior, has_kl, tmp_path):
+    vae = make_vae(prior=prior, objective=kv.ELBO(kl="monte_carlo"))
+    vae.fit(X, epochs=1, verbose=0, callbacks=[TensorBoard(tmp_path, data=X)])
+    events = read(tmp_path / "latent")
+    assert ("latent/kl_per_unit" in events) == has_kl
+    assert "latent/active_units" in events
+
+
+def test_full_covariance_and_mixed_precision(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    vae = make_vae(posterior="full_covariance_normal")
+    vae.fit(X, epochs=1, verbose=0, callbacks=[TensorBoard(tmp_path, data=X)])
+    events = read(tmp_path / "latent")
+    histogram = tensor_util.make_ndarray(events["latent/kl_per_unit"][0])
+    assert histogram[:, 2].sum() == LATENT_DIM
+    assert "images/traversals" in events
+
+
+def test_a_target_of_another_shape_than_the_input(tmp_path):
+    vae = make_vae((4, 4, 1))
+    callback = TensorBoard(tmp_path, data=X, num_images=4)
+    vae.fit(X, X[:, ::2, ::2], epochs=1, verbose=0, callbacks=[callback])
+    image = picture(read(tmp_path / "latent")["images/reconstructions"][0])
+    assert image.shape == (9 * 8, 9 * 8, 1)
+
+
+def test_scalars_of_a_model_that_is_no_vae(tmp_path):
+    x = keras.Input((8, 8, 1))
+    z = kv.layers.Latent(LATENT_DIM, seed=0)(keras.layers.Flatten()(x))
+    model = keras.Model(x, kv.networks.mlp_decoder([16], (8, 8, 1))(z))
+    model.compile("adam", loss=kv.losses.NegativeLogLikelihood("bernoulli"))
+    history = model.fit(X, X, epochs=2, verbose=0, callbacks=[TensorBoard(tmp_path)])
+    train = read(tmp_path / "train")
+    np.testing.assert_allclose(
+        scalars(train["epoch_kl_loss"]), history.history["kl_loss"], rtol=1e-6
+    )
+    with pytest.raises(ValueError, match="`keras_vae.VAE`. Leave `data` out"):
+        model.fit(X, X, verbose=0, callbacks=[TensorBoard(tmp_path, data=X)])
+
+
+def test_a_model_that_has_diverged_trains_on(tmp_path):
+    vae = make_vae()
+    vae.fit(X, epochs=1, verbose=0)
+    vae.latent.head.bias.assign(np.full(2 * LATENT_DIM, np.nan))
+    vae.fit(X, epochs=1, verbose=0, callbacks=[TensorBoard(tmp_path, data=X)])
+    events = read(tmp_path / "latent")
+    assert "latent/active_units" not in events
+    assert np.isnan(scalars(read(tmp_path / "train")["epoch_loss"])).all()
+
+
+# === When it is written ===
+
+
+def test_epochs_are_recorded_between_recorded_batches(tmp_path):
+    callback = TensorBoard(tmp_path, data=X, update_freq=7)
+    make_vae().fit(X, batch_size=16, epochs=5, verbose=0, callbacks=[callback])
+    train, latent = read(tmp_path / "train"), read(tmp_path / "latent")
+    for events in (train["epoch_loss"], latent["images/samples"]):
+        assert list(events) == [0, 1, 2, 3, 4]
+    assert list(train["batch_loss"]) == [7, 14]
+
+
+def test_each_epoch_can_be_read_at_its_end(tmp_path):
+    seen = []
+
+    class Reader(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            events = [read(tmp_path / run) for run in ("train", "latent")]
+            seen.append([len(e[t]) for e, t in zip(events, tags, strict=True)])
+
+    tags = ["epoch_loss", "images/samples"]
+    callbacks = [TensorBoard(tmp_path), Reader()]
+    make_vae().fit(X, epochs=3, verbose=0, callbacks=callbacks)
+    assert seen == [[1, 1], [2, 2], [3, 3]]
+
+
+def test_a_second_fit_goes_on(tmp_path):
+    vae, callback = make_vae(), TensorBoard(tmp_path, data=X)
+    vae.fit(X, epochs=2, verbose=0, callbacks=[callback])
+    vae.fit(X, initial_epoch=2, epochs=4, verbose=0, callbacks=[callback])
+    assert list(read(tmp_path / "latent")["images/samples"]) == [0, 1, 2, 3]
+
+
+# === What it leaves behind: nothing ===
+
+
+@pytest.mark.parametrize(
+    ("prior", "steps_per_execution", "jit_compile", "policy"),
+    [
+        ("standard_normal", 1, False, "float32"),
+        ("standard_normal", 3, True, "float32"),
+        ("vamp", 1, False, "float32"),
+        ("vamp", 1, False, "mixed_float16"),
+    ],
+)
+def test_training_is_bitwise_the_same(
+    prior, steps_per_execution, jit_compile, policy, tmp_path
+):
+    def train(callbacks):
+        keras.config.set_dtype_policy(policy)
+        model_prior = kv.priors.VampPrior(4, seed=0) if prior == "vamp" else prior
+        vae = make_vae(prior=model_prior, objective=kv.ELBO(kl="monte_carlo"))
+        vae.compile(
+            keras.optimizers.Adam(1e-2),
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+        )
+        keras.utils.set_random_seed(2)
+        callbacks.append(kv.KLAnnealing(kv.schedules.linear("50%")))
+        history = vae.fit(
+            X,
+            validation_data=(X[:16],),
+            batch_size=8,
+            epochs=2,
+            verbose=0,
+            callbacks=callbacks,
+        ).history
+        return vae, history
+
+    plain, history = train([])
+    watched, watched_history = train([TensorBoard(tmp_path, data=X)])
+    assert watched_history == history
+    assert len(watched.losses) <= len(plain.losses)
+    for mine, theirs in zip(watched.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs, err_msg=mine.path)
+    for mine, theirs in zip(
+        watched.optimizer.variables, plain.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs, err_msg=mine.path)
+
+
+# === Errors ===
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": "digits"}, "`data` must be an array of numbers"),
+        ({"data": tf.data.Dataset.range(3)}, "`data` must be an array of numbers"),
+        ({"data": np.zeros(5)}, "`data` must have a batch axis"),
+        ({"data": np.zeros((0, 8, 8, 1))}, "`data` must hold at least one example"),
+        ({"data": np.full((2, 8), np.nan)}, "`data` must be finite"),
+        ({"images_freq": -1}, "`images_freq` must be an integer, at least 0"),
+        ({"images_freq": 0.5}, "`images_freq` must be an integer, at least 0"),
+        ({"num_images": 0}, "`num_images` must be an integer, at least 1"),
+        ({"seed": None}, "`seed` must be an integer, at least 0"),
+    ],
+)
+def test_arguments_out_of_range(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        TensorBoard(tmp_path, **arguments)
+
+
+@pytest.mark.parametrize("shape", [(5, 64), (5, 8, 8), (5, 8, 8, 3), (5, 9, 8, 1)])
+def test_data_of_another_shape(shape, tmp_path):
+    vae = make_vae()
+    with pytest.raises(ValueError, match="`data` must have the shape of the model's"):
+        vae.fit(X, verbose=0, callbacks=[TensorBoard(tmp_path, data=np.zeros(shape))])
+    assert int(vae.optimizer.iterations) == 0
+
+
+# === The real thing ===
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Trains two epochs into `runs/digits` and serves `runs` on the loopback."""
+    x_train, x_test = kv.datasets.digits()
+    callback = TensorBoard(tmp_path / "runs" / "digits", data=x_test)
+    make_vae().fit(
+        x_train, validation_data=(x_test,), epochs=2, verbose=0, callbacks=[callback]
+    )
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", "runs"]
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [*command, "--host=127.0.0.1", "--port=0", "--load_fast=false"],
+            cwd=tmp_path,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not (found := re.search(r"http://\S+?:\d+/", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=30) as response:
+        return response.read()
+
+
+@pytest.mark.slow
+def test_tensorboard_serves_scalars_histograms_and_images(server):
+    plugins = f"{server}data/plugin"
+    runs = {f"digits/{name}" for name in ("train", "validation", "latent")}
+    deadline = time.monotonic() + 60
+    while not runs <= set(json.loads(get(f"{server}data/runs"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    tags = {
+        name: json.loads(get(f"{plugins}/{name}/tags"))
+        for name in ("scalars", "histograms", "images")
+    }
+    expected = {"epoch_negative_elbo", "epoch_reconstruction_loss", "epoch_kl_loss"}
+    expected |= {"epoch_kl_weight", "epoch_loss"}
+    assert expected <= set(tags["scalars"]["digits/train"])
+    assert expected <= set(tags["scalars"]["digits/validation"])
+    assert "latent/active_units" in tags["scalars"]["digits/latent"]
+    assert "latent/kl_per_unit" in tags["histograms"]["digits/latent"]
+    names = {f"images/{n}" for n in ("reconstructions", "samples", "traversals")}
+    assert names == set(tags["images"]["digits/latent"])
+
+    query = "run=digits/latent&tag=latent/kl_per_unit"
+    histograms = json.loads(get(f"{plugins}/histograms/histograms?{query}"))
+    assert [step for _, step, _ in histograms] == [0, 1]
+    for name in names:
+        query = f"run=digits/latent&tag={name}&sample=0"
+        images = json.loads(get(f"{plugins}/images/images?{query}"))
+        assert [image["step"] for image in images] == [0, 1]
+        png = get(f"{plugins}/images/individualImage?{images[-1]['query']}")
+        assert tf.io.decode_png(png).shape[2] == 1
