@@ -17,7 +17,6 @@ class Hyperparameter(keras.layers.Layer):
         initial_value: Float, the value until a schedule moves it.
 
     Example:
-
     >>> weight = kv.Hyperparameter(0.5)
     >>> weight.follow(kv.schedules.linear(10), step=lambda: 3)
     >>> weight.advance()

@@ -29,7 +29,6 @@ def key(seed, step=0, replica=0):
         An int64 tensor of shape (2,).
 
     Example:
-
     >>> kv.random.key(7, step=3).numpy()
     array([7, 3])
     """
@@ -51,7 +50,6 @@ def normal(shape, key):
         A float32 tensor of shape `shape`.
 
     Example:
-
     >>> noise = kv.random.normal((2, 3), kv.random.key(0))
     >>> bool(tf.reduce_all(noise == kv.random.normal((2, 3), kv.random.key(0))))
     True
@@ -80,7 +78,6 @@ def uniform(shape, key):
         A float32 tensor of shape `shape`.
 
     Example:
-
     >>> kv.random.uniform((2, 3), kv.random.key(0)).shape
     TensorShape([2, 3])
     """
@@ -103,7 +100,6 @@ def check_seed(seed):
         ValueError: If `seed` is not such an integer.
 
     Example:
-
     >>> kv.random.check_seed(5)
     5
     """
@@ -127,7 +123,6 @@ class Noise(keras.layers.Layer):
         seed: Integer in [0, 2**31), or None to draw one.
 
     Example:
-
     >>> noise = kv.random.Noise(seed=7)
     >>> noise.next_key().numpy(), noise.next_key().numpy()
     (array([7, 0]), array([7, 1]))

@@ -48,7 +48,6 @@ def sum_over_replicas(value):
         RuntimeError: On several replicas outside a `tf.function`.
 
     Example:
-
     >>> float(kv.replicas.sum_over_replicas(tf.constant(2.0)))
     2.0
     """
@@ -104,8 +103,8 @@ def _all_reduce(value):
     if not isinstance(strategy, tf.distribute.MirroredStrategy):
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-    # `ReplicaContext.all_reduce` would switch to the next replica's thread in the middle
-    # of a step, and Keras keeps the added losses of all threads in one list.
+    # `ReplicaContext.all_reduce` would hand over to the next replica's thread in the
+    # middle of a step, see `assign`.
     if tf.executing_eagerly():
         raise RuntimeError(
             "On several replicas a step must run in a `tf.function`, or it would wait "

@@ -62,7 +62,9 @@ def run_step(strategy, model, values):
         )
     )
     step(shards)
-    return {k: float(tf.convert_to_tensor(v)) for k, v in model.get_metrics_result().items()}
+    return {
+        k: float(tf.convert_to_tensor(v)) for k, v in model.get_metrics_result().items()
+    }
 
 
 def weights_of(model):
@@ -136,7 +138,9 @@ def test_layers_that_assign_variables_do_not_mix_the_losses(strategy):
     x = data(16)
     with strategy.scope():
         model = kv.VAE(
-            keras.Sequential([keras.layers.Dense(8), keras.layers.BatchNormalization()]),
+            keras.Sequential(
+                [keras.layers.Dense(8), keras.layers.BatchNormalization()]
+            ),
             keras.Sequential([keras.layers.Dense(EVENT)]),
             latent_dim=2,
             objective=kv.ELBO(kl_weight=WEIGHT),
@@ -176,4 +180,7 @@ def test_sum_over_replicas_and_its_gradient(strategy):
     totals, gradients = step()
     # y = (2 + 3)^2 on both; each of the two y depends on x by 2 (2 + 3).
     assert [float(v) for v in strategy.experimental_local_results(totals)] == [25, 25]
-    assert [float(v) for v in strategy.experimental_local_results(gradients)] == [20, 20]
+    assert [float(v) for v in strategy.experimental_local_results(gradients)] == [
+        20,
+        20,
+    ]

@@ -34,7 +34,6 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             layer, or if the schedule needs a number of steps that is unknown.
 
     Example:
-
     >>> callback = kv.callbacks.HyperparameterScheduler(
     ...     "kl_weight", kv.schedules.linear("10 epochs")
     ... )
@@ -47,6 +46,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         self.layers = layers
         self.restart = restart
         self._end_step = None
+        self._checked = False
         self._warned = False
 
     def set_model(self, model):
@@ -88,35 +88,28 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Attaches the schedule and has the training step traced with it."""
-        steps, epochs = self.params.get("steps"), self.params["epochs"]
-        accumulated = _accumulation_steps(self.model.optimizer)
-        total_steps = None if steps is None else epochs * steps // accumulated
+        steps, epochs = self._steps_per_epoch(), self.params["epochs"]
         schedule = self.schedule.resolve(
-            total_steps=total_steps,
-            steps_per_epoch=None if steps is None else steps / accumulated,
+            total_steps=None if steps is None else int(epochs * steps),
+            steps_per_epoch=steps,
         )
         self._end_step = schedule.end_step
+        self._checked = False
         model = self.model
         for target in self._targets:
             target.follow(schedule, lambda: model.optimizer.iterations)
         model.make_train_function(force=True)
-        if total_steps is not None:
-            self._warn_if_short(total_steps, "`fit` will end")
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Warns where the optimiser does not know how far the schedule has come."""
-        step = number(self.model.optimizer.iterations)
-        last_step = max(number(target.last_step) for target in self._targets)
-        if last_step > step and not self.restart and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"`{self.name}` was last set at step {last_step}, but the optimiser is "
-                f"at step {step}, from which the schedule now goes on. If weights were "
-                "loaded, build the optimiser before that: "
-                "`model.optimizer.build(model.trainable_variables)`. If the schedule is "
-                "to begin anew, pass `restart=True`.",
-                stacklevel=2,
-            )
+        """Warns, once all state is restored, where the schedule cannot be followed."""
+        if self._checked:
+            return
+        self._checked = True
+        step, steps = number(self.model.optimizer.iterations), self._steps_per_epoch()
+        self._warn_if_lost(step)
+        if steps is not None:
+            last_step = step + int((self.params["epochs"] - epoch) * steps)
+            self._warn_if_short(last_step, "`fit` will end")
 
     def on_epoch_end(self, epoch, logs=None):
         """Reports the value at the epoch's last step."""
@@ -129,6 +122,23 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             target.release()
         self.model.make_train_function(force=True)
         self._warn_if_short(number(self.model.optimizer.iterations), "`fit` ended")
+
+    def _steps_per_epoch(self):
+        steps = self.params.get("steps")
+        return None if steps is None else steps / _accumulation(self.model.optimizer)
+
+    def _warn_if_lost(self, step):
+        last_step = max(number(target.last_step) for target in self._targets)
+        if last_step <= step or self.restart:
+            return
+        warnings.warn(
+            f"`{self.name}` was last set at step {last_step}, but the optimiser is at "
+            f"step {step}, from which the schedule now goes on. If weights were "
+            "loaded, build the optimiser before that: "
+            "`model.optimizer.build(model.trainable_variables)`. If the schedule is to "
+            "begin anew, pass `restart=True`.",
+            stacklevel=2,
+        )
 
     def _warn_if_short(self, last_step, event):
         done = last_step - number(self._targets[0].offset)
@@ -160,7 +170,6 @@ class KLAnnealing(HyperparameterScheduler):
         restart: Boolean, whether the schedule begins anew with this `fit`.
 
     Example:
-
     >>> callback = kv.KLAnnealing(kv.schedules.sigmoid(duration="50%"))
 
     Reference:
@@ -172,7 +181,7 @@ class KLAnnealing(HyperparameterScheduler):
         super().__init__("kl_weight", schedule, layers=layers, restart=restart)
 
 
-def _accumulation_steps(optimizer):
+def _accumulation(optimizer):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return getattr(inner, "gradient_accumulation_steps", None) or 1
 

@@ -21,9 +21,9 @@ class Latent(LatentVariable):
     `keras_vae.losses.NegativeLogLikelihood` is the reconstruction in the same units;
     Keras's `"mse"` is a mean over pixels, which multiplies the KL by their number.
 
-    Outside training z is drawn from noise that depends on the seed and on the batch's
-    number within the evaluation alone, so that two evaluations agree. With
-    `deterministic=True` it is the posterior mean.
+    Outside training z is drawn from noise that depends on the seed and on the place in
+    the batch alone, so that two calls agree. With `deterministic=True` it is the
+    posterior mean.
 
     The layer logs `kl_loss`, unweighted, and `kl_weight`. Several of them in one
     model log the sum as `kl_loss`, and `<name>_kl_loss` and `<name>_kl_weight` each.
@@ -51,7 +51,6 @@ class Latent(LatentVariable):
         Tensor of shape (batch, units) in the layer's `compute_dtype`.
 
     Example:
-
     >>> x = keras.Input((64,))
     >>> z = kv.layers.Latent(8, kl_weight=0.5, seed=0)(x)
     >>> model = keras.Model(x, keras.layers.Dense(64)(z))
@@ -76,9 +75,7 @@ class Latent(LatentVariable):
         seed=None,
         **kwargs,
     ):
-        super().__init__(
-            units, posterior=posterior, prior=prior, seed=seed, **kwargs
-        )
+        super().__init__(units, posterior=posterior, prior=prior, seed=seed, **kwargs)
         if objective is None:
             objective = objectives.ELBO(kl_weight=kl_weight, kl=kl, name="objective")
         elif (kl_weight, kl) != (1.0, "analytic"):
@@ -107,7 +104,7 @@ class Latent(LatentVariable):
             self.objective.advance()
             key = self.noise.next_key()
         else:
-            key = self.noise.evaluation_key(self.report.batches)
+            key = self.noise.evaluation_key(0)
         z = self.sample(params, 1, key)
         if self.deterministic and not training:
             z = self.posterior.mean_and_stddev(params)[0][:, None]

@@ -37,8 +37,7 @@ class LatentVariable(keras.layers.Layer):
             or units < 1
         ):
             raise ValueError(
-                "The latent dimension must be a positive integer. "
-                f"Received: {units!r}"
+                f"The latent dimension must be a positive integer. Received: {units!r}"
             )
         self.units = int(units)
         self.posterior = posteriors.get(posterior)

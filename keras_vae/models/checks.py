@@ -1,8 +1,12 @@
 """Checks of arguments and data, all of which run before the first training step."""
 
+import types
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_vae import random
 
 PEEKABLE = (tf.data.Dataset, keras.utils.PyDataset)
 
@@ -20,17 +24,17 @@ def check_network(network, name):
 def check_output_activation(decoder, likelihood):
     """Raises ValueError where the decoder squashes what should be logits."""
     last = decoder
-    while getattr(last, "layers", None):
-        last = last.layers[-1]
-        if isinstance(last, keras.layers.Reshape | keras.layers.Flatten):
-            break
-    activation = getattr(last, "activation", None)
-    name = getattr(activation, "__name__", None)
+    while steps := getattr(last, "operations", None) or getattr(last, "layers", None):
+        shaping = keras.layers.Reshape | keras.layers.Flatten
+        last = next((x for x in reversed(steps) if not isinstance(x, shaping)), None)
+    # An operation such as `keras.ops.sigmoid` is named by its class.
+    activation = getattr(last, "activation", type(last))
+    name = getattr(activation, "__name__", "").lower()
     if name in likelihood.invalid_activations:
         raise ValueError(
             f"`decoder` ends in a {name}, but {type(likelihood).__name__} takes "
-            f"logits. Remove the activation of layer {last.name!r}; `decode` and "
-            "`predict` apply it. "
+            f"logits. Remove the activation of {last.name!r}; `decode` and `predict` "
+            "apply it. "
             f"Received: activation={name!r}"
         )
 
@@ -53,9 +57,15 @@ def check_compile(loss, loss_weights):
 
 def build_network(network, input_shape):
     """Builds a network and returns the shape of its output, batch axis first."""
-    if not network.built:
-        network.build(input_shape)
-    return tuple(network.compute_output_shape(input_shape))
+
+    def symbolic(shape):
+        if is_shape(shape):
+            return keras.KerasTensor(tuple(shape), dtype=keras.config.floatx())
+        if isinstance(shape, dict):
+            return {name: symbolic(part) for name, part in shape.items()}
+        return type(shape)(symbolic(part) for part in shape)
+
+    return tuple(network(symbolic(input_shape)).shape)
 
 
 def check_params_shape(params_shape, input_shape, likelihood):
@@ -92,10 +102,10 @@ def check_closed_form(latent, objective):
     """Raises ValueError before training where the rate has no closed form."""
     if objective.kl != "analytic":
         return
-    params = tf.zeros((1, latent.posterior.params_size(latent.units)))
-    prior = latent.prior.params(lambda x: params)
+    size = latent.posterior.params_size(latent.units)
+    prior = latent.prior.params(lambda x: tf.zeros((x.shape[0], size)))
     z = tf.zeros((1, 1, latent.units))
-    objective.rate(latent.estimate(params, prior, z))
+    objective.rate(latent.estimate(tf.zeros((1, size)), prior, z))
 
 
 def check_target(x, y, event_shape):
@@ -109,11 +119,7 @@ def check_target(x, y, event_shape):
     Raises:
         ValueError: If the target does not have this shape.
     """
-    if y is None and not hasattr(x, "shape"):
-        raise ValueError(
-            "`y` must be given where `x` is a structure of several tensors: pass "
-            "`fit(x, y)` with the tensor that is to be reconstructed as `y`."
-        )
+    check_structure(x, y)
     target = x if y is None else y
     if not hasattr(target, "shape"):
         raise ValueError(
@@ -153,15 +159,27 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
         ValueError: If the data cannot be trained on.
     """
     data = {"x": x, "y": y, "sample_weight": sample_weight}
-    if isinstance(x, PEEKABLE):
+    if isinstance(x, types.GeneratorType):
+        first, data["x"] = peek_generator(x, name)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(first)
+    elif isinstance(x, PEEKABLE):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(peek(x, name))
     elif hasattr(x, "__next__") or hasattr(x, "__dataloader__"):
-        return data  # A generator cannot be looked at without losing what was seen.
+        return data  # It cannot be looked at without losing what was seen.
     elif x is None:
         raise ValueError(f"`{name}` must be given. Received: {name}=None")
-    elif y is None and sample_weight is not None:
-        # Keras drops the weights of data without `y`.
-        data["y"] = x
+    elif sample_weight is not None:
+        data["sample_weight"] = sample_weight = np.asarray(sample_weight)
+        if y is None:
+            # Keras drops the weights of data without `y`.
+            data["y"] = x
+        if not np.any(sample_weight):
+            raise ValueError(
+                "`sample_weight` must weigh at least one example. Received: all zero"
+            )
+    check_no_lists(x, name)
+    check_no_lists(y, "y")
+    check_structure(x, y)
     inputs = tf.nest.map_structure(lambda v: check_array(v, name), x)
     sizes = {len(v) for v in tf.nest.flatten(inputs)}
     if y is not None:
@@ -180,18 +198,102 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
     with model.distribute_strategy.scope():
         if not model.built:
             model.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), inputs))
-    target = check_target(inputs, y, model.event_shape)
-    model.likelihood.check_data(np.asarray(target))
+    check_support(model, check_target(inputs, y, model.event_shape), y)
     return data
 
 
 def check_validation_data(model, data):
     """Checks `validation_data`, and returns it as Keras takes it."""
-    if not isinstance(data, tuple | list):
-        return check_data(model, data, name="validation_data")["x"]
-    parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
-    checked = check_data(model, *parts, name="validation_data")
-    return tuple(checked.values())
+    parts = tuple(data) if isinstance(data, tuple | list) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            "`validation_data` must be (x,), (x, y), (x, y, sample_weight) or a data "
+            f"set. Received: {len(parts)} entries"
+        )
+    try:
+        checked = check_data(model, *parts)
+    except ValueError as error:
+        raise ValueError(f"`validation_data` cannot be used: {error}") from error
+    return tuple(checked.values()) if isinstance(data, tuple | list) else checked["x"]
+
+
+def check_fit(validation_split=0.0, class_weight=None, **kwargs):
+    """Raises ValueError where an argument of `fit` would be misunderstood."""
+    if class_weight is not None:
+        # Keras would take the largest value of each target for its class.
+        raise ValueError(
+            "`class_weight` must be None, because a VAE knows no classes: pass "
+            "`sample_weight`, one weight per example. "
+            f"Received: class_weight={class_weight!r}"
+        )
+    if not 0 <= (validation_split or 0.0) < 1:
+        raise ValueError(
+            "`validation_split` must be in [0, 1). "
+            f"Received: validation_split={validation_split!r}"
+        )
+
+
+def check_count(value, name, least):
+    """Raises ValueError where a number that is no tensor is no count."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not tf.is_tensor(value) and not (is_integer and value >= least):
+        raise ValueError(
+            f"`{name}` must be an integer, at least {least}. Received: {name}={value!r}"
+        )
+
+
+def check_seed(seed):
+    """Returns a seed; one that is no tensor is checked, or drawn for None."""
+    return seed if tf.is_tensor(seed) else random.check_seed(seed)
+
+
+def check_no_lists(value, name):
+    """Raises ValueError where numbers are in lists, which Keras takes for inputs."""
+    for part in tf.nest.flatten(value):
+        if part is not None and not hasattr(part, "shape"):
+            raise ValueError(
+                f"`{name}` must be an array or tensor: convert lists of numbers with "
+                f"`np.asarray`. Received: {type(part).__name__} within "
+                f"{type(value).__name__}"
+            )
+
+
+def check_structure(x, y):
+    """Raises ValueError where nothing says which tensor is to be reconstructed."""
+    if y is None and not hasattr(x, "shape"):
+        raise ValueError(
+            "`y` must be given where `x` is a structure of several tensors: pass "
+            "`fit(x, y)` with the tensor that is to be reconstructed as `y`. "
+            f"Received: x is a {type(x).__name__}, y=None"
+        )
+
+
+def check_support(model, target, y=None):
+    """Raises ValueError where the target cannot occur under the likelihood."""
+    try:
+        model.likelihood.check_data(np.asarray(target))
+    except ValueError as error:
+        if y is None:
+            raise
+        raise ValueError(
+            f"`y` cannot be reconstructed by the likelihood, to which it is x: {error}"
+        ) from error
+
+
+def peek_generator(generator, name):
+    """Returns the first batch of a generator, and a generator of all its batches."""
+    try:
+        first = next(generator)
+    except StopIteration as error:
+        raise ValueError(
+            f"`{name}` must yield at least one batch. Received: none"
+        ) from error
+
+    def all_batches():
+        yield first
+        yield from generator
+
+    return first, all_batches()
 
 
 def peek(data, name):
@@ -232,6 +334,11 @@ def check_array(value, name):
 def check_weights(sample_weight, size):
     """Raises ValueError where the weights cannot weigh examples."""
     weights = np.asarray(sample_weight)
+    if weights.dtype.kind not in "biuf":
+        raise ValueError(
+            "`sample_weight` must be an array of numbers. "
+            f"Received: dtype={weights.dtype}"
+        )
     if weights.shape not in ((size,), (size, 1)):
         raise ValueError(
             "`sample_weight` must hold one weight per example, shape "

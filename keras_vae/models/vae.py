@@ -27,9 +27,10 @@ class VAE(keras.Model):
     summed over events and latents, averaged over the global batch.
 
     `fit(x)` reconstructs x; `fit(x, y)` reconstructs y from x. `fit` and `evaluate` log
-    `loss`, `reconstruction_loss` and `kl_loss` (unweighted), `negative_elbo` (their sum,
-    which compares across weights and time) and `kl_weight`. `evaluate` draws from fixed
-    noise, so that two calls agree; `predict` decodes the posterior mean.
+    `loss`, `reconstruction_loss` and `kl_loss` (unweighted), `negative_elbo` (the sum
+    of these two, which compares across weights and time) and `kl_weight`. `evaluate`
+    draws from fixed noise, so that two calls agree; `predict` decodes the posterior
+    mean.
 
     Args:
         encoder: `keras.Model` or layer, x -> features (batch, ...).
@@ -52,7 +53,6 @@ class VAE(keras.Model):
         float32; "prior" where the prior computes parameters with the encoder.
 
     Example:
-
     >>> vae = kv.VAE(
     ...     encoder=kv.networks.mlp_encoder([32]),
     ...     decoder=kv.networks.mlp_decoder([32], (8, 8, 1)),
@@ -100,9 +100,7 @@ class VAE(keras.Model):
         self._reconstruction_loss = CountedMean("reconstruction_loss")
         self._kl_loss = CountedMean("kl_loss")
         self._negative_elbo = CountedMean("negative_elbo")
-        self._kl_weight = Reading(
-            "kl_weight", lambda: self.objective.kl_weight.value
-        )
+        self._kl_weight = Reading("kl_weight", lambda: self.objective.kl_weight.value)
 
     @property
     def latent_dim(self):
@@ -228,7 +226,11 @@ class VAE(keras.Model):
         return self.reconstruct(x)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
-        """Trains the model; see `keras.Model.fit`. Data are checked before."""
+        """Trains the model; see `keras.Model.fit`. Data are checked before.
+
+        Arrays are checked whole, of data sets and generators the first batch.
+        """
+        checks.check_fit(**kwargs)
         data = checks.check_data(self, x, y, kwargs.pop("sample_weight", None))
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = checks.check_validation_data(
@@ -242,6 +244,17 @@ class VAE(keras.Model):
         if not kwargs.get("_use_cached_eval_dataset"):
             data = checks.check_data(self, **data)
         return super().evaluate(batch_size=batch_size, **data, **kwargs)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Trains on one batch, checked before; see `keras.Model.train_on_batch`."""
+        checks.check_fit(**kwargs)
+        data = checks.check_data(self, x, y, sample_weight)
+        return super().train_on_batch(**data, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Evaluates one batch, checked before; see `keras.Model.test_on_batch`."""
+        data = checks.check_data(self, x, y, sample_weight)
+        return super().test_on_batch(**data, **kwargs)
 
     def load_weights(self, filepath, *args, **kwargs):
         """Loads weights; see `keras.Model.load_weights`.
@@ -277,6 +290,7 @@ class VAE(keras.Model):
         Returns:
             Float32 tensor of shape (batch, latent_dim).
         """
+        seed = checks.check_seed(seed)
         params = self._infer(self._tensor(x))
         return self.latent.sample(params, 1, random.key(seed))[:, 0]
 
@@ -322,8 +336,8 @@ class VAE(keras.Model):
             Float32 tensor of shape (n, *event_shape), means of p(x|z).
         """
         self._require_built("generate")
-        if seed is None:
-            seed = random.check_seed(None)
+        checks.check_count(n, "n", 1)
+        seed = checks.check_seed(seed)
         return self.decode(self.latent.sample_prior(n, seed, self._infer))
 
     def interpolate(self, start, end, steps=8):
@@ -337,9 +351,13 @@ class VAE(keras.Model):
         Returns:
             Float32 tensor of shape (batch, steps, *event_shape).
         """
-        if steps < 2:
-            raise ValueError(f"`steps` must be at least 2. Received: steps={steps}")
+        checks.check_count(steps, "steps", 2)
         start, end = self.encode(start)[0], self.encode(end)[0]
+        if start.shape != end.shape:
+            raise ValueError(
+                "`start` and `end` must have the same number of examples. Received: "
+                f"{start.shape[0]} and {end.shape[0]}"
+            )
         place = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
         z = start[:, None] + place * (end - start)[:, None]
         return self.likelihood.mean(self._decode(z))
@@ -356,8 +374,12 @@ class VAE(keras.Model):
         Returns:
             Float32 tensor of shape (batch,), nats.
         """
+        checks.check_count(num_samples, "num_samples", 1)
+        seed = checks.check_seed(seed)
         x = self._tensor(x)
         target = checks.check_target(x, y, self.event_shape)
+        if tf.executing_eagerly():
+            checks.check_support(self, target, y)
         params = self._infer(x)
         z = self.latent.sample(params, num_samples, random.key(seed))
         outputs = {"posterior": params, "z": z, "likelihood": self._decode(z)}

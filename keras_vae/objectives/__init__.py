@@ -23,7 +23,6 @@ def get(identifier):
         ValueError: If `identifier` is none of these.
 
     Example:
-
     >>> kv.objectives.get("importance_weighted").num_samples
     5
     """

@@ -25,7 +25,6 @@ class ELBO(keras.layers.Layer):
         num_samples: Integer, draws of z per example.
 
     Example:
-
     >>> kv.ELBO(kl_weight=4.0).kl_weight.initial_value
     4.0
 
@@ -40,7 +39,9 @@ class ELBO(keras.layers.Layer):
     def __init__(self, kl_weight=1.0, kl="analytic", num_samples=1, **kwargs):
         super().__init__(**kwargs)
         if kl not in KL_ESTIMATORS:
-            raise ValueError(f"`kl` must be one of {KL_ESTIMATORS}. Received: kl={kl!r}")
+            raise ValueError(
+                f"`kl` must be one of {KL_ESTIMATORS}. Received: kl={kl!r}"
+            )
         self.kl = kl
         self.num_samples = check_num_samples(num_samples)
         self.kl_weight = Hyperparameter(check_kl_weight(kl_weight), name="kl_weight")

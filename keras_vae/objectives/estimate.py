@@ -31,7 +31,7 @@ class Estimate:
 
     @property
     def log_ratio(self):
-        """log q(z|x) - log p(z), shape (batch, samples), nats."""
+        """Log q(z|x) - log p(z), shape (batch, samples), nats."""
         # TFP broadcasts a leading sample axis.
         z = tf.transpose(tf.cast(self.z, tf.float32), [1, 0, 2])
         return tf.transpose(self.posterior.log_prob(z) - self.prior.log_prob(z))

@@ -19,7 +19,6 @@ class ImportanceWeighted(ELBO):
         **kwargs: See `ELBO`.
 
     Example:
-
     >>> kv.ImportanceWeighted(num_samples=50).num_samples
     50
 

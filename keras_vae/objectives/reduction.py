@@ -17,7 +17,6 @@ class BatchMean:
         sample_weight: Tensor of shape (batch,) or None, which weighs all examples 1.
 
     Example:
-
     >>> mean = kv.objectives.BatchMean(3, sample_weight=tf.constant([1.0, 0.0, 3.0]))
     >>> float(mean(tf.constant([1.0, 7.0, 5.0])))
     4.0
@@ -53,7 +52,6 @@ class BatchMean:
             values = tf.math.multiply_no_nan(values, weights)
         total = self.replicas * tf.reduce_sum(values, axis=0)
         return tf.math.divide_no_nan(total, self._total)
-
 
     def over_replicas(self, values):
         """Averages over the global batch, with the same result on all replicas.
