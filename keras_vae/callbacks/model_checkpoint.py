@@ -55,8 +55,7 @@ class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
 
     Reference:
         [Generating Sentences from a Continuous Space](
-        https://arxiv.org/abs/1511.06349), figure 2: the ELBO falls while the weight
-        rises
+        https://arxiv.org/abs/1511.06349), section 3.1 and figure 2, for the ramp
     """
 
     def __init__(
