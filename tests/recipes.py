@@ -1,0 +1,225 @@
+"""The registry of small models on which `test_conformance.py` runs its whole suite.
+
+A new variant is one more entry.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+import keras_vae as kv
+from keras_vae import distributions
+from keras_vae import priors
+
+EXAMPLES = 32
+EVENT_SHAPE = (4, 4, 1)
+RECIPES = {}
+
+
+@dataclasses.dataclass
+class Recipe:
+    """A model that is not compiled, and what it trains on."""
+
+    model: keras.Model
+    x: np.ndarray
+    y: np.ndarray | None = None
+    loss: keras.losses.Loss | None = None
+
+    @property
+    def data(self):
+        return {"x": self.x, "y": self.y}
+
+    def compile(self, optimizer, **kwargs):
+        """Compiles the model with its loss and returns it."""
+        self.model.compile(optimizer, loss=self.loss, **kwargs)
+        return self.model
+
+
+def recipe(function):
+    """Registers a function without arguments that returns a new `Recipe`."""
+    RECIPES[function.__name__] = function
+    return function
+
+
+def make(name):
+    """Makes the recipe `name`, each time with the same initial weights."""
+    keras.utils.set_random_seed(1)
+    return RECIPES[name]()
+
+
+def grey_images(shape=EVENT_SHAPE):
+    """Images in (0, 1) that vary along three directions."""
+    generator = np.random.default_rng(0)
+    directions = generator.normal(size=(3, *shape))
+    places = generator.normal(size=(EXAMPLES, 3))
+    return np.float32(1 / (1 + np.exp(-np.tensordot(places, directions, axes=1))))
+
+
+def binary_images(shape=EVENT_SHAPE):
+    return np.round(grey_images(shape))
+
+
+def mlp(outputs=1, **kwargs):
+    """A VAE of small dense networks, with `outputs` numbers for each pixel."""
+    return kv.VAE(
+        encoder=kv.networks.mlp_encoder([16], activation="tanh"),
+        decoder=kv.networks.mlp_decoder(
+            [16], (*EVENT_SHAPE[:-1], outputs), activation="tanh"
+        ),
+        latent_dim=3,
+        seed=7,
+        **kwargs,
+    )
+
+
+# === Likelihoods ===
+
+
+@recipe
+def bernoulli():
+    return Recipe(mlp(likelihood="bernoulli"), binary_images())
+
+
+@recipe
+def continuous_bernoulli_beta():
+    objective = kv.ELBO(kl_weight=4.0)
+    model = mlp(likelihood="continuous_bernoulli", objective=objective)
+    return Recipe(model, grey_images())
+
+
+@recipe
+def normal_fixed_many_samples():
+    likelihood = distributions.Normal(scale=0.3)
+    objective = kv.ELBO(kl="monte_carlo", num_samples=3)
+    return Recipe(mlp(likelihood=likelihood, objective=objective), grey_images())
+
+
+@recipe
+def normal_shared_full_covariance():
+    likelihood = distributions.Normal(scale="shared", initial_scale=0.5)
+    model = mlp(likelihood=likelihood, posterior="full_covariance_normal")
+    return Recipe(model, grey_images())
+
+
+@recipe
+def normal_per_output_learned_prior():
+    likelihood = distributions.Normal(scale="per_output", initial_scale=0.5)
+    model = mlp(outputs=2, likelihood=likelihood, prior="learned_normal")
+    return Recipe(model, grey_images())
+
+
+@recipe
+def normal_optimal():
+    return Recipe(mlp(likelihood=distributions.Normal(scale="optimal")), grey_images())
+
+
+@recipe
+def laplace_denoising():
+    clean = grey_images()
+    noisy = clean + np.random.default_rng(1).normal(scale=0.1, size=clean.shape)
+    likelihood = distributions.Laplace(scale="shared", initial_scale=0.5)
+    return Recipe(mlp(likelihood=likelihood), np.float32(noisy), clean)
+
+
+@recipe
+def categorical_full_covariance_learned_prior():
+    words, classes = 6, 4
+    model = kv.VAE(
+        encoder=kv.networks.mlp_encoder([16], activation="tanh"),
+        decoder=kv.networks.mlp_decoder([16], (words * classes,), activation="tanh"),
+        latent_dim=3,
+        likelihood=distributions.Categorical(classes),
+        posterior="full_covariance_normal",
+        prior="learned_normal",
+        seed=7,
+    )
+    return Recipe(model, np.floor(classes * grey_images((words,))))
+
+
+# === Priors ===
+
+
+@recipe
+def gaussian_mixture():
+    model = mlp(
+        prior=priors.GaussianMixture(4, seed=2), objective=kv.ELBO(kl="monte_carlo")
+    )
+    return Recipe(model, binary_images())
+
+
+@recipe
+def vamp_prior():
+    model = mlp(
+        prior=priors.VampPrior(4, learned_weights=True, seed=2),
+        objective=kv.ELBO(kl="monte_carlo", num_samples=2),
+    )
+    return Recipe(model, binary_images())
+
+
+# === Objectives ===
+
+
+@recipe
+def importance_weighted():
+    objective = kv.ImportanceWeighted(num_samples=5)
+    return Recipe(mlp(objective=objective), binary_images())
+
+
+@recipe
+def importance_weighted_vamp_prior():
+    model = mlp(
+        likelihood=distributions.Normal(scale="optimal"),
+        posterior="full_covariance_normal",
+        prior=priors.VampPrior(4, seed=2),
+        objective=kv.ImportanceWeighted(num_samples=4, kl_weight=0.5, kl="monte_carlo"),
+    )
+    return Recipe(model, grey_images())
+
+
+# === Networks ===
+
+
+@recipe
+def convolutions():
+    shape = (8, 8, 1)
+    model = kv.VAE(
+        encoder=kv.networks.conv_encoder(shape, filters=[4], hidden=[8]),
+        decoder=kv.networks.conv_decoder(shape, filters=[4], hidden=[8]),
+        latent_dim=2,
+        seed=7,
+    )
+    return Recipe(model, binary_images(shape))
+
+
+# === Models of one's own ===
+
+
+@recipe
+def latent():
+    x = keras.Input((16,))
+    z = kv.layers.Latent(3, kl_weight=0.5, seed=7)(keras.layers.Dense(8, "tanh")(x))
+    model = keras.Model(x, keras.layers.Dense(16)(z))
+    data = binary_images((16,))
+    return Recipe(model, data, data, kv.losses.NegativeLogLikelihood("bernoulli"))
+
+
+@recipe
+def two_latents():
+    x = keras.Input((16,))
+    hidden = keras.layers.Dense(8, "tanh")(x)
+    upper = kv.layers.Latent(2, prior="learned_normal", seed=7, name="upper")(hidden)
+    lower = kv.layers.Latent(
+        3,
+        posterior="full_covariance_normal",
+        prior=priors.VampPrior(3, value_range=None, seed=2),
+        kl="monte_carlo",
+        deterministic=True,
+        seed=8,
+        name="lower",
+    )(hidden)
+    decoded = keras.layers.Dense(32)(keras.layers.Concatenate()([upper, lower]))
+    likelihood = distributions.Normal(scale="per_output", initial_scale=0.5)
+    data = grey_images((16,))
+    loss = kv.losses.NegativeLogLikelihood(likelihood)
+    return Recipe(keras.Model(x, decoded), data, data, loss)

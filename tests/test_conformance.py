@@ -1,0 +1,249 @@
+"""What every model of `recipes.RECIPES` has to do, whatever it is made of."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import recipes
+import tensorflow as tf
+
+import keras_vae as kv
+
+every = pytest.mark.parametrize("name", recipes.RECIPES)
+# One of each graph. The others come with `-m slow` in what takes several compilations.
+CORE = {
+    "bernoulli",
+    "normal_optimal",
+    "vamp_prior",
+    "importance_weighted",
+    "latent",
+    "two_latents",
+}
+every_costly = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in CORE else pytest.mark.slow)
+        for name in recipes.RECIPES
+    ],
+)
+FIT = {"batch_size": 8, "shuffle": False, "verbose": 0}
+STEPS_PER_EPOCH = recipes.EXAMPLES // FIT["batch_size"]
+
+
+@dataclasses.dataclass
+class Run:
+    """A recipe that has been trained for two epochs; to be read, not trained on."""
+
+    recipe: recipes.Recipe
+    history: dict
+
+    @property
+    def model(self):
+        return self.recipe.model
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Trained recipes by name, each trained when it is first asked for."""
+    return {}
+
+
+@pytest.fixture
+def run(name, runs):
+    if name not in runs:
+        recipe = recipes.make(name)
+        model = recipe.compile(adam(), jit_compile=False)
+        history = model.fit(**recipe.data, epochs=2, **FIT).history
+        runs[name] = Run(recipe, history)
+    return runs[name]
+
+
+def adam():
+    return keras.optimizers.Adam(1e-2)
+
+
+def configs(model):
+    """Configs of what a model is made of; Keras renames a functional model's inputs."""
+    return [
+        layer.get_config()
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.InputLayer)
+    ]
+
+
+def values(variables):
+    return {variable.path: np.asarray(variable) for variable in variables}
+
+
+def assert_same(variables, others, rtol=0.0, atol=0.0):
+    assert len(variables) == len(others) > 0
+    for this, other in zip(variables, others, strict=True):
+        np.testing.assert_allclose(
+            np.asarray(this), np.asarray(other), rtol=rtol, atol=atol, err_msg=this.path
+        )
+
+
+def evaluation(model, recipe):
+    return model.evaluate(**recipe.data, batch_size=8, verbose=0, return_dict=True)
+
+
+# === Training ===
+
+
+@every
+def test_loss_falls_and_is_finite(run):
+    assert np.all(np.isfinite(list(run.history.values())))
+    assert run.history["loss"][1] < run.history["loss"][0]
+    assert run.history["kl_loss"][0] > 0
+
+
+@every
+def test_every_trainable_weight_gets_a_gradient(name):
+    recipe = recipes.make(name)
+    model = recipe.compile(keras.optimizers.SGD(1e-2), run_eagerly=True)
+    if not model.built:
+        model.build((None, *recipe.x.shape[1:]))
+    before = values(model.trainable_variables)
+    assert len(before) == len(model.trainable_variables)
+    model.train_on_batch(**recipe.data)
+    still = [
+        path
+        for path, value in values(model.trainable_variables).items()
+        if np.array_equal(value, before[path])
+    ]
+    assert not still
+
+
+@every_costly
+def test_eager_graph_and_xla_train_alike(name):
+    losses, models = [], []
+    for mode in ({"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}):
+        recipe = recipes.make(name)
+        model = recipe.compile(keras.optimizers.SGD(1e-2), **mode)
+        losses.append(model.train_on_batch(**recipe.data))
+        models.append(model)
+    np.testing.assert_allclose(losses[1:], losses[:1] * 2, rtol=1e-5)
+    for model in models[1:]:
+        assert_same(model.weights, models[0].weights, rtol=1e-4, atol=1e-6)
+
+
+@every
+def test_mixed_float16(name):
+    check_mixed_precision(name, "mixed_float16")
+
+
+@every_costly
+def test_mixed_bfloat16(name):
+    check_mixed_precision(name, "mixed_bfloat16")
+
+
+def check_mixed_precision(name, policy):
+    keras.config.set_dtype_policy(policy)
+    recipe = recipes.make(name)
+    model = recipe.compile(adam(), jit_compile=False)
+    history = model.fit(**recipe.data, epochs=2, **FIT).history
+    assert np.all(np.isfinite(list(history.values())))
+    assert history["loss"][1] < history["loss"][0]
+    assert all(v.dtype == "float32" for v in model.trainable_variables)
+
+
+@every
+def test_same_seed_same_weights_and_resume_goes_on_alike(name, run, tmp_path):
+    for epochs in (1, 2):
+        recipe = recipes.make(name)
+        model = recipe.compile(adam(), jit_compile=False)
+        backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+        history = model.fit(**recipe.data, epochs=epochs, callbacks=[backup], **FIT)
+    assert history.epoch == [1]
+    assert int(model.optimizer.iterations) == 2 * STEPS_PER_EPOCH
+    assert_same(model.weights, run.model.weights)
+    assert_same(model.optimizer.variables, run.model.optimizer.variables)
+
+
+@every
+def test_a_schedule_moves_the_weight_without_a_trace(name, monkeypatch):
+    recipe = recipes.make(name)
+    model = recipe.compile(adam(), jit_compile=False)
+    traces = []
+    advance = kv.ELBO.advance
+
+    def traced(objective):
+        traces.append(objective.name)
+        advance(objective)
+
+    monkeypatch.setattr(kv.ELBO, "advance", traced)
+    annealing = kv.KLAnnealing(kv.schedules.linear(11))
+    history = model.fit(**recipe.data, epochs=3, callbacks=[annealing], **FIT).history
+    np.testing.assert_allclose(history["kl_weight"], [3 / 11, 7 / 11, 1.0])
+    objectives = [
+        layer for layer in model._flatten_layers() if isinstance(layer, kv.ELBO)
+    ]
+    # Keras's symbolic build and one trace.
+    assert len(objectives) <= len(traces) <= 2 * len(objectives)
+
+
+# === Evaluation ===
+
+
+@every
+def test_evaluations_agree_and_leave_the_weights(run):
+    before = values(run.model.weights)
+    first = evaluation(run.model, run.recipe)
+    run.model.predict(run.recipe.x, verbose=0)
+    assert evaluation(run.model, run.recipe) == first
+    assert np.all(np.isfinite(list(first.values())))
+    after = values(run.model.weights)
+    assert all(np.array_equal(after[path], before[path]) for path in before)
+
+
+# === Serialisation ===
+
+
+@every
+def test_config_round_trip(run):
+    copy = type(run.model).from_config(run.model.get_config())
+    assert configs(copy) == configs(run.model)
+    if isinstance(run.model, kv.VAE):
+        assert copy.get_config() == run.model.get_config()
+
+
+@every
+def test_saved_and_loaded_model_is_the_same(run, tmp_path):
+    run.model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_same(loaded.weights, run.model.weights)
+    assert_same(loaded.optimizer.variables, run.model.optimizer.variables)
+    assert int(loaded.optimizer.iterations) == 2 * STEPS_PER_EPOCH
+    assert evaluation(loaded, run.recipe) == evaluation(run.model, run.recipe)
+    run.model.reset_metrics()
+    loaded.reset_metrics()
+    np.testing.assert_array_equal(
+        loaded.predict(run.recipe.x, verbose=0),
+        run.model.predict(run.recipe.x, verbose=0),
+    )
+
+
+@every
+def test_a_clone_is_equal_and_apart(run):
+    clone = keras.models.clone_model(run.model)
+    if not clone.built:
+        clone.build((None, *run.recipe.x.shape[1:]))
+    assert configs(clone) == configs(run.model)
+    shared = {id(v) for v in clone.variables} & {id(v) for v in run.model.variables}
+    assert not shared
+    clone.set_weights(run.model.get_weights())
+    run.model.reset_metrics()
+    outputs = (model(run.recipe.x) for model in (clone, run.model))
+    for these, others in zip(*map(tf.nest.flatten, outputs), strict=True):
+        np.testing.assert_array_equal(these, others)
+
+
+@every
+def test_exported_model_serves_what_predict_gives(run, tmp_path):
+    run.model.export(tmp_path / "model", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "model")
+    served = loaded.serve(run.recipe.x)
+    run.model.reset_metrics()
+    predicted = run.model.predict(run.recipe.x, verbose=0)
+    np.testing.assert_allclose(served, predicted, rtol=1e-5, atol=1e-5)
