@@ -30,7 +30,6 @@ class NegativeLogLikelihood(keras.losses.Loss):
         Scalar float32 tensor, nats per example.
 
     Example:
-
     >>> loss = kv.losses.NegativeLogLikelihood("bernoulli")
     >>> x, logits = np.ones((2, 784)), np.zeros((2, 784))
     >>> round(float(loss(x, logits)), 3) == round(784 * np.log(2), 3)
@@ -50,8 +49,16 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Returns the loss of each example, shape (batch,), nats."""
-        params = tf.convert_to_tensor(y_pred)[:, None]
-        return -self.likelihood.log_prob(params, tf.convert_to_tensor(y_true))[:, 0]
+        y_true, params = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        event_shape = self.likelihood.event_shape(tuple(params.shape[1:]))
+        if not y_true.shape.is_compatible_with((params.shape[0], *event_shape)):
+            raise ValueError(
+                "`y_true` must be what the decoder reconstructs, of shape (batch, "
+                f"{', '.join(map(str, event_shape))}) for y_pred.shape="
+                f"{tuple(params.shape)}. Received: y_true.shape={tuple(y_true.shape)}. "
+                "Pass `fit(x, x)`, not labels, or reshape one of them."
+            )
+        return -self.likelihood.log_prob(params[:, None], y_true)[:, 0]
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """See the class."""

@@ -3,6 +3,7 @@
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import _keras
@@ -64,6 +65,11 @@ class HyperparameterScheduler(keras.callbacks.Callback):
     def _find_targets(self, model):
         owners = [model]
         if self.layers is not None:
+            if isinstance(self.layers, str):
+                raise ValueError(
+                    "`layers` must be a list of names. "
+                    f"Received: layers={self.layers!r}; pass [{self.layers!r}]"
+                )
             found = {x.name: x for x in _keras.sublayers(model, keras.layers.Layer)}
             unknown = [name for name in self.layers if name not in found]
             if unknown:
@@ -80,9 +86,16 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         ]
         if not targets:
             raise ValueError(
-                f"The model has no hyperparameter {self.name!r} to be scheduled: it "
-                "must be a `keras_vae.VAE` or hold a `keras_vae.layers.Latent`, and "
-                "its objective must own the hyperparameter."
+                f"`{self.name}` must be a hyperparameter of what is scheduled: a "
+                "`keras_vae.VAE`, which is no layer of itself, or a "
+                "`keras_vae.layers.Latent`, whose objective owns it. "
+                f"Received: model={model.name!r}, layers={self.layers}"
+            )
+        if any(target.controlled for target in targets):
+            raise ValueError(
+                f"`{self.name}` is moved by the objective itself, so that no schedule "
+                "can move it too: remove this callback, or train with `ELBO`. "
+                f"Received: model={model.name!r}"
             )
         return targets
 
@@ -93,6 +106,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             total_steps=None if steps is None else int(epochs * steps),
             steps_per_epoch=steps,
         )
+        self._check_schedule(schedule, 1000 if steps is None else int(epochs * steps))
         self._end_step = schedule.end_step
         self._checked = False
         model = self.model
@@ -123,6 +137,9 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         self.model.make_train_function(force=True)
         self._warn_if_short(number(self.model.optimizer.iterations), "`fit` ended")
 
+    def _check_schedule(self, schedule, total_steps):
+        """Raises ValueError where the hyperparameter could not take a value."""
+
     def _steps_per_epoch(self):
         steps = self.params.get("steps")
         return None if steps is None else steps / _accumulation(self.model.optimizer)
@@ -142,7 +159,8 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def _warn_if_short(self, last_step, event):
         done = last_step - number(self._targets[0].offset)
-        if self._end_step is None or done >= self._end_step or self._warned:
+        # The last of `done` steps is trained at `schedule(done - 1)`.
+        if self._end_step is None or done > self._end_step or self._warned:
             return
         self._warned = True
         warnings.warn(
@@ -179,6 +197,15 @@ class KLAnnealing(HyperparameterScheduler):
 
     def __init__(self, schedule, layers=None, restart=False):
         super().__init__("kl_weight", schedule, layers=layers, restart=restart)
+
+    def _check_schedule(self, schedule, total_steps):
+        for step in np.linspace(0, total_steps, 33, dtype="int64"):
+            value = float(schedule(step))
+            if not 0 <= value < np.inf:
+                raise ValueError(
+                    "`schedule` must give finite weights that are not negative. "
+                    f"Received: {value} at step {step} of {schedule!r}"
+                )
 
 
 def _accumulation(optimizer):

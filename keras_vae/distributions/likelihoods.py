@@ -572,7 +572,7 @@ class Categorical(Likelihood):
 
     def log_prob(self, params, x, mean=None, training=False):
         """See `Likelihood.log_prob`. `x` may hold its class ids as floats."""
-        return super().log_prob(params, tf.cast(x, tf.int32))
+        return self.distribution(params).log_prob(tf.cast(x, tf.int32)[:, None])
 
     def mean(self, params):
         """Computes E[x|z] of the class ids, of use where their order means something.
@@ -653,8 +653,7 @@ def _joint(elements, batch_ndims):
 
 
 def _beside_samples(x):
-    x = tf.convert_to_tensor(x)
-    return (x if x.dtype.is_integer else tf.cast(x, tf.float32))[:, None]
+    return tf.cast(x, tf.float32)[:, None]
 
 
 def _multiply_last(shape, factor):

@@ -37,7 +37,8 @@ class LatentVariable(keras.layers.Layer):
             or units < 1
         ):
             raise ValueError(
-                f"The latent dimension must be a positive integer. Received: {units!r}"
+                "The latent dimension must be a positive integer: `latent_dim` of a "
+                f"VAE, `units` of a `Latent`. Received: {units!r}"
             )
         self.units = int(units)
         self.posterior = posteriors.get(posterior)
@@ -69,18 +70,17 @@ class LatentVariable(keras.layers.Layer):
         """Draws z, shape (batch, num_samples, units), float32, reparameterised."""
         return self.posterior.sample(params, num_samples, key)
 
-    def sample_prior(self, n, seed, encode):
-        """Draws z ~ p(z), shape (n, units), float32; `encode` as in `Prior.params`."""
-        params = self.prior.params(encode)
-        return self.prior.sample(n, random.key(seed), params, self.posterior)
+    def sample_prior(self, n, key, prior_params):
+        """Draws z ~ p(z), shape (n, units), float32."""
+        return self.prior.sample(n, key, prior_params, self.posterior)
 
-    def estimate(self, params, prior_params, z, log_likelihood=None):
+    def estimate(self, params, prior_params, z, **kwargs):
         """Returns the `Estimate` of a batch from the tensors that describe it."""
         return Estimate(
             self.posterior.distribution(params),
             self.prior.distribution(prior_params, self.posterior),
             z,
-            log_likelihood,
+            **kwargs,
         )
 
     def get_config(self):

@@ -8,6 +8,10 @@ import tensorflow as tf
 
 from keras_vae import random
 
+NO_LABELS = (
+    "A VAE reconstructs `y` where it is given: for labels pass only `fit(x)`, for "
+    "denoising `fit(noisy, clean)`."
+)
 PEEKABLE = (tf.data.Dataset, keras.utils.PyDataset)
 
 
@@ -55,7 +59,7 @@ def check_compile(loss, loss_weights):
         )
 
 
-def build_network(network, input_shape):
+def build_network(network, input_shape, name):
     """Builds a network and returns the shape of its output, batch axis first."""
 
     def symbolic(shape):
@@ -65,7 +69,18 @@ def build_network(network, input_shape):
             return {name: symbolic(part) for name, part in shape.items()}
         return type(shape)(symbolic(part) for part in shape)
 
-    return tuple(network(symbolic(input_shape)).shape)
+    try:
+        output = network(symbolic(input_shape))
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` does not take inputs of shape {input_shape}: {error}"
+        ) from error
+    if not hasattr(output, "shape"):
+        raise ValueError(
+            f"`{name}` must put out one tensor: concatenate its outputs. Received: "
+            f"a {type(output).__name__} of {len(output)}"
+        )
+    return tuple(output.shape)
 
 
 def check_params_shape(params_shape, input_shape, likelihood):
@@ -131,8 +146,7 @@ def check_target(x, y, event_shape):
         advice = (
             f"Reshape the data, or give the decoder the output shape of {name}."
             if y is None
-            else "A VAE reconstructs `y` where it is given: for labels pass only "
-            "`fit(x)`, for denoising `fit(noisy, clean)`."
+            else NO_LABELS
         )
         raise ValueError(
             f"`{name}` must have shape (batch, {shape_text(event_shape)}) to be "
@@ -163,7 +177,14 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
         first, data["x"] = peek_generator(x, name)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(first)
     elif isinstance(x, PEEKABLE):
+        is_py_dataset = isinstance(x, keras.utils.PyDataset)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(peek(x, name))
+        if is_py_dataset and y is None and sample_weight is not None:
+            raise ValueError(
+                "`x` must yield targets where it yields weights, because Keras takes "
+                "no None from a PyDataset: yield (x, x, sample_weight). Received: "
+                "(x, None, sample_weight)"
+            )
     elif hasattr(x, "__next__") or hasattr(x, "__dataloader__"):
         return data  # It cannot be looked at without losing what was seen.
     elif x is None:
@@ -320,6 +341,7 @@ def check_array(value, name):
         raise ValueError(
             f"`{name}` must have a batch axis and at least one more. "
             f"Received: shape={tuple(value.shape)}"
+            + (f". {NO_LABELS}" if name == "y" else "")
         )
     if dtype.is_floating:
         bad = int(np.count_nonzero(~np.isfinite(np.asarray(value, "float32"))))

@@ -1,5 +1,7 @@
 """The variational autoencoder."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -114,9 +116,11 @@ class VAE(keras.Model):
 
     def build(self, input_shape):
         """Creates all weights and checks that the networks fit the likelihood."""
-        features_shape = checks.build_network(self.encoder, input_shape)
+        features_shape = checks.build_network(self.encoder, input_shape, "encoder")
         self.latent.build_from_features(features_shape, input_shape)
-        params_shape = checks.build_network(self.decoder, (None, self.latent_dim))[1:]
+        params_shape = checks.build_network(
+            self.decoder, (None, self.latent_dim), "decoder"
+        )[1:]
         checks.check_params_shape(params_shape, input_shape, self.likelihood)
         self._event_shape = tuple(self.likelihood.event_shape(params_shape))
         checks.check_closed_form(self.latent, self.objective)
@@ -143,6 +147,9 @@ class VAE(keras.Model):
             prior = self.latent.prior.params(self._infer)
         if prior is not None:
             outputs["prior"] = prior
+        if self.objective.needs_prior_samples:
+            key = random.fork(key, 2)
+            outputs["prior_z"] = self.latent.sample_prior(tf.shape(z)[0], key, prior)
         return outputs
 
     def _infer(self, inputs):
@@ -160,7 +167,12 @@ class VAE(keras.Model):
             outputs["likelihood"], target, mean=mean, training=training
         )
         return self.latent.estimate(
-            outputs["posterior"], outputs.get("prior"), outputs["z"], log_likelihood
+            outputs["posterior"],
+            outputs.get("prior"),
+            outputs["z"],
+            log_likelihood=log_likelihood,
+            event_size=math.prod(self.event_shape),
+            prior_z=outputs.get("prior_z"),
         )
 
     # === Training ===
@@ -184,7 +196,8 @@ class VAE(keras.Model):
     @property
     def losses(self):
         """Losses added since the last call, and those of weight regularisers."""
-        return replicas.own_losses(super().losses)
+        # Keras cannot sum losses of several dtypes, which mixed precision makes.
+        return [tf.cast(v, tf.float32) for v in replicas.own_losses(super().losses)]
 
     def compile_from_config(self, config):
         """Compiles the model as it was when `get_compile_config` was called."""
@@ -212,6 +225,8 @@ class VAE(keras.Model):
         self._kl_loss.update(kl_loss, mean)
         self._negative_elbo.update(reconstruction_loss + kl_loss, mean)
         self._loss_mean.update(loss * mean.replicas, mean)
+        if training:
+            self.objective.control(estimate, mean)
         return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -338,7 +353,8 @@ class VAE(keras.Model):
         self._require_built("generate")
         checks.check_count(n, "n", 1)
         seed = checks.check_seed(seed)
-        return self.decode(self.latent.sample_prior(n, seed, self._infer))
+        prior = self.latent.prior.params(self._infer)
+        return self.decode(self.latent.sample_prior(n, random.key(seed), prior))
 
     def interpolate(self, start, end, steps=8):
         """Decodes the straight line between the posterior means of two inputs.

@@ -35,6 +35,8 @@ class ELBO(keras.layers.Layer):
 
     # Whether the loss is distortion + rate, so that `Latent` can add the rate alone.
     separable = True
+    # Whether the `Estimate` must hold draws from the prior.
+    needs_prior_samples = False
 
     def __init__(self, kl_weight=1.0, kl="analytic", num_samples=1, **kwargs):
         super().__init__(**kwargs)
@@ -85,6 +87,14 @@ class ELBO(keras.layers.Layer):
         for hyperparameter in _keras.sublayers(self, Hyperparameter):
             hyperparameter.advance()
 
+    def control(self, estimate, mean):
+        """Adapts the objective's state after a training step; a no-op here.
+
+        Args:
+            estimate: `Estimate` of the step's batch.
+            mean: `BatchMean` of the batch.
+        """
+
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
         return {
@@ -103,16 +113,33 @@ def check_kl_weight(kl_weight):
             "`keras_vae.KLAnnealing(schedule)` to `fit(callbacks=[...])`. "
             f"Received: kl_weight={kl_weight!r}"
         )
+    return check_number("kl_weight", kl_weight)
+
+
+def check_number(name, value, positive=False, signed=False):
+    """Returns an argument as a float.
+
+    Args:
+        name: String, name of the argument.
+        value: Its value.
+        positive: Boolean, whether 0 is refused.
+        signed: Boolean, whether negative numbers are allowed.
+
+    Raises:
+        ValueError: If it is not a finite number of that sign.
+    """
     try:
-        value = float(kl_weight)
+        number = np.nan if isinstance(value, (bool, str)) else float(value)
     except (TypeError, ValueError):
-        value = np.nan
-    if not (np.isfinite(value) and value >= 0):
-        raise ValueError(
-            "`kl_weight` must be a finite number that is not negative. "
-            f"Received: kl_weight={kl_weight!r}"
-        )
-    return value
+        number = np.nan
+    if np.isfinite(number) and (signed or number > 0 or (number == 0 and not positive)):
+        return number
+    sign = (
+        "" if signed else " that is positive" if positive else " that is not negative"
+    )
+    raise ValueError(
+        f"`{name}` must be a finite number{sign}. Received: {name}={value!r}"
+    )
 
 
 def check_num_samples(num_samples):
@@ -123,6 +150,7 @@ def check_num_samples(num_samples):
         or num_samples < 1
     ):
         raise ValueError(
-            f"`num_samples` must be a positive integer. Received: {num_samples!r}"
+            "`num_samples` must be a positive integer. "
+            f"Received: num_samples={num_samples!r}"
         )
     return int(num_samples)

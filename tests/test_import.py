@@ -1,0 +1,81 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import keras_vae as kv
+
+# Stands in for a backend that is not installed: what counts is what Keras says it is.
+IMPORT = """
+import os
+
+wanted = os.environ.pop("KERAS_BACKEND")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+import keras
+
+keras.backend.backend = lambda: wanted
+import keras_vae
+"""
+
+FLAT_NAMES = [
+    "VAE",
+    "ELBO",
+    "ImportanceWeighted",
+    "EarlyStopping",
+    "KLAnnealing",
+    "ModelCheckpoint",
+    "TensorBoard",
+    "Hyperparameter",
+]
+MODULES = [
+    "callbacks",
+    "datasets",
+    "distributions",
+    "layers",
+    "losses",
+    "metrics",
+    "networks",
+    "objectives",
+    "priors",
+    "random",
+    "replicas",
+    "schedules",
+]
+
+
+def run(code, backend):
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
+def test_another_backend_is_a_clear_error(backend):
+    result = run(IMPORT, backend)
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1] == (
+        f"ImportError: keras_vae runs on Keras's TensorFlow backend. Received: "
+        f"'{backend}'. Set the environment variable KERAS_BACKEND=tensorflow, or the "
+        "entry 'backend' of ~/.keras/keras.json, before Keras is imported."
+    )
+
+
+def test_the_tensorflow_backend_is_none():
+    result = run("import keras_vae; print(keras_vae.__version__)", "tensorflow")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == kv.__version__
+
+
+@pytest.mark.parametrize("name", FLAT_NAMES + MODULES)
+def test_flat_names(name):
+    assert hasattr(kv, name)
+
+
+def test_flat_names_are_those_of_their_modules():
+    assert kv.ELBO is kv.objectives.ELBO
+    assert kv.ImportanceWeighted is kv.objectives.ImportanceWeighted
+    assert kv.KLAnnealing is kv.callbacks.KLAnnealing
+    assert kv.TensorBoard is kv.callbacks.TensorBoard
+    assert kv.objectives.get("elbo").__class__ is kv.ELBO
