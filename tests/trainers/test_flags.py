@@ -1,0 +1,135 @@
+"""Flags that cannot be followed fail before anything is written; recipes set flags."""
+
+import re
+
+import numpy as np
+import pytest
+
+from trainers import _flags
+from trainers import train
+
+RECIPES = sorted(path.stem for path in _flags.RECIPES.glob("[!_]*.py"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Data sets that do not suit every flag."""
+    directory = tmp_path_factory.mktemp("data")
+    np.save(directory / "table.npy", np.random.default_rng(0).normal(size=(50, 4)))
+    np.save(directory / "bytes.npy", np.tile(np.arange(4) * 60, (50, 1)))
+    np.save(directory / "nan.npy", np.full((50, 4), np.nan))
+    return directory
+
+
+# Flags, with {files} for that directory, and what the error says.
+IMPOSSIBLE = [
+    # What each flag takes.
+    ("--epochs=0", "epochs"),
+    ("--epochs=three", "epochs"),
+    ("--batch_size=-1", "batch_size"),
+    ("--learning_rate=-0.1", "learning_rate"),
+    ("--kl_weight=-1", "kl_weight"),
+    ("--validation_fraction=1", "validation_fraction"),
+    ("--network=transformer", "network.*mlp"),
+    ("--optimiser=adam", "optimiser"),
+    ("--hidden=20,x", "`--hidden` must be positive integers.*20,x"),
+    ("--hidden=20,0", "`--hidden` must be positive integers"),
+    ("--activation=rleu", "`--activation`=rleu"),
+    ("--warmup=half", "`--warmup`=half: .*50%"),
+    ("--warmup=120%", "`--warmup`=120%"),
+    # What goes together.
+    ("--schedule=none --warmup=10%", "`--warmup` must be left out.*none"),
+    ("--schedule=exponential --kl_weight=0", "`--kl_weight`=0"),
+    ("--network=linear --hidden=20", "`--hidden` must be left out.*linear"),
+    ("--network=linear --activation=tanh", "`--activation` must be left out"),
+    ("--network=mlp --filters=4", "`--filters` must be left out.*--network=conv"),
+    ("--num_components=5", "`--num_components` must be left out.*vamp_prior"),
+    ("--num_classes=5", "`--num_classes` must be left out.*categorical"),
+    ("--likelihood=categorical", "`--num_classes` must be given"),
+    ("--likelihood=normal --binarize=static", "`--binarize` must be none.*density"),
+    ("--prior=vamp_prior --kl=analytic", "`--kl` must be monte_carlo"),
+    ("--name=a", "`--name` must be left out where `--run_dir`"),
+    # What the data allow.
+    ("--dataset=digit", "`--dataset`=digit: .*'digits'"),
+    ("--dataset={files}/absent.npz", "`--dataset`=.*absent.npz: .*existing file"),
+    ("--dataset=mnist --data_dir={files}", "`--dataset`=mnist: .*train-images"),
+    ("--dataset={files}/nan.npy", "`--dataset`=.*finite"),
+    ("--dataset={files}/table.npy --likelihood=bernoulli", r"`--likelihood`.*\[0, 1\]"),
+    ("--dataset={files}/bytes.npy --likelihood=bernoulli", "divide pixels .* by 255"),
+    ("--dataset={files}/bytes.npy --binarize=dynamic", "`--binarize`=dynamic: "),
+    ("--dataset={files}/table.npy --network=conv", r"`--network` must be mlp.*\(4,\)"),
+    (
+        "--dataset={files}/bytes.npy --likelihood=categorical --num_classes=100",
+        "`--likelihood`=categorical .*class ids",
+    ),
+    (
+        "--dataset={files}/table.npy --prior=vamp_prior --num_components=99",
+        "`--num_components` must be at most .* 41",
+    ),
+    ("--dataset={files}/table.npy --validation_fraction=0.001", "both sides"),
+    ("--network=conv --filters=4,4,4,4,4", "`--filters`=.*single pixel"),
+    # What the run allows.
+    ("--epochs=2 --warmup=500", "`--warmup` must end .* --epochs to 39.*500 steps"),
+    ("--epochs=2 --warmup=3epochs", "raise --epochs to 4"),
+    ("--schedule=linear --warmup=100%", "`--warmup` must end before .*shorten it\\."),
+    ("--steps_per_execution=14", "at most the 13 steps"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), IMPOSSIBLE)
+def test_impossible_flags_fail_before_the_run_directory_exists(
+    args, message, files, tmp_path
+):
+    directory = tmp_path / "run"
+    args = args.format(files=files).split()
+    with pytest.raises(_flags.FlagError, match="(?s)" + message):
+        train.prepare(_flags.parse(f"--run_dir={directory}", *args))
+    assert not directory.exists()
+
+
+# === Recipes ===
+
+
+def write_recipe(directory, text):
+    path = directory / "mine.py"
+    path.write_text(text)
+    return f"--config={path}"
+
+
+def test_recipe_sets_flags_and_the_command_line_overrides_it(tmp_path):
+    config = write_recipe(
+        tmp_path, "FLAGS = {'hidden': [7, 5], 'learning_rate': 0.5, 'epochs': 9}"
+    )
+    chosen = _flags.parse(config, "--epochs=100")
+    assert (chosen.hidden, chosen.learning_rate) == ([7, 5], 0.5)
+    # Also where the command line repeats the flag's own default.
+    assert chosen.epochs == 100
+    assert chosen.run_dir == "runs/mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FLAGS = {'latent_dims': 3}", "known flags.*'latent_dims'.*'latent_dim'"),
+        ("FLAGS = {'resume': True}", "known flags"),
+        ("FLAGS = {'epochs': 0}", "`--epochs` has an illegal value.*0"),
+        ("FLAGS = {'network': 'vit'}", "`--network` has an illegal value.*'vit'"),
+        ("FLAGS = ['epochs']", "a dict FLAGS"),
+        ("flags = {}", "a dict FLAGS.*None"),
+        ("FLAGS = {", "a Python file that runs.*SyntaxError"),
+    ],
+)
+def test_broken_recipes_are_errors(text, message, tmp_path):
+    with pytest.raises(_flags.FlagError, match=message):
+        _flags.parse(write_recipe(tmp_path, text))
+
+
+def test_unknown_recipe_names_those_there_are():
+    with pytest.raises(_flags.FlagError, match=re.escape(repr(RECIPES))):
+        _flags.parse("--config=imagenet")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_of_the_project_can_be_followed(name):
+    chosen = _flags.parse(f"--config={name}")
+    assert chosen.run_dir == f"runs/{name}"

@@ -1,0 +1,221 @@
+"""The training program, run in this process on small settings."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainers import _flags
+from trainers import _run
+from trainers import train
+
+SMALL = (
+    "--hidden=16",
+    "--latent_dim=3",
+    "--batch_size=300",
+    "--eval_samples=2",
+    "--jit_compile=false",
+)
+
+
+def run(directory, *args):
+    """Runs the program; returns the table and the directory."""
+    chosen = _flags.parse(*SMALL, f"--run_dir={directory}", *args)
+    return train.train(*train.prepare(chosen))
+
+
+def read(directory, name):
+    return json.loads((directory / name).read_text())
+
+
+def weights(directory, name="last.keras"):
+    return keras.saving.load_model(directory / name).get_weights()
+
+
+# === What a run leaves ===
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "digits"
+    return directory, run(directory, "--epochs=4", "--seed=3")
+
+
+def test_run_writes_everything_and_nothing_half(finished):
+    directory, _ = finished
+    assert {path.name for path in directory.iterdir()} == {
+        "best.keras",
+        "best.keras.json",
+        "config.json",
+        "history.csv",
+        "history.json",
+        "last.keras",
+        "metrics.json",
+        "report.png",
+        "saved_model",
+        "tensorboard",
+    }
+    assert (directory / "report.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert list(directory.glob("tensorboard/train/events*"))
+
+
+def test_table_shows_what_the_saved_model_scores(finished):
+    directory, table = finished
+    metrics = read(directory, "metrics.json")
+    assert metrics["negative_elbo"] == pytest.approx(
+        metrics["rate"] + metrics["distortion"], rel=1e-5
+    )
+    assert f"-ELBO         {metrics['negative_elbo']:10.2f}" in table
+    assert f"rate (KL)     {metrics['rate']:10.2f}" in table
+    assert "360 examples, 2 draws" in table
+    assert f"tensorboard --logdir {directory}" in table
+
+    test = train.prepare(_flags.parse(*SMALL, "--run_dir=elsewhere"))[2].test
+    loaded = tf.saved_model.load(directory / "saved_model")
+    draws = [loaded.negative_elbo(x=test, seed=seed).numpy() for seed in range(20)]
+    per_run = np.mean(draws, axis=1)
+    error = per_run.std() * np.sqrt(1 / 2 + 1 / 20)
+    assert abs(metrics["negative_elbo"] - per_run.mean()) < 5 * error
+
+
+def test_history_is_that_of_fit(finished):
+    directory, _ = finished
+    rows = read(directory, "history.json")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    with open(directory / "history.csv", newline="") as file:
+        table = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    assert table == rows
+    # 5 steps per epoch: the ramp of 10 steps ends with the second epoch.
+    assert [row["kl_weight"] == 1 for row in rows] == [False, False, True, True]
+    best = read(directory, "best.keras.json")
+    later = [row["val_negative_elbo"] for row in rows[2:]]
+    assert best["best"] == pytest.approx(min(later))
+    assert best["epoch"] == 3 + int(np.argmin(later))
+
+
+def test_same_flags_make_the_same_run(finished, tmp_path):
+    directory, _ = finished
+    config = read(directory, "config.json")
+    assert config["likelihood"] == "continuous_bernoulli"
+    assert config["seed"] == 3
+    assert config["hidden"] == [16]
+    # There is nothing to resume, so that the run starts.
+    run(tmp_path / "again", "--epochs=4", "--seed=3", "--resume")
+    for one, other in zip(weights(directory), weights(tmp_path / "again"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# === Resuming ===
+
+
+class _Killed(BaseException):
+    """As abrupt as a signal: no callback hears of it."""
+
+
+@pytest.mark.parametrize("binarize", ["none", "dynamic"])
+def test_resumed_run_ends_as_an_uninterrupted_one(binarize, tmp_path, monkeypatch):
+    args = ("--epochs=3", f"--binarize={binarize}", "--learning_rate_decay=cosine")
+    run(tmp_path / "whole", *args)
+
+    remember = _run.Run.remember
+
+    def killed(self, model, epoch, logs):
+        if epoch == 1:
+            # The second epoch is in the history, but its state is not saved.
+            monkeypatch.setattr(keras.Model, "save_weights", _raise)
+        remember(self, model, epoch, logs)
+
+    def _raise(*args, **kwargs):
+        raise _Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_run.Run, "remember", killed)
+        with pytest.raises(_Killed):
+            run(tmp_path / "killed", *args)
+    monkeypatch.undo()
+    assert not (tmp_path / "killed" / "last.keras").exists()
+    table = run(tmp_path / "killed", *args, "--resume")
+
+    assert "nats" in table
+    for name in ("history.json", "metrics.json", "best.keras.json"):
+        assert read(tmp_path / "killed", name) == read(tmp_path / "whole", name)
+    for name in ("best.keras", "last.keras"):
+        pairs = zip(
+            weights(tmp_path / "whole", name),
+            weights(tmp_path / "killed", name),
+            strict=True,
+        )
+        for one, other in pairs:
+            np.testing.assert_array_equal(one, other)
+
+
+def test_resume_of_a_finished_run_reports_again(finished):
+    directory, table = finished
+    metrics = read(directory, "metrics.json")
+    assert run(directory, "--epochs=4", "--seed=3", "--resume") == table
+    assert read(directory, "metrics.json") == metrics
+    assert len(read(directory, "history.json")) == 4
+
+
+def test_resume_with_other_flags_is_an_error(finished):
+    directory, _ = finished
+    with pytest.raises(_flags.FlagError, match=r"--epochs=4 became 5"):
+        run(directory, "--epochs=5", "--seed=3", "--resume")
+
+
+def test_existing_run_is_not_overwritten(finished):
+    directory, _ = finished
+    before = (directory / "metrics.json").read_text()
+    with pytest.raises(_flags.FlagError, match=r"--resume.*--name"):
+        run(directory, "--epochs=4", "--seed=3")
+    assert (directory / "metrics.json").read_text() == before
+
+
+def test_directory_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("done")
+    with pytest.raises(_flags.FlagError, match="holds other files"):
+        run(tmp_path, "--resume")
+    with pytest.raises(_flags.FlagError, match="must be a directory"):
+        run(tmp_path / "thesis.txt")
+
+
+# === Variants ===
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--network=conv", "--filters=4", "--schedule=none"),
+        ("--network=resnet", "--filters=4", "--likelihood=laplace"),
+        ("--prior=vamp_prior", "--num_components=5", "--schedule=cosine"),
+        ("--objective=importance_weighted", "--validation_fraction=0"),
+        ("--prior=gaussian_mixture", "--precision=mixed_bfloat16"),
+    ],
+    ids=lambda args: args[0],
+)
+def test_variants_run(args, tmp_path):
+    table = run(tmp_path / "run", "--epochs=2", *args)
+    assert "-ELBO" in table
+    assert np.isfinite(read(tmp_path / "run", "metrics.json")["negative_elbo"])
+
+
+def test_vectors_of_ones_own(tmp_path):
+    x = np.random.default_rng(0).normal(3.0, 2.0, size=(200, 6)).astype("float32")
+    np.savez(tmp_path / "mine.npz", x)
+    args = (f"--dataset={tmp_path / 'mine.npz'}", "--epochs=2", "--warmup=1 epoch")
+    run(tmp_path / "run", *args, "--prior=vamp_prior", "--num_components=9")
+    assert read(tmp_path / "run", "config.json")["likelihood"] == "normal"
+    assert read(tmp_path / "run", "config.json")["kl"] == "monte_carlo"
+
+
+def test_classes_of_ones_own(tmp_path):
+    x = np.random.default_rng(0).integers(0, 3, size=(200, 6))
+    np.save(tmp_path / "mine.npy", x)
+    args = (f"--dataset={tmp_path / 'mine.npy'}", "--epochs=2", "--warmup=1")
+    run(tmp_path / "run", *args, "--likelihood=categorical", "--num_classes=3")
+    # Three classes that nothing predicts.
+    metrics = read(tmp_path / "run", "metrics.json")
+    assert metrics["distortion"] > 5 * np.log(3)

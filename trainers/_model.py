@@ -1,0 +1,150 @@
+"""Models that flags describe."""
+
+import keras
+import numpy as np
+
+import keras_vae as kv
+from trainers import _flags
+
+_UNIT_INTERVAL = ("bernoulli", "continuous_bernoulli")
+_HIDDEN = {"mlp": (256, 256), "conv": (256, 256), "resnet": (256,), "linear": ()}
+
+
+def default_likelihood(data):
+    """Returns the name of the likelihood that suits the range of the data."""
+    parts = [x for x in data if x is not None]
+    if all(np.logical_or(x == 0, x == 1).all() for x in parts):
+        return "bernoulli"
+    if all(x.min() >= 0 and x.max() <= 1 for x in parts):
+        return "continuous_bernoulli"
+    return "normal"
+
+
+def build(chosen, data):
+    """Builds and compiles the model, and checks that it can be trained on the data.
+
+    Args:
+        chosen: Namespace from `_flags.settings`.
+        data: `_data.Data`.
+
+    Returns:
+        A compiled `keras_vae.VAE` that is built.
+
+    Raises:
+        _flags.FlagError: If flags and data do not go together.
+    """
+    keras.utils.set_random_seed(chosen.seed)
+    keras.config.set_dtype_policy(chosen.precision)
+    likelihood = _likelihood(chosen)
+    for x in data:
+        if x is not None:
+            _check_data(likelihood, x, chosen)
+    encoder, decoder = _networks(chosen, data.train, likelihood)
+    model = kv.VAE(
+        encoder,
+        decoder,
+        chosen.latent_dim,
+        likelihood=likelihood,
+        posterior=chosen.posterior,
+        prior=_prior(chosen, data.train),
+        objective=_objective(chosen),
+        seed=chosen.seed,
+    )
+    model.build((None, *data.train.shape[1:]))
+    if chosen.prior == "vamp_prior" and chosen.likelihood not in _UNIT_INTERVAL:
+        model.latent.prior.initialize(data.train)
+    return model
+
+
+def compile_for(model, chosen, steps_per_epoch):
+    """Compiles the model for a run of known length.
+
+    Args:
+        model: `keras_vae.VAE`.
+        chosen: Namespace from `_flags.settings`.
+        steps_per_epoch: Integer.
+    """
+    rate = chosen.learning_rate
+    if chosen.learning_rate_decay == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate, chosen.epochs * steps_per_epoch
+        )
+    model.compile(
+        keras.optimizers.Adam(rate),
+        jit_compile={"auto": "auto", "true": True, "false": False}[chosen.jit_compile],
+        steps_per_execution=chosen.steps_per_execution,
+    )
+
+
+def _likelihood(chosen):
+    if chosen.likelihood == "categorical":
+        return kv.distributions.Categorical(chosen.num_classes)
+    return kv.distributions.likelihoods.get(chosen.likelihood)
+
+
+def _check_data(likelihood, x, chosen):
+    try:
+        likelihood.check_data(x)
+    except ValueError as error:
+        raise _flags.FlagError(
+            f"`--likelihood`={chosen.likelihood} does not suit the data of "
+            f"--dataset={chosen.dataset}: {error}"
+        ) from error
+
+
+def _networks(chosen, x, likelihood):
+    event_shape = x.shape[1:]
+    hidden = _HIDDEN[chosen.network] if chosen.hidden is None else chosen.hidden
+    options = {"activation": chosen.activation or "relu"}
+    output_shape = likelihood.params_shape(event_shape)
+    if chosen.network in ("mlp", "linear"):
+        options["output_bias"] = likelihood.initial_bias(x.mean(axis=0))
+        decoder = kv.networks.mlp_decoder(hidden[::-1], output_shape, **options)
+        options.pop("output_bias")
+        return kv.networks.mlp_encoder(hidden, event_shape, **options), decoder
+    if len(event_shape) != 3:
+        raise _flags.FlagError(
+            f"`--network` must be mlp or linear for data that are no images of shape "
+            f"(height, width, channels). Received: --network={chosen.network} for "
+            f"examples of shape {event_shape}"
+        )
+    make_encoder = getattr(kv.networks, f"{chosen.network}_encoder")
+    make_decoder = getattr(kv.networks, f"{chosen.network}_decoder")
+    options |= {"hidden": hidden, "filters": chosen.filters}
+    # All pixels of a channel share a bias.
+    bias = likelihood.initial_bias(x.mean(axis=(0, 1, 2)))
+    with _flags.blamed("filters", chosen):
+        encoder = make_encoder(event_shape, **options)
+        return encoder, make_decoder(output_shape, output_bias=bias, **options)
+
+
+def _prior(chosen, x):
+    options = {} if chosen.prior not in _flags.MIXTURES else {"seed": chosen.seed}
+    if chosen.num_components is not None:
+        options["num_components"] = chosen.num_components
+    if chosen.prior == "gaussian_mixture":
+        return kv.priors.GaussianMixture(**options)
+    if chosen.prior == "vamp_prior":
+        if chosen.likelihood not in _UNIT_INTERVAL:
+            options["value_range"] = None
+        prior = kv.priors.VampPrior(**options)
+        if options.get("value_range", True) is None and prior.num_components > len(x):
+            raise _flags.FlagError(
+                "`--num_components` must be at most the number of training examples, "
+                f"{len(x)}, from which the pseudo-inputs start. Received: "
+                f"--num_components={prior.num_components}"
+            )
+        return prior
+    return kv.priors.get(chosen.prior)
+
+
+def _objective(chosen):
+    make = {"elbo": kv.ELBO, "importance_weighted": kv.ImportanceWeighted}
+    return make[chosen.objective](
+        kl_weight=chosen.kl_weight, kl=chosen.kl, num_samples=chosen.num_samples
+    )
+
+
+def picture_range(data):
+    """Returns the grey values that are drawn black and white."""
+    return min(0.0, float(np.min(data.test))), max(1.0, float(np.max(data.test)))
