@@ -13,6 +13,7 @@ if keras.backend.backend() != "tensorflow":
 from keras_vae import callbacks
 from keras_vae import datasets
 from keras_vae import distributions
+from keras_vae import figures
 from keras_vae import layers
 from keras_vae import losses
 from keras_vae import metrics
@@ -31,7 +32,10 @@ from keras_vae.objectives import ELBO
 from keras_vae.objectives import ImportanceWeighted
 
 # === Callbacks ===
+from keras_vae.callbacks import EarlyStopping
 from keras_vae.callbacks import KLAnnealing
+from keras_vae.callbacks import ModelCheckpoint
+from keras_vae.callbacks import TensorBoard
 
 # === Pieces for one's own methods ===
 from keras_vae.hyperparameter import Hyperparameter

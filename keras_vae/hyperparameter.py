@@ -38,6 +38,8 @@ class Hyperparameter(keras.layers.Layer):
         )
         self.offset = self._add_step("offset")
         self.last_step = self._add_step("last_step")
+        # Whether the objective itself moves the value, so that no schedule may.
+        self.controlled = False
         self._follows = None
         self.built = True
 

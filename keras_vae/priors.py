@@ -200,7 +200,7 @@ class _Mixture(Prior):
         family, params = self._components(params, posterior)
         # TFP would draw from every component and throw all but one away.
         edges = tf.cumsum(tf.nn.softmax(self._logits()))[:-1]
-        noise = random.uniform((num_samples,), key + tf.constant([2**33, 0], tf.int64))
+        noise = random.uniform((num_samples,), random.fork(key, 1))
         index = tf.searchsorted(edges, noise, side="right")
         return family.sample(tf.gather(params, index), 1, key)[:, 0]
 

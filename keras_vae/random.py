@@ -36,6 +36,23 @@ def key(seed, step=0, replica=0):
     return tf.stack([seed, step + replica * 2**40])
 
 
+def fork(key, stream):
+    """Makes the key of a further draw of the same step.
+
+    Args:
+        key: Int64 tensor of shape (2,), see `key`.
+        stream: Integer, at least 1, another for each further draw.
+
+    Returns:
+        An int64 tensor of shape (2,).
+
+    Example:
+    >>> kv.random.fork(kv.random.key(7), 1).numpy() - kv.random.key(7).numpy()
+    array([8589934592,          0])
+    """
+    return key + tf.constant([stream * 2**33, 0], tf.int64)
+
+
 def normal(shape, key):
     """Draws standard normal noise by Box and Muller's transform.
 

@@ -84,7 +84,11 @@ class Latent(LatentVariable):
                 f"Received: objective={objective!r}, kl_weight={kl_weight}, kl={kl!r}"
             )
         self.objective = objectives.get(objective)
-        if not self.objective.separable or self.objective.num_samples != 1:
+        if (
+            not self.objective.separable
+            or self.objective.num_samples != 1
+            or self.objective.needs_prior_samples
+        ):
             raise ValueError(
                 "`objective` must be a sum of rate and distortion with one sample, "
                 "because `Latent` sees the rate alone; use `keras_vae.VAE`. "
@@ -113,6 +117,8 @@ class Latent(LatentVariable):
         mean = BatchMean(tf.shape(params)[0], sample_weight)
         self.add_loss(self.objective.rate_loss(estimate, mean))
         self.report.update(mean(self.objective.rate(estimate)), mean)
+        if training:
+            self.objective.control(estimate, mean)
         self.report.join(_keras.outermost(self))
         return tf.cast(z[:, 0], self.compute_dtype)
 

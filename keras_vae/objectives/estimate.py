@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_vae.distributions import kl_divergence
+from keras_vae.distributions import kl_per_dimension
 
 KL_ESTIMATORS = ("analytic", "monte_carlo")
 
@@ -16,13 +17,20 @@ class Estimate:
         z: Tensor of shape (batch, samples, latent), drawn from the posterior.
         log_likelihood: Tensor of shape (batch, samples), log p(x|z) in nats, or None
             where only the rate is asked for.
+        event_size: Integer, number of elements of an event, or None likewise.
+        prior_z: Tensor of shape (batch, latent), drawn from the prior, for objectives
+            that ask for it with `needs_prior_samples`.
     """
 
-    def __init__(self, posterior, prior, z, log_likelihood=None):
+    def __init__(
+        self, posterior, prior, z, log_likelihood=None, event_size=None, prior_z=None
+    ):
         self.posterior = posterior
         self.prior = prior
         self.z = z
         self.log_likelihood = log_likelihood
+        self.event_size = event_size
+        self.prior_z = prior_z
 
     @property
     def distortion(self):
@@ -35,6 +43,11 @@ class Estimate:
         # TFP broadcasts a leading sample axis.
         z = tf.transpose(tf.cast(self.z, tf.float32), [1, 0, 2])
         return tf.transpose(self.posterior.log_prob(z) - self.prior.log_prob(z))
+
+    @property
+    def rate_per_unit(self):
+        """KL(q(z_j|x) || p(z_j)), shape (batch, latent), nats, where it is closed."""
+        return kl_per_dimension(self.posterior, self.prior)
 
     def rate(self, kl="analytic"):
         """KL(q(z|x) || p(z)), shape (batch,), nats.

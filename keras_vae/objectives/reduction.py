@@ -12,6 +12,8 @@ class BatchMean:
     losses of each replica by R and sums their gradients, which makes this the mean
     over the global batch, uneven and empty shards included.
 
+    `weights` are those of the examples, or None where all weigh 1.
+
     Args:
         batch_size: Integer or integer tensor, number of examples of this replica.
         sample_weight: Tensor of shape (batch,) or None, which weighs all examples 1.
@@ -23,11 +25,11 @@ class BatchMean:
     """
 
     def __init__(self, batch_size, sample_weight=None):
-        self._weights = None
+        self.weights = None
         local = tf.cast(batch_size, tf.float32)
         if sample_weight is not None:
-            self._weights = tf.cast(sample_weight, tf.float32)
-            local = tf.reduce_sum(self._weights)
+            self.weights = tf.cast(sample_weight, tf.float32)
+            local = tf.reduce_sum(self.weights)
         self._total = replicas.sum_over_replicas(local)
         self.replicas = float(replicas.num_replicas())
 
@@ -46,8 +48,8 @@ class BatchMean:
             A float32 tensor of shape (...). A batch without weight gives 0.
         """
         values = tf.cast(values, tf.float32)
-        if self._weights is not None:
-            weights = tf.reshape(self._weights, [-1] + [1] * (values.shape.rank - 1))
+        if self.weights is not None:
+            weights = tf.reshape(self.weights, [-1] + [1] * (values.shape.rank - 1))
             # An example of weight 0 is absent, even where its value is not finite.
             values = tf.math.multiply_no_nan(values, weights)
         total = self.replicas * tf.reduce_sum(values, axis=0)

@@ -199,10 +199,10 @@ def test_second_fit_continues_and_restart_begins_anew():
     short = kv.schedules.linear(15)
     fit(model, data(10), epochs=2, callbacks=[kv.KLAnnealing(short)])
     fit(model, data(5), callbacks=[kv.KLAnnealing(short)])
-    fit(model, data(15), callbacks=[kv.KLAnnealing(short, restart=True)])
+    fit(model, data(16), callbacks=[kv.KLAnnealing(short, restart=True)])
     applied = objectives[0].applied()
     np.testing.assert_array_equal(applied[:25], expected(0, 25, short))
-    np.testing.assert_array_equal(applied[25:], expected(0, 15, short))
+    np.testing.assert_array_equal(applied[25:], expected(0, 16, short))
 
 
 def test_gradient_accumulation_counts_applied_updates():

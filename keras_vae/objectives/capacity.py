@@ -1,0 +1,54 @@
+"""Rates that are led to a capacity."""
+
+import keras
+import tensorflow as tf
+
+from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.objectives.elbo import ELBO
+from keras_vae.objectives.elbo import check_number
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Capacity(ELBO):
+    """Distortion plus the distance of the rate from a capacity.
+
+    `loss = -E_q[log p(x|z)] + gamma |KL(q(z|x) || p(z)) - C|`, Burgess et al., with the
+    KL of the batch's mean; C is `capacity`, which `HyperparameterScheduler("capacity",
+    linear(..., 0, 25))` raises as they do.
+
+    The rate stays on the capacity only while `gamma` is at least the weight that the
+    rate has there: for a linear VAE theta(C) / sigma^2.
+
+    Args:
+        capacity: Non-negative float, C in nats.
+        gamma: Positive float.
+        **kwargs: See `ELBO`; `kl_weight` multiplies the distance.
+
+    Example:
+    >>> kv.objectives.Capacity(capacity=25.0, gamma=1000.0).capacity.initial_value
+    25.0
+
+    Reference:
+        [Understanding disentangling in beta-VAE](https://arxiv.org/abs/1804.03599)
+    """
+
+    def __init__(self, capacity=25.0, gamma=100.0, **kwargs):
+        super().__init__(**kwargs)
+        self.capacity = Hyperparameter(
+            check_number("capacity", capacity), name="capacity"
+        )
+        self.gamma = check_number("gamma", gamma, positive=True)
+
+    def rate_loss(self, estimate, mean):
+        """See `ELBO.rate_loss`."""
+        rate = mean.over_replicas(self.rate(estimate))
+        distance = tf.abs(rate - self.capacity.value)
+        return self.kl_weight.value * self.gamma * distance
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "capacity": self.capacity.initial_value,
+            "gamma": self.gamma,
+        }

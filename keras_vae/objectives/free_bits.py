@@ -1,0 +1,69 @@
+"""Rates with a floor below which they are free."""
+
+import keras
+import tensorflow as tf
+
+from keras_vae.objectives.elbo import ELBO
+from keras_vae.objectives.elbo import check_number
+
+OVER = ("batch", "example")
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class FreeBits(ELBO):
+    """Distortion plus rate, of which each unit has some nats for free.
+
+    With `over="batch"`, Kingma et al.: `loss = distortion + sum_j max(nats,
+    mean_x KL_j)`, where j runs over groups of `group_size` neighbouring units. With
+    `over="example"`, the variant of text models, `mean_x sum_j max(nats, KL_j)`, which
+    stops the gradient of each example by itself and holds the rate higher.
+
+    Args:
+        nats: Non-negative float, lambda in the paper, nats per group.
+        over: "batch" or "example".
+        group_size: Integer that divides the number of units.
+        **kwargs: See `ELBO`; `kl` must be "analytic".
+
+    Example:
+    >>> kv.objectives.FreeBits(nats=0.25).nats
+    0.25
+
+    Reference:
+        [Improving Variational Inference with Inverse Autoregressive Flow](
+        https://arxiv.org/abs/1606.04934)
+    """
+
+    def __init__(self, nats=0.25, over="batch", group_size=1, **kwargs):
+        super().__init__(**kwargs)
+        if over not in OVER:
+            raise ValueError(f"`over` must be one of {OVER}. Received: over={over!r}")
+        if self.kl != "analytic":
+            raise ValueError(
+                '`kl` must be "analytic": a floor for each unit needs its own closed '
+                f"form. Received: kl={self.kl!r}"
+            )
+        self.nats = check_number("nats", nats)
+        self.over = over
+        self.group_size = int(check_number("group_size", group_size, positive=True))
+
+    def rate_loss(self, estimate, mean):
+        """See `ELBO.rate_loss`."""
+        units = estimate.rate_per_unit
+        groups = tf.reshape(
+            units, [-1, units.shape[1] // self.group_size, self.group_size]
+        )
+        rates = tf.reduce_sum(groups, axis=2)
+        if self.over == "batch":
+            floored = tf.maximum(self.nats, mean.over_replicas(rates))
+        else:
+            floored = mean(tf.maximum(self.nats, rates))
+        return self.kl_weight.value * tf.reduce_sum(floored)
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "nats": self.nats,
+            "over": self.over,
+            "group_size": self.group_size,
+        }

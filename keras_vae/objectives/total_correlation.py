@@ -1,0 +1,186 @@
+"""Penalties on the dependence of the latents in the aggregate posterior."""
+
+import keras
+import tensorflow as tf
+
+from keras_vae.objectives.elbo import ELBO
+from keras_vae.objectives.elbo import check_number
+
+SAMPLING = ("weighted", "stratified")
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class TotalCorrelation(ELBO):
+    """Negative ELBO with a further weight on the total correlation: beta-TCVAE.
+
+    Of the decomposition `E KL = MI + TC + sum_j KL(q(z_j) || p(z_j))` of Chen et al.,
+    the total correlation `TC = KL(q(z) || prod_j q(z_j))` is weighed by `tc_weight`,
+    their beta: `loss = distortion + kl_weight (KL + (tc_weight - 1) TC)`. At 1 it is
+    the ELBO exactly.
+
+    q(z) is estimated from the batch by minibatch-weighted or -stratified sampling.
+    Weighted sampling is biased by a constant, of which the gradient
+    is free; stratified sampling is not. Both want large batches and a posterior with
+    independent latents.
+
+    Args:
+        dataset_size: Integer, number of training examples, N in the paper.
+        tc_weight: Non-negative float, beta in the paper.
+        sampling: "weighted" or "stratified".
+        **kwargs: See `ELBO`.
+
+    Example:
+    >>> kv.objectives.TotalCorrelation(dataset_size=60000, tc_weight=6.0).tc_weight
+    6.0
+
+    Reference:
+        [Isolating Sources of Disentanglement in VAEs](https://arxiv.org/abs/1802.04942)
+    """
+
+    def __init__(self, dataset_size, tc_weight=6.0, sampling="weighted", **kwargs):
+        super().__init__(**kwargs)
+        if sampling not in SAMPLING:
+            raise ValueError(
+                f"`sampling` must be one of {SAMPLING}. Received: sampling={sampling!r}"
+            )
+        self.dataset_size = check_number("dataset_size", dataset_size, positive=True)
+        self.tc_weight = check_number("tc_weight", tc_weight)
+        self.sampling = sampling
+
+    def rate_loss(self, estimate, mean):
+        """See `ELBO.rate_loss`."""
+        # At the neutral weight even rounding is that of the ELBO.
+        if self.tc_weight == 1.0:
+            return super().rate_loss(estimate, mean)
+        log_joint, log_marginals = log_aggregate_posterior(
+            estimate.posterior,
+            tf.cast(estimate.z[:, 0], tf.float32),
+            self.dataset_size,
+            self.sampling,
+        )
+        total_correlation = log_joint - tf.reduce_sum(log_marginals, axis=1)
+        rate = self.rate(estimate) + (self.tc_weight - 1.0) * total_correlation
+        return self.kl_weight.value * mean(rate)
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "dataset_size": self.dataset_size,
+            "tc_weight": self.tc_weight,
+            "sampling": self.sampling,
+        }
+
+
+def log_aggregate_posterior(posterior, z, dataset_size, sampling="weighted"):
+    """Estimates log q(z) and log q(z_j) of each unit from one batch.
+
+    `log q(z_i) = logsumexp_k (log q(z_i|x_k) + log w_ik)`; w_ik = 1 / (N M) by weighted
+    sampling; by stratified sampling, both of Chen et al., w_ii = 1 / N, one
+    other w_ik = (N - M + 1) / (N (M - 1)), and the rest 1 / (M - 1); M is the batch.
+
+    Args:
+        posterior: `tfd.Independent(tfd.Normal)` of batch shape (batch,).
+        z: Tensor of shape (batch, latent), z_i drawn from q(z|x_i).
+        dataset_size: Number of examples, N.
+        sampling: "weighted" or "stratified".
+
+    Returns:
+        Float32 tensors of shapes (batch,) and (batch, latent), nats.
+
+    Raises:
+        ValueError: If the latents of the posterior are not independent.
+    """
+    units = getattr(posterior, "distribution", None)
+    if units is None:
+        raise ValueError(
+            "`posterior` must have independent latents for its total correlation, such "
+            f'as posterior="diagonal_normal". Received: posterior={posterior}'
+        )
+    log_densities = units.log_prob(z[:, None])
+    size = tf.shape(z)[0]
+    if sampling == "weighted":
+        log_weights = -tf.math.log(dataset_size * tf.cast(size, tf.float32))
+        log_weights = tf.fill([size, size], log_weights)
+    else:
+        log_weights = _stratified_log_weights(size, dataset_size)
+    joint = tf.reduce_sum(log_densities, axis=2) + log_weights
+    marginals = log_densities + log_weights[:, :, None]
+    return tf.reduce_logsumexp(joint, axis=1), tf.reduce_logsumexp(marginals, axis=1)
+
+
+def _stratified_log_weights(size, dataset_size):
+    others = tf.cast(size, tf.float32) - 1.0
+    remainder = (dataset_size - others) / (dataset_size * others)
+    weights = tf.fill([size, size], 1.0 / others)
+    weights = tf.linalg.set_diag(weights, tf.fill([size], 1.0 / dataset_size))
+    # The example after it in the batch stands for all that the batch leaves out.
+    following = tf.roll(tf.eye(size), 1, axis=1)
+    return tf.math.log(weights * (1.0 - following) + remainder * following)
+
+
+KINDS = ("i", "ii")
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class DisentangledInferredPrior(ELBO):
+    """Negative ELBO with a penalty on the covariance of the latents: DIP-VAE.
+
+        penalty = off_diagonal sum_{j != k} C_jk^2 + diagonal sum_j (C_jj - 1)^2
+
+    by Kumar et al.; C is the covariance over x of the posterior's mean
+    for `kind="i"`, and that of z, which adds the mean of its variance, for "ii". The
+    weights are lambda_od and lambda_d; both at 0 give the ELBO exactly.
+
+    Args:
+        kind: "i" or "ii".
+        off_diagonal: Non-negative float, lambda_od.
+        diagonal: Non-negative float, lambda_d, or None for the authors' ratio: 10
+            times `off_diagonal` for "i", once for "ii".
+        **kwargs: See `ELBO`.
+
+    Example:
+    >>> kv.objectives.DisentangledInferredPrior("i", off_diagonal=2.0).diagonal
+    20.0
+
+    Reference:
+        [Variational Inference of Disentangled Latent Concepts from Unlabeled
+        Observations](https://arxiv.org/abs/1711.00848)
+    """
+
+    def __init__(self, kind="ii", off_diagonal=5.0, diagonal=None, **kwargs):
+        super().__init__(**kwargs)
+        if kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {KINDS}. Received: kind={kind!r}")
+        self.kind = kind
+        self.off_diagonal = check_number("off_diagonal", off_diagonal)
+        if diagonal is None:
+            diagonal = self.off_diagonal * (10.0 if kind == "i" else 1.0)
+        self.diagonal = check_number("diagonal", diagonal)
+
+    def rate_loss(self, estimate, mean):
+        """See `ELBO.rate_loss`."""
+        return super().rate_loss(estimate, mean) + self.penalty(estimate, mean)
+
+    def penalty(self, estimate, mean):
+        """Returns the penalty of a batch, a scalar, equal on all replicas."""
+        means = estimate.posterior.mean()
+        centred = means - mean.over_replicas(means)
+        covariance = mean.over_replicas(centred[:, :, None] * centred[:, None])
+        if self.kind == "ii":
+            variances = mean.over_replicas(estimate.posterior.variance())
+            covariance += tf.linalg.diag(variances)
+        diagonal = tf.linalg.diag_part(covariance)
+        off_diagonal = covariance - tf.linalg.diag(diagonal)
+        return self.off_diagonal * tf.reduce_sum(
+            off_diagonal**2
+        ) + self.diagonal * tf.reduce_sum((diagonal - 1.0) ** 2)
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "kind": self.kind,
+            "off_diagonal": self.off_diagonal,
+            "diagonal": self.diagonal,
+        }
