@@ -1,0 +1,149 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+import keras_vae as kv
+from keras_vae.weighing.units import Weight
+
+RNG = np.random.default_rng(0)
+
+
+def test_pytorch_vae_weight():
+    """The 0.00025 of a well-known collection, at 64x64x3."""
+    weight = Weight.from_mean_losses(0.00025, (64, 64, 3), 128)
+    assert weight.event_size == 12288
+    assert weight.beta == pytest.approx(3.072)
+    assert weight.to("normal").beta == pytest.approx(1.536)
+    assert weight.sigma == pytest.approx(1.2393547)
+    text = str(weight)
+    assert "mean-MSE + 0.00025 KL" in text
+    assert "beta = 1.536 under a unit-variance Gaussian" in text
+    assert "sigma = 1.24 at beta = 1" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "latent_dim", "beta"),
+    [(784, 10, 7.84), ((64, 64, 1), 10, 40.96), ((64, 64, 3), 32, 38.4)],
+)
+def test_one_tenth_of_both_means(shape, latent_dim, beta):
+    weight = Weight.from_mean_losses(0.1, shape, latent_dim, kl="mean")
+    assert weight.beta == pytest.approx(beta)
+    assert weight.sigma2 == pytest.approx(beta / 2)
+    assert weight.beta_norm == pytest.approx(0.1)
+    same = Weight.from_beta_norm(0.1, shape, latent_dim, "squared_error")
+    assert weight.beta == pytest.approx(same.beta, rel=1e-12)
+
+
+def test_unweighted_squared_error_is_half_variance():
+    weight = Weight.from_summed_losses(1.0, 784, 10)
+    assert weight.sigma2 == 0.5
+    assert weight.to("normal").beta == 0.5
+    assert weight.to("normal").to("squared_error") == weight
+
+
+def losses_of(weight, sse, kl):
+    """All forms of the table, as losses of one batch."""
+    n, m = weight.event_size, weight.latent_dim
+    values = [value for _, value, _ in weight.table()]
+    return [
+        sse + values[0] * kl,
+        sse / 2 + values[1] * kl,
+        sse / n + values[2] * kl,
+        sse / n + values[3] * kl / m,
+        sse / (2 * weight.sigma2) + values[4] * kl,
+    ]
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        Weight.from_beta(4.0, 48, 5),
+        Weight.from_beta(4.0, 48, 5, "squared_error"),
+        Weight.from_beta_norm(0.3, 48, 5),
+        Weight.from_sigma(0.2, 48, 5, beta=2.0),
+        Weight.from_mean_losses(0.01, 48, 5, kl="mean"),
+    ],
+)
+def test_all_rows_are_one_loss_up_to_a_factor(weight):
+    sse, kl = RNG.uniform(1, 9, 6), RNG.uniform(1, 9, 6)
+    rows = np.array(losses_of(weight, sse, kl))
+    ratios = rows / rows[:1]
+    np.testing.assert_allclose(ratios, ratios[:, :1] * np.ones(6), rtol=1e-12)
+    assert all(exact.startswith("exact") for *_, exact in weight.table())
+
+
+def test_from_sigma_is_its_own_elbo():
+    weight = Weight.from_sigma(0.3, 10, 2)
+    assert weight.sigma == pytest.approx(0.3)
+    assert weight.beta == pytest.approx(0.09)
+    assert Weight.from_sigma(0.3, 10, 2, beta=4.0).sigma == pytest.approx(0.6)
+
+
+def test_bernoulli_has_no_sigma():
+    weight = Weight.from_mean_losses(0.01, (28, 28), 20, "bce")
+    assert weight.beta == pytest.approx(7.84)
+    assert weight.reconstruction == "bernoulli"
+    assert weight.mean_weight() == pytest.approx(0.01)
+    assert weight.mean_weight("mean") == pytest.approx(0.2)
+    assert not weight.exact
+    assert "no parameter of the likelihood" in str(weight)
+    with pytest.raises(ValueError, match="no parameter of the likelihood"):
+        weight.sigma  # noqa: B018
+    assert weight.table()[-1][1] is None
+
+
+def vae(**kwargs):
+    model = kv.VAE(
+        kv.networks.mlp_encoder([4]),
+        kv.networks.mlp_decoder([4], (6,)),
+        latent_dim=3,
+        objective=kv.ELBO(kl_weight=2.0),
+        **kwargs,
+    )
+    model.build((None, 6))
+    return model
+
+
+def test_from_model():
+    weight = Weight.from_model(vae(likelihood=kv.distributions.Normal(scale=0.5)))
+    assert weight == Weight(0.5, 6, 3, "normal")
+    assert Weight.from_model(vae()) == Weight(2.0, 6, 3, "bernoulli")
+    learned = Weight.from_model(vae(likelihood=kv.distributions.Normal(scale="shared")))
+    assert learned.reconstruction == "learned"
+    assert "learned" in learned.table()[0][2]
+    with pytest.raises(ValueError, match="learned"):
+        learned.to("squared_error")
+    with pytest.raises(ValueError, match="Normal or Bernoulli"):
+        Weight.from_model(vae(likelihood="laplace"))
+    with pytest.raises(ValueError, match="`model` must be"):
+        Weight.from_model(object())
+
+
+def test_immutable():
+    weight = Weight(1.0, 4, 2)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        weight.beta = 2.0
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: Weight(-1.0, 4, 2), "`beta`"),
+        (lambda: Weight(math.inf, 4, 2), "`beta`"),
+        (lambda: Weight(True, 4, 2), "`beta`"),
+        (lambda: Weight(1.0, (4, 0), 2), "`event_size`"),
+        (lambda: Weight(1.0, 4, 2.5), "`latent_dim`"),
+        (lambda: Weight(1.0, 4, 2, "mse"), "`reconstruction`"),
+        (lambda: Weight(1.0, 4, 2).to("bernoulli"), "`reconstruction`"),
+        (lambda: Weight(1.0, 4, 2).mean_weight("max"), "`kl`"),
+        (lambda: Weight.from_sigma(0.0, 4, 2), "`sigma`"),
+        (lambda: Weight.from_mean_losses(1.0, 4, 2, "sse"), "`reconstruction`"),
+        (lambda: Weight.from_summed_losses(1.0, 4, 2, "mse"), "`reconstruction`"),
+        (lambda: Weight.from_mean_losses(1.0, 4, 2, kl="max"), "`kl`"),
+    ],
+)
+def test_errors_name_the_argument(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
