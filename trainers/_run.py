@@ -23,7 +23,7 @@ class Run:
     | `config.json` | the flags |
     | `history.csv`, `history.json` | the logs of the epochs |
     | `best.keras`, `last.keras` | the models |
-    | `state-<epochs>.weights.h5` | all state after so many epochs, of an unfinished run |
+    | `state-<epochs>.weights.h5` | all state after so many epochs, while unfinished |
     | `tensorboard/` | events |
     | `metrics.json`, `report.png`, `saved_model/` | results |
 

@@ -6,9 +6,9 @@
 
 A run writes to `runs/<name>/` the flags (`config.json`), the logs of all epochs
 (`history.csv`, `history.json`), TensorBoard events (`tensorboard/`), the models
-(`best.keras`, chosen by the unweighted bound on the validation data once the weight has
-arrived, and `last.keras`), a picture (`report.png`), the SavedModel (`saved_model/`) and
-the figures of the table that it ends with (`metrics.json`).
+(`best.keras`, chosen by the unweighted bound on the validation data once the weight
+has arrived, and `last.keras`), a picture (`report.png`), the SavedModel
+(`saved_model/`) and the figures of the table that it ends with (`metrics.json`).
 
 A run that was stopped continues with the same command and `--resume`, to the weights
 that it would have had.
@@ -95,8 +95,10 @@ def train(chosen, run, data, model):
     """
     run.start()
     _announce(chosen, run, data, model)
-    if run.finished_epochs < chosen.epochs:
-        fit(chosen, run, data, model)
+    if not (run.path / "last.keras").is_file():
+        run.restore(model)
+        if run.finished_epochs < chosen.epochs:
+            fit(chosen, run, data, model)
         with _run.replaced(run.path / "last.keras") as path:
             model.save(path)
 
@@ -113,8 +115,7 @@ def train(chosen, run, data, model):
 
 
 def fit(chosen, run, data, model):
-    """Trains to the last epoch, from the last finished one."""
-    run.restore(model)
+    """Trains from the last finished epoch to the end."""
     validation = None if data.validation is None else (data.validation,)
     model.fit(
         _data.batches(data.train, chosen, run.finished_epochs),
