@@ -124,17 +124,14 @@ def laplace_denoising():
 
 @recipe
 def categorical_full_covariance_learned_prior():
-    words, classes = 6, 4
-    model = kv.VAE(
-        encoder=kv.networks.mlp_encoder([16], activation="tanh"),
-        decoder=kv.networks.mlp_decoder([16], (words * classes,), activation="tanh"),
-        latent_dim=3,
+    classes = 4
+    model = mlp(
+        outputs=classes,
         likelihood=distributions.Categorical(classes),
         posterior="full_covariance_normal",
         prior="learned_normal",
-        seed=7,
     )
-    return Recipe(model, np.floor(classes * grey_images((words,))))
+    return Recipe(model, np.floor(classes * grey_images()))
 
 
 # === Priors ===
@@ -177,6 +174,43 @@ def importance_weighted_vamp_prior():
     return Recipe(model, grey_images())
 
 
+@recipe
+def free_bits():
+    objective = kv.objectives.FreeBits(nats=0.2)
+    return Recipe(mlp(objective=objective), binary_images())
+
+
+@recipe
+def distortion_target():
+    objective = kv.objectives.DistortionTarget(distortion=5.0)
+    return Recipe(mlp(objective=objective), binary_images())
+
+
+@recipe
+def total_correlation():
+    objective = kv.objectives.TotalCorrelation(dataset_size=EXAMPLES)
+    return Recipe(mlp(objective=objective), binary_images())
+
+
+@recipe
+def disentangled_inferred_prior():
+    objective = kv.objectives.DisentangledInferredPrior("ii")
+    return Recipe(mlp(objective=objective), binary_images())
+
+
+@recipe
+def maximum_mean_discrepancy_mixture():
+    objective = kv.objectives.MaximumMeanDiscrepancy(kl="monte_carlo")
+    prior = priors.GaussianMixture(3, seed=2)
+    return Recipe(mlp(prior=prior, objective=objective), binary_images())
+
+
+@recipe
+def skew_jensen_shannon():
+    objective = kv.objectives.SkewJensenShannon(skew=0.3)
+    return Recipe(mlp(objective=objective), binary_images())
+
+
 # === Networks ===
 
 
@@ -199,6 +233,26 @@ def convolutions():
 def latent():
     x = keras.Input((16,))
     z = kv.layers.Latent(3, kl_weight=0.5, seed=7)(keras.layers.Dense(8, "tanh")(x))
+    model = keras.Model(x, keras.layers.Dense(16)(z))
+    data = binary_images((16,))
+    return Recipe(model, data, data, kv.losses.NegativeLogLikelihood("bernoulli"))
+
+
+@recipe
+def latent_rate_target():
+    x = keras.Input((16,))
+    target = kv.objectives.RateTarget(rate=2.0, integral=0.01)
+    z = kv.layers.Latent(3, objective=target, seed=7)(keras.layers.Dense(8, "tanh")(x))
+    model = keras.Model(x, keras.layers.Dense(16)(z))
+    data = binary_images((16,))
+    return Recipe(model, data, data, kv.losses.NegativeLogLikelihood("bernoulli"))
+
+
+@recipe
+def latent_capacity():
+    x = keras.Input((16,))
+    capacity = kv.objectives.Capacity(capacity=1.0, gamma=1.0)
+    z = kv.layers.Latent(3, objective=capacity, seed=7)(keras.layers.Dense(8)(x))
     model = keras.Model(x, keras.layers.Dense(16)(z))
     data = binary_images((16,))
     return Recipe(model, data, data, kv.losses.NegativeLogLikelihood("bernoulli"))

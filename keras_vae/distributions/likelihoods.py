@@ -583,8 +583,11 @@ class Categorical(Likelihood):
         Returns:
             A float32 tensor (..., *event_shape), in [0, num_classes - 1].
         """
+        logits = self._elements(params).logits
+        # On CPUs softmax takes no more than five axes.
+        rows = tf.nn.softmax(tf.reshape(logits, [-1, self.num_classes]))
         ids = tf.range(self.num_classes, dtype=tf.float32)
-        return tf.reduce_sum(ids * self._elements(params).probs_parameter(), axis=-1)
+        return tf.reshape(tf.linalg.matvec(rows, ids), tf.shape(logits)[:-1])
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""

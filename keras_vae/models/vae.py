@@ -246,6 +246,9 @@ class VAE(keras.Model):
         Arrays are checked whole, of data sets and generators the first batch.
         """
         checks.check_fit(**kwargs)
+        if isinstance(x, tf.data.Dataset):
+            # Keras cannot shuffle a data set, and warns where it is asked to.
+            kwargs.setdefault("shuffle", False)
         data = checks.check_data(self, x, y, kwargs.pop("sample_weight", None))
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = checks.check_validation_data(
@@ -263,6 +266,9 @@ class VAE(keras.Model):
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Trains on one batch, checked before; see `keras.Model.train_on_batch`."""
         checks.check_fit(**kwargs)
+        if isinstance(x, tf.data.Dataset):
+            # Keras cannot shuffle a data set, and warns where it is asked to.
+            kwargs.setdefault("shuffle", False)
         data = checks.check_data(self, x, y, sample_weight)
         return super().train_on_batch(**data, **kwargs)
 
