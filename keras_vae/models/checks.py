@@ -91,25 +91,29 @@ def check_params_shape(params_shape, input_shape, likelihood):
         input_shape: Shape of x, batch axis first, or a structure of such.
         likelihood: The `Likelihood`.
     """
-    name = type(likelihood).__name__
+    name, needed = type(likelihood).__name__, None
+    if is_shape(input_shape) and None not in tuple(input_shape)[1:]:
+        x_shape = tuple(input_shape)[1:]
+        needed = tuple(likelihood.params_shape(x_shape))
+    advice = (
+        f" Data of shape {x_shape} need shape {needed}: build it with "
+        f"`output_shape={needed}`."
+        if needed
+        else ""
+    )
     try:
         event_shape = tuple(likelihood.event_shape(params_shape))
     except ValueError as error:
         raise ValueError(
             f"`decoder` puts out shape {params_shape} for each example, which does "
-            f"not fit the {name} likelihood: {error}"
+            f"not fit the {name} likelihood: {error}.{advice}"
         ) from error
-    if not is_shape(input_shape) or None in tuple(input_shape)[1:]:
-        return
     # A target `y` of another shape than x is legitimate, so that only a decoder which
     # forgot the likelihood's further parameters is known to be wrong here.
-    x_shape = tuple(input_shape)[1:]
-    needed = tuple(likelihood.params_shape(x_shape))
-    if event_shape != x_shape and tuple(params_shape) == x_shape:
+    if needed and event_shape != x_shape and tuple(params_shape) == x_shape:
         raise ValueError(
-            f"`decoder` puts out shape {params_shape} for each example, but the {name} "
-            f"likelihood of data of shape {x_shape} needs shape {needed}. Build it "
-            f"with `output_shape={needed}`."
+            f"`decoder` puts out shape {params_shape} for each example, which does "
+            f"not fit the {name} likelihood.{advice}"
         )
 
 
@@ -344,7 +348,9 @@ def check_array(value, name):
             + (f". {NO_LABELS}" if name == "y" else "")
         )
     if dtype.is_floating:
-        bad = int(np.count_nonzero(~np.isfinite(np.asarray(value, "float32"))))
+        # Float64 beyond float32 is infinite to the model.
+        with np.errstate(over="ignore"):
+            bad = int(np.count_nonzero(~np.isfinite(np.asarray(value, "float32"))))
         if bad:
             raise ValueError(
                 f"`{name}` must be finite. Received: {bad} values that are NaN or "
