@@ -54,7 +54,8 @@ def main(argv):
     except KeyboardInterrupt:
         command = shlex.join(["python", "-m", "trainers.train", *sys.argv[1:]])
         resume = "" if chosen.resume else " --resume"
-        sys.exit(f"\nStopped. {chosen.run_dir} continues with\n  {command}{resume}")
+        print(f"\nStopped. {chosen.run_dir} continues with\n  {command}{resume}")
+        sys.exit(130)  # What shells return for an interrupted program.
 
 
 def prepare(chosen):
