@@ -53,7 +53,9 @@ class KL:
 
     Args:
         source: Names of the layers that put out the posterior.
-        form: How the scale is written, for example "log_var".
+        form: How the scale is written, for example "log_var"; "layer" for one of this
+            library, "objective" where its objective sets the coefficient by itself,
+            "callable" for the argument `kl`.
         latent_dim: Integer, dimensions of the latent.
         coefficients: Weights of the KL (summed over latents, averaged over the batch)
             at each batch size.
@@ -191,10 +193,14 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
     >>> report = kv.weighing.audit(model, x, x)
     >>> report.findings[0].name
     'reconstruction_averaged_over_event'
-    >>> report.weight.to("normal").beta
+    >>> round(report.weight.to("normal").beta, 3)
     32.0
     """
     _check_arguments(model, x, y, kl_weight, posterior, kl)
+    if not model.built:
+        # In inference no statistics move. A model without `call` has parts that are.
+        with contextlib.suppress(NotImplementedError):
+            model(_batch(x, y, 1).x)
     with _Restored(model):
         probe = _Probe(model, posterior, kl)
         small, large = [_batch(x, y, size) for size in BATCH_SIZES]
@@ -214,7 +220,6 @@ class _Restored:
     def __enter__(self):
         self._values = [(v, v.numpy()) for v in self._variables()]
         self._known = {id(v) for v, _ in self._values}
-        self._seen = {id(m) for m in self._model.metrics}
 
     def __exit__(self, *_):
         for variable, value in self._values:
@@ -244,6 +249,8 @@ class _Seen:
     is_output: bool
     call: int
     index: int
+    # Keras gives its cross-entropy what went into a sigmoid, past what came out.
+    is_logits: bool = False
 
 
 @dataclasses.dataclass
@@ -334,6 +341,11 @@ class _Probe:
                 if isinstance(outputs, dict):
                     trace.results[id(layer), number] = outputs
                 for index, tensor in enumerate(tf.nest.flatten(outputs)):
+                    logits = getattr(tensor, "_keras_logits", None)
+                    if _is_tensor(logits):
+                        trace.seen.append(
+                            _Seen(layer, logits, True, number, index, is_logits=True)
+                        )
                     if _is_tensor(tensor):
                         trace.seen.append(_Seen(layer, tensor, True, number, index))
                 return outputs
@@ -544,6 +556,10 @@ class _Posterior:
             for part in (self.mean, self.scale)
         )
 
+    def repeats(self, other):
+        """Whether it is the other one, cast or passed on by another layer."""
+        return self.source != other.source and _equal(self.mean.value, other.mean.value)
+
     @property
     def source(self):
         """Names of the layers."""
@@ -569,6 +585,10 @@ def _find_posteriors(parts, z_values, size):
             reference = part.value if z is None else z
             if reference.shape != part.value.shape:
                 continue
+            few = slice(0, 512)
+            _, residual = _project(part.gradient.flat[few], reference.flat[few])
+            if residual > 0.1:
+                continue
             c, residual = _project(part.gradient, reference / size)
             if residual < part.tolerance and c != 0:
                 means.append((part, z, c, reference / size))
@@ -578,6 +598,9 @@ def _find_posteriors(parts, z_values, size):
         best = None
         for scale in parts:
             if scale.value.shape != mean.value.shape or scale is mean:
+                continue
+            # Halves belong together; those of two tensors are no pair of their own.
+            if bool(mean.half) != (scale.seen.tensor is mean.seen.tensor):
                 continue
             for form, transform in _SCALES.items():
                 if form in _POSITIVE and not (scale.value > 0).all():
@@ -595,8 +618,13 @@ def _find_posteriors(parts, z_values, size):
         _, scale, form, reference = best
         references = mean_reference, reference
         posterior = _Posterior(mean, scale, form, float(c_mean), references)
-        found.setdefault(posterior.key, posterior)
+        if not any(posterior.repeats(other) for other in found.values()):
+            found.setdefault(posterior.key, posterior)
     return list(found.values())
+
+
+def _equal(a, b):
+    return a.shape == b.shape and np.allclose(a, b, rtol=1e-2, atol=1e-4)
 
 
 class _Measurement:
@@ -613,10 +641,11 @@ class _Measurement:
         self.model = probe.model
         self.sizes = small.size, large.size
         self.notes = []
+        self.loss_index = 0
         # Builds what is not built, outside of all tapes.
         probe.run(small.data)
         first, self.place = self._reconstruction(small, None)
-        second, _ = self._reconstruction(large, self.place)
+        second = first and self._reconstruction(large, self.place)[0]
         self.reconstruction = first and (first, second)
         detach = self.place and self.place[:3]
         self.small = self._rate(small, detach)
@@ -640,7 +669,22 @@ class _Measurement:
             if result is not None:
                 best = result, (seen.layer, seen.call, seen.index, result[0])
                 break
+        if best[0] is None and place is None:
+            # Past an unknown reconstruction the rate can be measured all the same.
+            best = None, self._last_output(tape, trace, outputs, batch)
         return best
+
+    def _last_output(self, tape, trace, outputs, batch):
+        """The place of the last output as large as a target that reaches the loss."""
+        sizes = {math.prod(target.shape) for target in batch.targets}
+        for seen in reversed(outputs):
+            if math.prod(seen.tensor.shape) in sizes or (
+                isinstance(self.model, VAE) and seen.layer is self.model.decoder
+            ):
+                for loss in trace.targets:
+                    if np.any(_gradient(tape, loss, seen.tensor).numpy()):
+                        return seen.layer, seen.call, seen.index, None
+        return None
 
     def _weigh_added(self, tape, trace):
         """With which weight each added loss reaches the loss and `compute_loss`.
@@ -724,7 +768,7 @@ class _Measurement:
         with tf.GradientTape(persistent=True) as tape:
             trace = trace_of()
             references = self._known_rates(trace, batch)
-        loss = trace.targets[min(self._loss_index(), len(trace.targets) - 1)]
+        loss = trace.targets[min(self.loss_index, len(trace.targets) - 1)]
         rate = _Rate()
         rate.vector = tuple(loss.shape) if isinstance(loss, tf.Tensor) else ()
         if references:
@@ -734,9 +778,10 @@ class _Measurement:
             self._compare_callable(tape, trace, loss, batch, rate)
             return rate
         rate.parts, samples = self._parts(tape, trace, loss, batch.size)
-        rate.posteriors = _find_posteriors(rate.parts, samples, batch.size)
-        if not rate.posteriors:
-            rate.posteriors = self._find_in_added(tape, trace, loss, batch.size)
+        found = _find_posteriors(rate.parts, samples, batch.size)
+        keys = [posterior.key for posterior in found]
+        alone = self._find_in_added(tape, trace, loss, batch.size)
+        rate.posteriors = found + [p for p in alone if p.key not in keys]
         for posterior in rate.posteriors:
             sides = zip(
                 (posterior.mean, posterior.scale), posterior.references, strict=True
@@ -758,11 +803,8 @@ class _Measurement:
                 first.coefficient = previous + weight * posterior.coefficient
         return list(found.values())
 
-    def _loss_index(self):
-        return getattr(self, "loss_index", 0)
-
     def _known_rates(self, trace, batch):
-        """The rates of this library's layers: (layer, params, KL, None)."""
+        """The rates of this library's layers: (layer, params, KL, weight or None)."""
         rates = []
         for latent in _keras.sublayers(self.model, LatentVariable):
             heads = [
@@ -795,7 +837,10 @@ class _Measurement:
                 )
                 mean = BatchMean(batch.size)
                 value = mean(objective.rate(estimate))
-                rates.append((latent, params, value, objective))
+                plain = type(objective) is ELBO
+                # After the step, which moves a scheduled weight before it applies it.
+                asked = float(objective.kl_weight.value) if plain else None
+                rates.append((latent, params, value, asked))
         return rates
 
     def _solve_known(self, tape, trace, loss, references, rate):
@@ -815,12 +860,12 @@ class _Measurement:
         norm = np.linalg.norm(gradient)
         rest = np.linalg.norm(gradient - matrix @ coefficients)
         residual = rest / norm if norm > 0 else 0.0
-        for (latent, tensor, value, objective), c in zip(
+        for (latent, tensor, value, asked), c in zip(
             references, coefficients, strict=True
         ):
             reference = _gradient(tape, value, tensor).numpy()
             terms = self._terms(tape, trace, [(tensor, reference, slice(None))])
-            rate.known.append((latent, float(c), residual, terms, objective))
+            rate.known.append((latent, float(c), residual, terms, asked))
 
     def _terms(self, tape, trace, sides):
         """Coefficients of a KL in each added loss, those without it left out."""
@@ -839,30 +884,29 @@ class _Measurement:
         return terms
 
     def _parts(self, tape, trace, loss, size):
-        parts, samples, known = [], [], []
+        chosen = {}
         for seen in trace.seen:
-            tensor = seen.tensor
-            if len(tensor.shape) < 2 or tensor.shape[0] != size:
-                continue
-            if not self._allowed(seen):
-                continue
-            if any(tensor is other for other in known):
-                continue
-            known.append(tensor)
-            gradient = _gradient(tape, loss, tensor).numpy()
-            value = tensor.numpy().astype("float64")
+            shape = seen.tensor.shape
+            if len(shape) > 1 and shape[0] == size and self._allowed(seen):
+                chosen.setdefault(id(seen.tensor), seen)
+        chosen = list(chosen.values())
+        gradients = _gradient(tape, loss, [seen.tensor for seen in chosen])
+        parts, samples = [], []
+        for seen, gradient in zip(chosen, gradients, strict=True):
+            gradient = gradient.numpy().astype("float64")
+            value = seen.tensor.numpy().astype("float64")
             samples.append(value)
             if not gradient.any():
                 continue
-            for half, where in _halves(tensor):
+            for half, where in _halves(value):
                 parts.append(
                     _Part(
                         seen,
                         half,
                         where,
                         value[..., where],
-                        gradient[..., where].astype("float64"),
-                        _tolerance(tensor),
+                        gradient[..., where],
+                        _tolerance(seen.tensor),
                     )
                 )
         shapes = {part.value.shape for part in parts}
@@ -917,7 +961,7 @@ class _Measurement:
 
         def step():
             trace = self.probe.run(batch.data, detach=detach)
-            loss = trace.targets[self._loss_index()]
+            loss = trace.targets[self.loss_index]
             starts = [
                 seen.tensor
                 for seen in trace.seen
@@ -1058,19 +1102,26 @@ class _Judge:
             )
             return None
         (form, first, shape, seen), (_, second, _, _) = pair
+        self._fitted = seen
         return Reconstruction(seen.layer.name, form, shape, (first, second))
 
     def _kls(self):
         small, large = self.measured.small, self.measured.large
         kls = []
         for one, two in zip(small.known, large.known, strict=False):
-            latent, c, residual, terms, objective = one
+            latent, c, residual, terms, asked = one
             if latent is None:
-                name, size, asked = "`kl`", 1, None
+                name, size, form = "`kl`", 1, "callable"
             else:
-                name, size = latent.name, latent.units
-                asked = self._asked(objective)
-            if max(residual, two[2]) > 5 * FLOAT32_TOLERANCE:
+                name, size, form = latent.name, latent.units, "layer"
+                if asked is None:
+                    form = "objective"
+                    self.notes.append(
+                        f"the objective of {name} is no plain ELBO and sets the "
+                        "coefficient of the KL by itself"
+                    )
+            residual = max(residual, two[2])
+            if residual > 5 * FLOAT32_TOLERANCE:
                 self.notes.append(
                     f"what reaches the gradient of {name} is not a multiple of its KL "
                     f"(relative residual {residual:.2g}): other terms act on it, or "
@@ -1078,7 +1129,7 @@ class _Judge:
                 )
                 continue
             names = tuple((added.layer.name, c) for added, c in terms)
-            kl = KL(name, "layer", size, (c, two[1]), names, asked)
+            kl = KL(name, form, size, (c, two[1]), names, asked)
             kls.append((kl, terms))
         for posterior in small.posteriors:
             twins = (o for o in large.posteriors if o.key == posterior.key)
@@ -1087,7 +1138,7 @@ class _Judge:
             kl = KL(
                 posterior.source,
                 posterior.form,
-                posterior.mean.value.shape[-1],
+                math.prod(posterior.mean.value.shape[1:]),
                 (posterior.coefficient, twin.coefficient if twin else math.nan),
                 names,
             )
@@ -1099,16 +1150,6 @@ class _Judge:
                 "layers in `posterior` or pass `kl`"
             )
         return kls
-
-    def _asked(self, objective):
-        """The weight that an `ELBO` was given; variants have coefficients of theirs."""
-        kind = type(objective)
-        if kind.rate_loss is not ELBO.rate_loss or kind.losses is not ELBO.losses:
-            self.notes.append(
-                f"{kind.__name__} sets the coefficient of the KL by itself"
-            )
-            return None
-        return float(objective.kl_weight.value)
 
     # === Rules ===
 
@@ -1212,13 +1253,13 @@ class _Judge:
         for posterior in self.measured.small.posteriors:
             counts.setdefault(posterior.source, []).append(posterior.mean.value)
         return {
-            source: max(sum(np.allclose(a, b) for b in values) for a in values)
+            source: max(sum(_equal(a, b) for b in values) for a in values)
             for source, values in counts.items()
         }
 
     def _signs(self):
         for kl, _ in self.kls:
-            if kl.coefficients[0] < 0:
+            if kl.coefficients[0] < 0 and kl.form != "objective":
                 self._add(
                     "negative_kl",
                     f"the KL of {kl.source} has coefficient {kl.coefficients[0]:.4g}: "
@@ -1263,6 +1304,8 @@ class _Judge:
                 kl=self._first_coefficients(),
             )
         for (kl, _), p in zip(self.kls, powers, strict=True):
+            if kl.form == "objective":
+                continue
             if p is None:
                 self.notes.append(
                     f"the coefficient of {kl.source} depends on the batch"
@@ -1287,7 +1330,7 @@ class _Judge:
 
     def _double_sigmoid(self):
         r = self.reconstruction
-        if r is None or r.form != "bernoulli_logits":
+        if r is None or r.form != "bernoulli_logits" or self._fitted.is_logits:
             return
         layer = self.measured.place[0]
         last = _last_activation(layer)
@@ -1308,6 +1351,9 @@ class _Judge:
         r = self.reconstruction
         if r is None or r.form == "likelihood":
             return
+        if not self.kls and not self.measured.added:
+            # An autoencoder: nothing is weighed against its error.
+            return
         a = abs(self._per_example(r.coefficients))
         n, channels = math.prod(r.event_shape), r.event_shape[-1]
         for kl, _ in self.kls:
@@ -1319,9 +1365,11 @@ class _Judge:
             return
         for base in self._natural():
             for divisor in dict.fromkeys((n, channels)):
+                whole = divisor == n
                 if divisor == 1 or not _close(a * divisor, base):
                     continue
-                whole = divisor == n
+                if not whole and base != 1.0:
+                    continue
                 self._add(
                     "reconstruction_averaged_over_event"
                     if whole
@@ -1398,7 +1446,9 @@ class _Judge:
                     coefficients=kl.coefficients,
                     asked=kl.asked,
                 )
-        if self.kl_weight is not None and ratio is not None:
+        if self.kl_weight is not None and ratio is None:
+            self.notes.append("`kl_weight` could not be compared with anything")
+        elif self.kl_weight is not None:
             beta = ratio / 2 if r.form == "squared_error" else ratio
             if not _close(beta, self.kl_weight, 1e-2):
                 self._add(
@@ -1442,8 +1492,8 @@ class _Judge:
                     self._add(
                         "kl_in_activity_regularizer",
                         f"the KL of {kl.source} is the `activity_regularizer` of "
-                        f"{added.layer.name!r}, which Keras divides by the batch size "
-                        "since 3.14 and did not before",
+                        f"{added.layer.name!r}, which Keras 3 divides by the batch "
+                        "size since 3.14 and did not before",
                         "add it with `self.add_loss(...)` in `call`, averaged over the "
                         "batch",
                         coefficients=kl.coefficients,

@@ -98,8 +98,8 @@ class Weight:
             A `Weight`.
 
         Example:
-        >>> kv.weighing.Weight.from_beta_norm(0.1, 784, 10, "squared_error").beta
-        7.84
+        >>> kv.weighing.Weight.from_beta_norm(0.5, 784, 10, "squared_error").beta
+        39.2
         """
         unit = cls(1.0, event_size, latent_dim, reconstruction)
         beta_norm = _check_number(beta_norm, "beta_norm")

@@ -12,7 +12,6 @@ from keras_vae.weighing import audit
 IMAGE = (4, 4, 1)
 COLOUR = (4, 4, 3)
 LATENTS = 5
-RNG = np.random.default_rng(0)
 
 
 def data(shape=IMAGE, size=13, binary=False):
@@ -33,7 +32,8 @@ class Sampling(keras.layers.Layer):
 
     def call(self, inputs):
         z_mean, z_log_var = inputs
-        epsilon = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+        shape, dtype = ops.shape(z_mean), z_mean.dtype
+        epsilon = keras.random.normal(shape, dtype=dtype, seed=self.seed_generator)
         return z_mean + ops.exp(0.5 * z_log_var) * epsilon
 
 
@@ -53,7 +53,7 @@ class AddKL(Sampling):
         self.reduce = reduce
 
     def call(self, inputs):
-        self.add_loss(self.reduce(*inputs))
+        self.add_loss(self.reduce(*[ops.cast(v, "float32") for v in inputs]))
         return super().call(inputs)
 
 
@@ -96,13 +96,10 @@ def functional(reduce, loss, shape=IMAGE, latents=LATENTS, activation="sigmoid")
 class OfficialVAE(keras.Model):
     """The pattern of the Keras example, with its two terms as arguments."""
 
-    def __init__(self, reconstruct=summed_bce, kl=right_kl, shape=IMAGE, **kwargs):
-        super().__init__(**kwargs)
-        inputs, z_mean, z_log_var = encode(shape)
-        z = Sampling()([z_mean, z_log_var])
-        self.encoder = keras.Model(inputs, [z_mean, z_log_var, z], name="encoder")
-        latent = keras.Input((LATENTS,))
-        self.decoder = keras.Model(latent, decode(latent, shape), name="decoder")
+    def __init__(self, encoder, decoder, reconstruct=summed_bce, kl=right_kl):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
         self.reconstruct = reconstruct
         self.kl = kl
         self.total_loss_tracker = keras.metrics.Mean(name="total_loss")
@@ -125,8 +122,15 @@ class OfficialVAE(keras.Model):
         return {"loss": self.total_loss_tracker.result()}
 
 
-def official(**kwargs):
-    model = OfficialVAE(**kwargs)
+def official(shape=IMAGE, make=OfficialVAE, **kwargs):
+    inputs, z_mean, z_log_var = encode(shape)
+    z = Sampling()([z_mean, z_log_var])
+    latent = keras.Input((LATENTS,))
+    model = make(
+        keras.Model(inputs, [z_mean, z_log_var, z], name="encoder"),
+        keras.Model(latent, decode(latent, shape), name="decoder"),
+        **kwargs,
+    )
     model.compile("adam")
     return model
 
@@ -215,6 +219,41 @@ def vae(likelihood="bernoulli", kl_weight=1.0, shape=IMAGE, **kwargs):
     return model
 
 
+def keras_example(shape=(8, 8, 1)):
+    """The networks of the Keras example, smaller, which end in a sigmoid."""
+    relu = {"activation": "relu", "padding": "same"}
+    inputs = keras.Input(shape)
+    h = keras.layers.Conv2D(4, 3, strides=2, **relu)(inputs)
+    h = keras.layers.Conv2D(8, 3, strides=2, **relu)(h)
+    h = keras.layers.Dense(16, activation="relu")(keras.layers.Flatten()(h))
+    z_mean = keras.layers.Dense(2, name="z_mean")(h)
+    z_log_var = keras.layers.Dense(2, name="z_log_var")(h)
+    z = Sampling()([z_mean, z_log_var])
+    encoder = keras.Model(inputs, [z_mean, z_log_var, z], name="encoder")
+    latent = keras.Input((2,))
+    h = keras.layers.Reshape((2, 2, 8))(keras.layers.Dense(32, "relu")(latent))
+    h = keras.layers.Conv2DTranspose(8, 3, strides=2, **relu)(h)
+    h = keras.layers.Conv2DTranspose(4, 3, strides=2, **relu)(h)
+    h = keras.layers.Conv2DTranspose(
+        shape[-1], 3, activation="sigmoid", padding="same"
+    )(h)
+    model = OfficialVAE(encoder, keras.Model(latent, h, name="decoder"))
+    model.compile("adam")
+    return model
+
+
+def spatial(reduce):
+    """Latents with a place."""
+    inputs = keras.Input(IMAGE)
+    z_mean = keras.layers.Conv2D(2, 3, padding="same", name="z_mean")(inputs)
+    z_log_var = keras.layers.Conv2D(2, 3, padding="same", name="z_log_var")(inputs)
+    z = AddKL(reduce)([z_mean, z_log_var])
+    p = keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")(z)
+    model = keras.Model(inputs, p)
+    model.compile("adam", loss=summed_bce)
+    return model
+
+
 # === Planted faults ===
 
 
@@ -235,7 +274,7 @@ def pixel_mean(x, p):
 
 
 class EncodesTwice(OfficialVAE):
-    """Adds the KL in the encoder, and calls the encoder twice in a step."""
+    """Calls the encoder twice in a step, each time with its KL."""
 
     def train_step(self, data):
         with tf.GradientTape() as tape:
@@ -247,12 +286,6 @@ class EncodesTwice(OfficialVAE):
         grads = tape.gradient(total, self.trainable_weights)
         self.optimizer.apply_gradients(zip(grads, self.trainable_weights, strict=True))
         return {"loss": total}
-
-
-def encodes_twice():
-    model = EncodesTwice()
-    model.compile("adam")
-    return model
 
 
 def two_added():
@@ -335,6 +368,16 @@ FAULTS = {
         "added_loss_ignored",
         {"coefficient": 0.0},
     ),
+    "channels of the Keras example, as it is written": (
+        lambda: keras_example(shape=(8, 8, 3)),
+        "reconstruction_averaged_over_channels",
+        {"divisor": 3},
+    ),
+    "mean over spatial latents": (
+        lambda: spatial(lambda m, s: ops.mean(kl_per_latent(m, s))),
+        "kl_averaged_over_latents",
+        {"latent_dim": 32, "coefficients": (1 / 32, 1 / 32)},
+    ),
     "sign": (
         lambda: official(kl=lambda m, s: -right_kl(m, s)),
         "negative_kl",
@@ -373,7 +416,7 @@ FAULTS = {
         {"coefficients": (1.0, 1.0)},
     ),
     "encoder called twice": (
-        encodes_twice,
+        lambda: official(make=EncodesTwice),
         "doubled_kl",
         {"coefficients": (1.0, 1.0)},
     ),
@@ -402,11 +445,16 @@ def audited(model, x, **kwargs):
     return audit(model, x, x if takes_target(model) else None, **kwargs)
 
 
+def data_for(case):
+    if "as it is written" in case:
+        return data((8, 8, 3 if "channels" in case else 1))
+    return data(COLOUR if "channels" in case else IMAGE)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_found_and_named_first(fault):
     make, name, evidence = FAULTS[fault]
-    x = data(COLOUR if "channels" in fault else IMAGE)
-    report = audited(make(), x)
+    report = audited(make(), data_for(fault))
     assert not report.sound
     assert report.findings[0].name == name, str(report)
     for key, value in evidence.items():
@@ -468,6 +516,14 @@ def deep_vae():
     h = keras.layers.Dense(16, activation="sigmoid", kernel_regularizer="l2")(h)
     model = keras.Model(inputs, keras.layers.Reshape(IMAGE)(h))
     model.compile("adam", loss=summed_bce)
+    return model
+
+
+def operation_at_the_end():
+    inputs, z_mean, z_log_var = encode()
+    z = AddKL(right_kl)([z_mean, z_log_var])
+    model = keras.Model(inputs, ops.sigmoid(decode(z, activation=None)))
+    model.compile("adam", loss=summed_bce, jit_compile=True)
     return model
 
 
@@ -549,6 +605,32 @@ SOUND = {
         ),
         2.0,
     ),
+    "official, as it is written": (keras_example, 1.0),
+    "beta = 1 / latents, even": (
+        lambda: functional(lambda m, s: right_kl(m, s) / 2, summed_bce, latents=2),
+        0.5,
+    ),
+    "spatial": (
+        lambda: spatial(lambda m, s: ops.mean(ops.sum(kl_per_latent(m, s), (1, 2, 3)))),
+        1.0,
+    ),
+    "operation at the end": (operation_at_the_end, 1.0),
+    "VAE, Laplace": (lambda: vae(kv.distributions.Laplace(scale=0.5)), 1.0),
+    "VAE, VampPrior": (
+        lambda: vae(
+            prior=kv.priors.VampPrior(num_components=4),
+            objective=kv.ELBO(kl="monte_carlo"),
+        ),
+        1.0,
+    ),
+    "Latent, mixture": (
+        lambda: with_latent(
+            kv.losses.NegativeLogLikelihood(),
+            prior="gaussian_mixture",
+            kl="monte_carlo",
+        ),
+        1.0,
+    ),
     "softplus": (softplus_vae, 1.0),
     "sampled": (sampled_kl_vae, 1.0),
     "deep": (deep_vae, 1.0),
@@ -558,8 +640,267 @@ SOUND = {
 @pytest.mark.parametrize("kind", SOUND)
 def test_sound_model_raises_no_alarm(kind):
     make, coefficient = SOUND[kind]
-    report = audited(make(), data())
+    report = audited(make(), data_for(kind))
     assert report.sound, str(report)
+    assert len(report.kl) == (2 if kind == "two Latents" else 1), str(report)
     assert report.reconstruction is not None, str(report)
     assert report.kl[0].coefficients[0] == pytest.approx(coefficient, rel=3e-3)
     assert "Sound" in str(report)
+
+
+# === Models of tf_keras with TFP's layers ===
+
+
+def tfp_model(kind, exact):
+    tf_keras = pytest.importorskip("tf_keras")
+    import tensorflow_probability as tfp
+
+    tfd, tfpl, layers = tfp.distributions, tfp.layers, tf_keras.layers
+    prior = tfd.Independent(tfd.Normal(tf.zeros(LATENTS), 1.0), 1)
+    regularizer = None
+    if kind == "regularizer":
+        regularizer = tfpl.KLDivergenceRegularizer(prior, use_exact_kl=exact)
+    steps = [
+        layers.InputLayer(IMAGE),
+        layers.Flatten(),
+        layers.Dense(8, "tanh"),
+        layers.Dense(tfpl.IndependentNormal.params_size(LATENTS)),
+        tfpl.IndependentNormal(LATENTS, activity_regularizer=regularizer),
+    ]
+    if kind == "add_loss":
+        steps.append(tfpl.KLDivergenceAddLoss(prior, use_exact_kl=exact))
+    encoder = tf_keras.Sequential(steps)
+    decoder = tf_keras.Sequential(
+        [
+            layers.InputLayer((LATENTS,)),
+            layers.Dense(8, "tanh"),
+            layers.Dense(16),
+            tfpl.IndependentBernoulli(IMAGE, tfd.Bernoulli.logits),
+        ]
+    )
+    model = tf_keras.Model(encoder.inputs, decoder(encoder.outputs[0]))
+    model.compile(tf_keras.optimizers.Adam(), loss=lambda x, p: -p.log_prob(x))
+    return model
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_regularizer_of_tfp_counts_twice(exact):
+    x = data(binary=True)
+    report = audit(tfp_model("regularizer", exact), x, x)
+    assert [finding.name for finding in report.findings] == [
+        "doubled_kl",
+        "kl_in_activity_regularizer",
+    ]
+    assert report.kl[0].coefficients == pytest.approx((2.0, 2.0), rel=3e-3)
+
+
+def test_add_loss_of_tfp():
+    """The exact KL is summed over the batch, the sampled one averaged."""
+    x = data(binary=True)
+    report = audit(tfp_model("add_loss", True), x, x)
+    assert report.findings[0].name == "kl_multiplied_by_batch"
+    assert report.kl[0].coefficients == pytest.approx((7.0, 13.0), rel=3e-3)
+    assert audit(tfp_model("add_loss", False), x, x).sound
+
+
+# === Arguments ===
+
+
+def test_weight_that_was_meant():
+    model = functional(lambda m, s: 4 * right_kl(m, s), half_squares)
+    x = data()
+    assert audit(model, x, x, kl_weight=4.0).sound
+    (finding,) = audit(model, x, x, kl_weight=1.0).findings
+    assert finding.name == "kl_weight_differs"
+    assert finding.evidence["beta"] == pytest.approx(4.0, rel=1e-3)
+    assert "0.25" in finding.fix
+
+
+def test_report_holds_the_weight():
+    x = data()
+    report = audit(functional(lambda m, s: 0.05 * right_kl(m, s), "mse"), x, x)
+    assert report.weight.to("normal").beta == pytest.approx(0.4, rel=1e-3)
+    assert report.weight.mean_weight() == pytest.approx(0.05, rel=1e-3)
+    assert "beta = 0.4 under a unit-variance Gaussian" in report.findings[0].message
+
+
+def test_learned_weight_of_a_vae():
+    assert audit(vae(kv.distributions.Normal(scale=0.5)), data()).weight.sigma == (
+        pytest.approx(0.5, rel=1e-3)
+    )
+    report = audit(vae(kv.distributions.Normal(scale="shared")), data())
+    assert report.weight.reconstruction == "learned"
+
+
+def test_named_posterior():
+    x = data()
+    model = functional(right_kl, summed_bce)
+    report = audit(model, x, x, posterior=("z_mean", "z_log_var"))
+    assert report.sound
+    assert report.kl[0].source == "z_mean, z_log_var"
+    assert report.kl[0].form == "log_var"
+    assert report.kl[0].latent_dim == LATENTS
+
+
+def test_absent_kl_of_a_named_posterior():
+    model = official(kl=lambda m, s: 0.0)
+    report = audit(model, data(), posterior=("z_mean", "z_log_var"))
+    assert report.findings[0].name == "kl_absent"
+
+
+def test_kl_as_callable():
+    x = data()
+    model = functional(lambda m, s: 3 * right_kl(m, s), summed_bce)
+    means = keras.Model(
+        model.inputs, [model.get_layer(n).output for n in ("z_mean", "z_log_var")]
+    )
+
+    def kl(x):
+        return ops.sum(kl_per_latent(*means(x)), axis=1)
+
+    report = audit(model, x, x, kl=kl)
+    assert report.sound
+    assert report.kl[0].coefficients == pytest.approx((3.0, 3.0), rel=1e-3)
+    with pytest.raises(ValueError, match="shape \\(batch,\\)"):
+        audit(model, x, x, kl=lambda x: tf.reduce_sum(kl(x)))
+    with pytest.raises(ValueError, match="trainable weights"):
+        audit(model, x, x, kl=lambda x: tf.zeros(len(x)))
+
+
+def test_unknown_reconstruction_leaves_the_kl_measurable():
+    def log_cosh(x, p):
+        return ops.mean(ops.sum(ops.log(ops.cosh(x - p)), axis=(1, 2, 3)))
+
+    report = audit(official(reconstruct=log_cosh), data())
+    assert report.reconstruction is None
+    assert report.kl[0].coefficients == pytest.approx((1.0, 1.0), rel=1e-3)
+    assert any("not recognised" in note for note in report.notes)
+    assert report.sound
+
+
+def test_autoencoder_has_nothing_to_weigh():
+    inputs = keras.Input(IMAGE)
+    h = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, decode(h))
+    model.compile("adam", loss="mse")
+    report = audit(model, data(), data())
+    assert report.sound
+    assert any("no KL" in note for note in report.notes)
+
+
+class Falling(kv.ELBO):
+    """An objective whose coefficient is below zero, as that of a capacity is."""
+
+    def rate_loss(self, estimate, mean):
+        return -2.0 * super().rate_loss(estimate, mean)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: kv.ImportanceWeighted(num_samples=3), Falling]
+)
+def test_objective_that_sets_its_coefficients(make):
+    report = audit(vae(objective=make()), data())
+    assert report.sound
+    assert any("by itself" in note for note in report.notes)
+
+
+def test_scheduled_weight():
+    model = vae()
+    schedule = kv.schedules.linear(10)
+    annealing = kv.KLAnnealing(schedule)
+    with pytest.warns(UserWarning, match="never trains at the final value"):
+        model.fit(data(), batch_size=13, epochs=4, verbose=0, callbacks=[annealing])
+    report = audit(model, data())
+    assert report.sound, str(report)
+    expected = float(schedule(4))
+    assert report.kl[0].coefficients == pytest.approx((expected,) * 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    report = audit(vae(kl_weight=2.0), data())
+    assert report.sound, str(report)
+    assert report.kl[0].coefficients == pytest.approx((2.0, 2.0), rel=1e-2)
+
+
+def test_half_precision_of_a_model_of_ones_own():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    report = audit(functional(batch_summed_kl, summed_bce), data(), data())
+    assert len(report.kl) == 1
+    assert report.findings[0].name == "kl_multiplied_by_batch"
+
+
+def test_trained_model():
+    x = data((8, 8, 1))
+    model = keras_example()
+    model.fit(x, epochs=30, verbose=0)
+    report = audit(model, x)
+    assert report.sound, str(report)
+    assert report.kl[0].coefficients == pytest.approx((1.0, 1.0), rel=3e-3)
+
+
+# === Nothing is changed ===
+
+
+@pytest.mark.parametrize("make", [official, vae, deep_vae])
+def test_training_after_an_audit_is_as_without(make):
+    x = data()
+    weights = []
+    for audits in (False, True):
+        keras.utils.set_random_seed(3)
+        model = make()
+        target = (x,) if takes_target(model) else ()
+        model.fit(x, *target, batch_size=13, verbose=0)
+        before = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+        if audits:
+            audited(model, x)
+            after = [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+            for a, b in zip(before, after, strict=True):
+                np.testing.assert_array_equal(a, b)
+        model.fit(x, *target, batch_size=13, verbose=0)
+        weights.append([v.numpy() for v in model.trainable_variables])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_methods_are_put_back_after_an_error():
+    model = official(kl=lambda m, s: 1 / 0)
+    original = tf.GradientTape.gradient
+    with pytest.raises(ZeroDivisionError):
+        audit(model, data())
+    assert tf.GradientTape.gradient is original
+    assert "call" not in model.encoder.__dict__
+    assert "apply" not in model.optimizer.__dict__
+
+
+# === Errors ===
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"y": None}, "`y` must be given"),
+        ({"y": np.zeros((3, *IMAGE))}, "same number of examples"),
+        ({"kl_weight": -1.0}, "`kl_weight`"),
+        ({"kl": 3}, "`kl`"),
+        ({"kl": len, "posterior": "z_mean"}, "`kl`"),
+        ({"posterior": ("z_mean", "nowhere")}, "nowhere"),
+    ],
+)
+def test_errors_name_the_argument(arguments, match):
+    model = functional(right_kl, "mse")
+    with pytest.raises(ValueError, match=match):
+        audit(**{"model": model, "x": data(), "y": data(), **arguments})
+
+
+def test_model_must_be_compiled():
+    with pytest.raises(ValueError, match="compile"):
+        audit(keras.Sequential([keras.layers.Dense(1)]), data())
+
+
+def test_training_step_must_take_a_gradient():
+    model = with_step(lambda *_: 0.0)
+    model.train_step = lambda data: {}
+    with pytest.raises(RuntimeError, match="GradientTape"):
+        audit(model, data(), data())
