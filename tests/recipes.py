@@ -134,6 +134,21 @@ def categorical_full_covariance_learned_prior():
     return Recipe(model, np.floor(classes * grey_images()))
 
 
+# === Posteriors ===
+
+
+@recipe
+def committed_posterior():
+    posterior = distributions.CommittedNormal(delta=0.2)
+    return Recipe(mlp(posterior=posterior), binary_images())
+
+
+@recipe
+def batch_normalized_posterior():
+    posterior = distributions.BatchNormalizedNormal(gamma=0.5)
+    return Recipe(mlp(posterior=posterior), binary_images())
+
+
 # === Priors ===
 
 

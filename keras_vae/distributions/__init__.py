@@ -8,6 +8,8 @@ from keras_vae.distributions.likelihoods import ContinuousBernoulli
 from keras_vae.distributions.likelihoods import Laplace
 from keras_vae.distributions.likelihoods import Likelihood
 from keras_vae.distributions.likelihoods import Normal
+from keras_vae.distributions.posteriors import BatchNormalizedNormal
+from keras_vae.distributions.posteriors import CommittedNormal
 from keras_vae.distributions.posteriors import DiagonalNormal
 from keras_vae.distributions.posteriors import MultivariateNormalTriL
 from keras_vae.distributions.posteriors import Posterior
@@ -15,6 +17,8 @@ from keras_vae.distributions.posteriors import kl_divergence
 from keras_vae.distributions.posteriors import kl_per_dimension
 
 __all__ = [
+    "BatchNormalizedNormal",
+    "CommittedNormal",
     "Bernoulli",
     "Categorical",
     "ContinuousBernoulli",

@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scipy import special
 
 from keras_vae import random
 from keras_vae import serialization
@@ -97,6 +98,22 @@ class Posterior(keras.layers.Layer):
     def params_size(self, latent_dim):
         """Returns how many numbers per example describe `latent_dim` latents."""
         raise NotImplementedError
+
+    def build_for(self, latent_dim):
+        """Creates the weights of layers that `transform` calls; here there are none."""
+
+    def transform(self, raw):
+        """Turns what the head puts out into parameters; here that is what they are.
+
+        This is the place for layers that a family calls, such as a normalisation.
+
+        Args:
+            raw: Float tensor (batch, params_size).
+
+        Returns:
+            A tensor of the same shape.
+        """
+        return raw
 
     def distribution(self, params):
         """Builds q(z|x).
@@ -195,6 +212,104 @@ class DiagonalNormal(Posterior):
             )
         loc, raw = tf.split(tf.cast(params, tf.float32), 2, axis=-1)
         return loc, self._scale(raw)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class CommittedNormal(DiagonalNormal):
+    """Normal posterior each unit of which keeps a rate of `delta`: delta-VAE.
+
+    The variances v lie between the roots of `ln v - v + 2 delta + 1 = 0`, and the
+    means satisfy `mu^2 >= 2 delta + 1 + ln v - v`, so that `KL(q(z_j|x) || N(0, 1)) >=
+    delta` for every x, Razavi et al., for independent latents. Use it with the prior
+    "standard_normal".
+
+    Args:
+        delta: Positive float, nats per unit.
+
+    Example:
+    >>> posterior = kv.distributions.CommittedNormal(delta=0.1)
+    >>> standard = kv.priors.StandardNormal()
+    >>> standard.build_for(latent_dim=2)
+    >>> q = posterior.distribution(tf.zeros([1, 4]))
+    >>> rate = kv.distributions.kl_divergence(q, standard.distribution())
+    >>> bool(rate[0] > 2 * 0.1 - 1e-5)
+    True
+
+    Reference:
+        [Preventing Posterior Collapse with delta-VAEs](
+        https://arxiv.org/abs/1901.03416)
+    """
+
+    def __init__(self, delta=0.1, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 < delta < math.inf:
+            raise ValueError(
+                f"`delta` must be a positive number of nats. Received: delta={delta}"
+            )
+        self.delta = float(delta)
+        argument = -math.exp(-1 - 2 * self.delta)
+        self.variances = tuple(
+            float(-special.lambertw(argument, branch).real) for branch in (0, -1)
+        )
+
+    def mean_and_stddev(self, params):
+        """See `Posterior.mean_and_stddev`."""
+        raw_loc, raw_scale = tf.split(tf.cast(params, tf.float32), 2, axis=-1)
+        low, high = self.variances
+        # A raw scale of 0 is the variance 1, as in the other families.
+        offset = math.log((1.0 - low) / (high - 1.0))
+        variance = low + (high - low) * tf.sigmoid(raw_scale + offset)
+        least = 2 * self.delta + 1 + tf.math.log(variance) - variance
+        size = tf.sqrt(tf.maximum(least, 0.0) + raw_loc**2 + 1e-8)
+        return tf.where(raw_loc < 0, -size, size), tf.sqrt(variance)
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "delta": self.delta}
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class BatchNormalizedNormal(DiagonalNormal):
+    """Normal posterior whose means are batch-normalised to a fixed spread: BN-VAE.
+
+    The means of each unit have the standard deviation `gamma` over the batch, which
+    bounds the rate of L units from below: `E KL >= L gamma^2 / 2`, Zhu et al., in
+    training; outside of it the moving statistics normalise.
+
+    Args:
+        gamma: Positive float, spread of the means.
+
+    Example:
+    >>> kv.distributions.BatchNormalizedNormal(gamma=0.5).gamma
+    0.5
+
+    Reference:
+        [A Batch Normalized Inference Network Keeps the KL Vanishing Away](
+        https://arxiv.org/abs/2004.12585)
+    """
+
+    def __init__(self, gamma=0.5, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 < gamma < math.inf:
+            raise ValueError(f"`gamma` must be positive. Received: gamma={gamma}")
+        self.gamma = float(gamma)
+        self.normalization = keras.layers.BatchNormalization(
+            scale=False, momentum=0.99, epsilon=1e-5, dtype="float32"
+        )
+
+    def transform(self, raw):
+        """See `Posterior.transform`."""
+        loc, raw_scale = tf.split(raw, 2, axis=-1)
+        return tf.concat([self.gamma * self.normalization(loc), raw_scale], axis=-1)
+
+    def build_for(self, latent_dim):
+        """See `Posterior.build_for`."""
+        if not self.normalization.built:
+            self.normalization.build((None, latent_dim))
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "gamma": self.gamma}
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -366,6 +481,8 @@ _MAKERS = {
     "diagonal_normal": DiagonalNormal,
     "normal": DiagonalNormal,
     "full_covariance_normal": MultivariateNormalTriL,
+    "committed_normal": CommittedNormal,
+    "batch_normalized_normal": BatchNormalizedNormal,
 }
 
 

@@ -58,13 +58,14 @@ class LatentVariable(keras.layers.Layer):
         """
         if not self.head.built:
             self.head.build((None, flat_size(features_shape, "the encoder's output")))
+            self.posterior.build_for(self.units)
             self.prior.build_for(self.units, pseudo_input_shape, self.posterior)
         self.built = True
 
     def infer(self, features):
         """Returns posterior parameters of features, (batch, params_size), float32."""
         size = flat_size(features.shape, "the encoder's output")
-        return self.head(tf.reshape(features, [-1, size]))
+        return self.posterior.transform(self.head(tf.reshape(features, [-1, size])))
 
     def sample(self, params, num_samples, key):
         """Draws z, shape (batch, num_samples, units), float32, reparameterised."""
