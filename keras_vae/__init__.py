@@ -23,6 +23,7 @@ from keras_vae import priors
 from keras_vae import random
 from keras_vae import replicas
 from keras_vae import schedules
+from keras_vae import weighing
 
 # === Models ===
 from keras_vae.models import VAE
@@ -36,6 +37,9 @@ from keras_vae.callbacks import EarlyStopping
 from keras_vae.callbacks import KLAnnealing
 from keras_vae.callbacks import ModelCheckpoint
 from keras_vae.callbacks import TensorBoard
+
+# === The balance of KL and reconstruction ===
+from keras_vae.weighing import audit
 
 # === Pieces for one's own methods ===
 from keras_vae.hyperparameter import Hyperparameter
