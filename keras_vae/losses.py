@@ -32,8 +32,8 @@ class NegativeLogLikelihood(keras.losses.Loss):
     Example:
     >>> loss = kv.losses.NegativeLogLikelihood("bernoulli")
     >>> x, logits = np.ones((2, 784)), np.zeros((2, 784))
-    >>> round(float(loss(x, logits)), 3) == round(784 * np.log(2), 3)
-    True
+    >>> round(float(loss(x, logits)), 2)  # 784 log(2)
+    543.43
     """
 
     def __init__(self, likelihood="bernoulli", name="negative_log_likelihood"):
