@@ -1,8 +1,8 @@
 """How the KL is weighed against the reconstruction: units and measurement."""
 
-from keras_vae.weighing.audit import AuditReport
-from keras_vae.weighing.audit import Finding
-from keras_vae.weighing.audit import audit
+from keras_vae.weighing.auditing import AuditReport
+from keras_vae.weighing.auditing import Finding
+from keras_vae.weighing.auditing import audit
 from keras_vae.weighing.units import Weight
 
 __all__ = ["AuditReport", "Finding", "Weight", "audit"]

@@ -206,19 +206,14 @@ class Weight:
             )
         beta = float(model.objective.kl_weight.value)
         sizes = model.event_shape, model.latent_dim
-        likelihood = model.likelihood
-        if isinstance(likelihood, likelihoods.Normal):
-            if isinstance(likelihood.scale, float):
-                return cls.from_sigma(likelihood.scale, *sizes, beta=beta)
-            return cls(beta, *sizes, "learned")
-        known = isinstance(likelihood, likelihoods.Bernoulli)
-        if not known:
+        weight = of_likelihood(model.likelihood, beta, *sizes)
+        if weight is None:
             raise ValueError(
                 "`model` must have a Normal or Bernoulli likelihood, which alone "
                 "convert to squared errors and cross-entropies. "
-                f"Received: likelihood={likelihood!r}"
+                f"Received: likelihood={model.likelihood!r}"
             )
-        return cls(beta, *sizes, "bernoulli")
+        return weight
 
     # === To other units ===
 
@@ -347,6 +342,28 @@ class Weight:
 
     def _with_beta(self, beta):
         return dataclasses.replace(self, beta=beta)
+
+
+def of_likelihood(likelihood, beta, event_size, latent_dim):
+    """Takes the weight of the KL beside -log p(x|z) of a likelihood.
+
+    Args:
+        likelihood: A likelihood of this library, or None.
+        beta: Non-negative float.
+        event_size: Integer N, or the shape of one event.
+        latent_dim: Integer M.
+
+    Returns:
+        A `Weight`, or None for all but Normal and Bernoulli.
+    """
+    sizes = event_size, latent_dim
+    if isinstance(likelihood, likelihoods.Bernoulli):
+        return Weight(beta, *sizes, "bernoulli")
+    if not isinstance(likelihood, likelihoods.Normal):
+        return None
+    if isinstance(likelihood.scale, float):
+        return Weight.from_sigma(likelihood.scale, *sizes, beta=beta)
+    return Weight(beta, *sizes, "learned")
 
 
 _SUMMED = {"mse": "sse", "bce": "bce"}

@@ -1,0 +1,117 @@
+"""The audit: checks its arguments, measures and judges."""
+
+import contextlib
+
+import tensorflow as tf
+
+from keras_vae.weighing.auditing.judge import judge
+from keras_vae.weighing.auditing.measure import Measurement
+from keras_vae.weighing.auditing.probe import Probe
+from keras_vae.weighing.auditing.probe import Restored
+from keras_vae.weighing.auditing.probe import layers
+from keras_vae.weighing.auditing.probe import take_batch
+
+BATCH_SIZES = (7, 13)
+
+
+def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
+    """Measures with which coefficient KL and reconstruction reach the gradient.
+
+    The model's own `train_step` runs on two batch sizes, without the optimiser; the
+    loss which it differentiates is taken and differentiated by the outputs of the
+    layers. With R the reconstruction summed over the event, KL summed over the latents,
+    both averaged over the batch, and p the decoder's output
+
+        dL/dp = a dR/dp,        dL/d(mean, scale) at fixed p = b dKL/d(mean, scale)
+
+    are solved for a and b. That needs no knowledge of how the loss is written, and no
+    agreement of noise. The layers that put out mean and scale are found by the second
+    equation, for a standard normal prior. Weights, metrics and optimiser are restored.
+
+    A weight is no fault in itself: `audit` finds what depends on the batch size or on
+    the number of pixels or latents, what counts twice, what is lost and what has the
+    wrong sign. Say with `kl_weight` which weight you meant, and another is found too.
+
+    Args:
+        model: Compiled Keras model: functional, subclassed or with a `train_step` of
+            its own. Models of `tf_keras`, which TFP's layers need, work as well.
+        x: Array or structure of arrays (examples, ...), as for `fit`. Some 13 differing
+            examples are enough.
+        y: Target, as for `fit`.
+        kl_weight: Float, the beta that was meant, relative to the summed
+            reconstruction in nats (half the squared error, or the cross-entropy), or
+            None.
+        posterior: Names of the layers that put out mean and scale of q(z|x), for
+            example `("z_mean", "z_log_var")`, or of the one that puts out both; None
+            to find them.
+        kl: Callable, x -> KL(q(z|x) || p(z)), a tensor (batch,) in nats, without noise,
+            for posteriors and priors that cannot be found. It is compared on the
+            trainable weights.
+
+    Returns:
+        An `AuditReport`.
+
+    Raises:
+        ValueError: If the model is not compiled or arguments do not fit.
+        RuntimeError: If the training step takes no gradient with `tf.GradientTape`.
+
+    Example:
+    >>> inputs = keras.Input((64,))
+    >>> z = kv.layers.Latent(8, seed=0)(inputs)
+    >>> model = keras.Model(inputs, keras.layers.Dense(64)(z))
+    >>> model.compile("adam", loss="mse")
+    >>> x = np.random.default_rng(0).uniform(size=(13, 64)).astype("float32")
+    >>> report = kv.weighing.audit(model, x, x)
+    >>> report.findings[0].name
+    'reconstruction_averaged_over_event'
+    >>> round(report.weight.to("normal").beta, 3)
+    32.0
+    """
+    _check_arguments(model, x, y)
+    _check_options(model, kl_weight, posterior, kl)
+    if not model.built:
+        # In inference no statistics move. A model without `call` has parts that are.
+        with contextlib.suppress(NotImplementedError):
+            model(take_batch(x, y, 1).x)
+    with Restored(model):
+        probe = Probe(model, posterior, kl)
+        measured = Measurement(probe, *[take_batch(x, y, n) for n in BATCH_SIZES])
+    return judge(measured, kl_weight)
+
+
+def _check_arguments(model, x, y):
+    if not hasattr(model, "train_step") or not getattr(model, "optimizer", None):
+        raise ValueError(
+            "`model` must be a compiled Keras model: call `model.compile(...)` first. "
+            f"Received: model={model!r}"
+        )
+    if y is None and getattr(model, "loss", None) is not None:
+        raise ValueError(
+            "`y` must be given where the model was compiled with a loss: for an "
+            f"autoencoder `audit(model, x, x)`. Received: loss={model.loss!r}, y=None"
+        )
+    sizes = {len(values) for values in tf.nest.flatten((x, y)) if values is not None}
+    if len(sizes) != 1 or 0 in sizes:
+        raise ValueError(
+            "`x` and `y` must hold the same number of examples, at least one. "
+            f"Received: {sorted(sizes)}"
+        )
+
+
+def _check_options(model, kl_weight, posterior, kl):
+    if kl_weight is not None and not kl_weight > 0:
+        raise ValueError(
+            f"`kl_weight` must be positive or None. Received: kl_weight={kl_weight}"
+        )
+    if kl is not None and (not callable(kl) or posterior is not None):
+        raise ValueError(
+            "`kl` must be a callable, and given instead of `posterior`. "
+            f"Received: kl={kl!r}, posterior={posterior!r}"
+        )
+    names = (posterior,) if isinstance(posterior, str) else posterior or ()
+    have = {layer.name for layer in layers(model)}
+    if missing := [name for name in names if name not in have]:
+        raise ValueError(
+            "`posterior` must name layers of the model. "
+            f"Received: {missing}; layers: {sorted(have)}"
+        )
