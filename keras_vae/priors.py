@@ -168,7 +168,7 @@ class _Mixture(Prior):
     (num_components, params_size) of its members.
     """
 
-    def __init__(self, num_components, learned_weights, seed=None, **kwargs):
+    def __init__(self, num_components, learned_weights=False, seed=None, **kwargs):
         super().__init__(**kwargs)
         if (
             not isinstance(num_components, numbers.Integral)
@@ -277,8 +277,8 @@ class VampPrior(_Mixture):
         num_components: Integer, K. Defaults to 500.
         value_range: Pair of floats between which the pseudo-inputs are clipped, or None
             for data without limits. Defaults to (0, 1).
-        initial_mean: Float, mean of the initial weights. Defaults to 0.05.
-        initial_stddev: Float, their standard deviation. Defaults to 0.01.
+        initializer: Initializer of the weights; the authors' normal of mean 0.05 and
+            standard deviation 0.01 by default.
         learned_weights: Boolean, whether to learn the weights 1/K. Defaults to False.
         seed: Integer or None, of the initial pseudo-inputs.
 
@@ -298,33 +298,18 @@ class VampPrior(_Mixture):
     """
 
     def __init__(
-        self,
-        num_components=500,
-        value_range=(0.0, 1.0),
-        initial_mean=0.05,
-        initial_stddev=0.01,
-        learned_weights=False,
-        seed=None,
-        **kwargs,
+        self, num_components=500, value_range=(0.0, 1.0), initializer=None, **kwargs
     ):
-        super().__init__(num_components, learned_weights, seed, **kwargs)
-        if value_range is not None and not value_range[0] < value_range[1]:
-            raise ValueError(
-                "`value_range` must be a pair (low, high) with low < high, or None. "
-                f"Received: value_range={value_range!r}"
-            )
-        self.value_range = None if value_range is None else tuple(value_range)
-        self.initial_mean = initial_mean
-        self.initial_stddev = initial_stddev
+        super().__init__(num_components, **kwargs)
+        self.value_range = _check_range(value_range)
+        default = keras.initializers.RandomNormal(0.05, 0.01, self.seed)
+        self.initializer = keras.initializers.get(initializer or default)
 
     def build(self, latent_dim, input_shape=None):
         """See `Prior.build`."""
         super().build(latent_dim, input_shape)
         shape = (self.num_components, *_example_shape(input_shape))
-        normal = keras.initializers.RandomNormal(
-            self.initial_mean, self.initial_stddev, self.seed
-        )
-        self.pseudo_inputs = self._add_numbers("pseudo_inputs", shape, normal)
+        self.pseudo_inputs = self._add_numbers("pseudo_inputs", shape, self.initializer)
 
     def initialize(self, x):
         """Sets the pseudo-inputs to examples drawn without replacement.
@@ -335,35 +320,20 @@ class VampPrior(_Mixture):
         Raises:
             ValueError: If the prior is not built or `x` does not fit it.
         """
-        if not self.built:
-            raise ValueError(
-                "The prior must be built before `initialize`: call the model on a "
-                "batch first, or `build_for`."
-            )
-        expected = tuple(self.pseudo_inputs.shape)
-        if tuple(x.shape[1:]) != expected[1:] or len(x) < expected[0]:
-            raise ValueError(
-                f"`x` must hold at least {expected[0]} examples of shape "
-                f"{expected[1:]}. Received: x.shape={tuple(x.shape)}"
-            )
-        generator = np.random.default_rng(self.seed)
-        chosen = generator.choice(len(x), expected[0], replace=False)
-        self.pseudo_inputs.assign(np.asarray(x)[np.sort(chosen)])
+        examples = _draw_examples(self, x)
+        self.pseudo_inputs.assign(examples)
 
     def params(self, encode=None):
         """See `Prior.params`."""
         inputs = tf.convert_to_tensor(self.pseudo_inputs)
-        if self.value_range is not None:
-            inputs = tf.clip_by_value(inputs, *self.value_range)
-        return encode(inputs)
+        return encode(_clip(inputs, self.value_range))
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
         return {
             **super().get_config(),
             "value_range": self.value_range,
-            "initial_mean": self.initial_mean,
-            "initial_stddev": self.initial_stddev,
+            "initializer": keras.initializers.serialize(self.initializer),
             "learned_weights": self.learned_weights,
         }
 
@@ -402,6 +372,39 @@ _MAKERS = {
 
 def _concat(loc, raw_scale):
     return tf.concat([tf.convert_to_tensor(v) for v in (loc, raw_scale)], axis=-1)
+
+
+def _check_range(value_range):
+    if value_range is None:
+        return None
+    low, high = value_range
+    if not low < high:
+        raise ValueError(
+            "`value_range` must be a pair (low, high) with low < high, or None. "
+            f"Received: value_range={value_range!r}"
+        )
+    return (low, high)
+
+
+def _clip(inputs, value_range):
+    return inputs if value_range is None else tf.clip_by_value(inputs, *value_range)
+
+
+def _draw_examples(prior, x):
+    if not prior.built:
+        raise ValueError(
+            "The prior must be built before `initialize`: call the model on a "
+            "batch first, or `build_for`."
+        )
+    size, *event = prior.pseudo_inputs.shape
+    if list(x.shape[1:]) != event or len(x) < size:
+        raise ValueError(
+            f"`x` must hold at least {size} examples of shape {tuple(event)}. "
+            f"Received: x.shape={tuple(x.shape)}"
+        )
+    generator = np.random.default_rng(prior.seed)
+    chosen = generator.choice(len(x), size, replace=False)
+    return np.asarray(x)[np.sort(chosen)]
 
 
 def _example_shape(input_shape):

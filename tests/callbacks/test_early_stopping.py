@@ -92,10 +92,10 @@ def test_the_end_of_the_ramp_is_the_last_of_several_layers():
 
     ramps = [
         kv.KLAnnealing(kv.schedules.linear(steps), layers=[name])
-        for name, steps in (("upper", 4), ("lower", 3))
+        for name, steps in (("upper", 3), ("lower", 2))
     ]
     fit(model, [*ramps, Reader()], 2)
-    assert seen == [4, 4]
+    assert seen == [3, 3]
     assert ramp_end(model) == 0
 
 
