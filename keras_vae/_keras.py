@@ -14,6 +14,18 @@ def sublayers(layer, kind):
     return [item for item in layer._flatten_layers() if isinstance(item, kind)]
 
 
+def logits_behind(tensor):
+    """Returns the logits which Keras's cross-entropy reads instead of `tensor`.
+
+    Args:
+        tensor: Tensor, probabilities that a sigmoid or softmax has put out.
+
+    Returns:
+        A tensor, or None where there are none.
+    """
+    return getattr(tensor, "_keras_logits", None)
+
+
 def outermost(layer):
     """Returns the layer or model whose call led to the running call of `layer`.
 

@@ -87,4 +87,17 @@ def test_each_private_use_is_watched():
         for name, item in vars(_keras).items()
         if inspect.isfunction(item) and item.__module__ == _keras.__name__
     }
-    assert functions == {"sublayers", "outermost"}, "add a test for the new function"
+    watched = {"sublayers", "outermost", "logits_behind"}
+    assert functions == watched, "add a test for the new function"
+
+
+def test_logits_behind_reads_the_mark_of_activations():
+    logits = np.float32([[-1.0, 2.0]])
+    for activation in (keras.activations.sigmoid, keras.activations.softmax):
+        marked = _keras.logits_behind(activation(keras.ops.convert_to_tensor(logits)))
+        assert marked is not None, (
+            "Keras no longer marks probabilities with _keras_logits: the audit of a "
+            "decoder that ends in a sigmoid must find its logits in another way"
+        )
+        np.testing.assert_array_equal(marked, logits)
+    assert _keras.logits_behind(keras.ops.convert_to_tensor(logits)) is None

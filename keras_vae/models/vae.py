@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae import export
 from keras_vae import objectives
 from keras_vae import random
 from keras_vae import replicas
 from keras_vae.distributions import likelihoods
+from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import CountedMean
 from keras_vae.metrics.trackers import Reading
@@ -254,7 +256,20 @@ class VAE(keras.Model):
             kwargs["validation_data"] = checks.check_validation_data(
                 self, kwargs["validation_data"]
             )
-        return super().fit(batch_size=batch_size, epochs=epochs, **data, **kwargs)
+        try:
+            return super().fit(batch_size=batch_size, epochs=epochs, **data, **kwargs)
+        finally:
+            self._release_schedules()
+
+    def _release_schedules(self):
+        # An interrupted `fit` does not end its callbacks, and a later one without
+        # annealing would go on with the schedule.
+        hyperparameters = _keras.sublayers(self, Hyperparameter)
+        following = [item for item in hyperparameters if item.schedule is not None]
+        for item in following:
+            item.release()
+        if following:
+            self.make_train_function(force=True)
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Evaluates the model; see `keras.Model.evaluate`. Data are checked before."""

@@ -233,6 +233,21 @@ def test_skipped_float16_steps_do_not_count():
     np.testing.assert_allclose(applied, np.minimum(steps / 5, 1.0), rtol=1e-7)
 
 
+def test_interrupted_fit_leaves_no_schedule_behind():
+    class Cut(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 9:
+                raise KeyboardInterrupt
+
+    model, objectives = make("vae")
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data(), callbacks=[kv.KLAnnealing(SCHEDULE), Cut()])
+    fit(model, data(3))
+    applied = objectives[0].applied()
+    np.testing.assert_array_equal(applied[:10], expected(0, 10))
+    np.testing.assert_array_equal(applied[10:], expected(9, 10).repeat(3))
+
+
 def test_only_the_named_layers_move():
     model, objectives = make("functional")
     fit(model, data(), callbacks=[kv.KLAnnealing(SCHEDULE, layers=["z1"])])

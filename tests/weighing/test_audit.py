@@ -767,6 +767,21 @@ def test_kl_as_callable():
         audit(model, x, x, kl=lambda x: tf.zeros(len(x)))
 
 
+def test_kl_of_no_clean_multiple_is_not_called_absent():
+    """Another divergence than the one named reaches the posterior all the same."""
+    x = data()
+    model = vae(objective=kv.objectives.SkewJensenShannon(skew=0.5))
+    model.build((None, *x.shape[1:]))
+
+    def kl(x):
+        mean, stddev = model.encode(x)
+        rate = 0.5 * (mean**2 + stddev**2 - 1) - tf.math.log(stddev)
+        return tf.reduce_sum(rate, axis=1)
+
+    report = audit(model, x, kl=kl)
+    assert "kl_absent" not in [finding.name for finding in report.findings]
+
+
 def test_unknown_reconstruction_leaves_the_kl_measurable():
     def log_cosh(x, p):
         return ops.mean(ops.sum(ops.log(ops.cosh(x - p)), axis=(1, 2, 3)))

@@ -240,7 +240,7 @@ class _Watch:
     def _note(self, structure, number, is_output):
         for index, tensor in enumerate(tf.nest.flatten(structure)):
             place = is_output, number, index
-            logits = getattr(tensor, "_keras_logits", None) if is_output else None
+            logits = _keras.logits_behind(tensor) if is_output else None
             if is_tensor(logits):
                 self.trace.seen.append(Seen(self.layer, logits, *place, is_logits=True))
             if is_tensor(tensor):
