@@ -209,6 +209,7 @@ class _Mixture(Prior):
         return {
             **super().get_config(),
             "num_components": self.num_components,
+            "learned_weights": self.learned_weights,
             "seed": self.seed,
         }
 
@@ -233,6 +234,7 @@ class GaussianMixture(_Mixture):
 
     Args:
         num_components: Integer. Defaults to 10.
+        learned_weights: Boolean, whether to learn the weights w_k. Defaults to True.
         seed: Integer or None, of the initial means.
 
     Raises:
@@ -248,8 +250,8 @@ class GaussianMixture(_Mixture):
         [VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
     """
 
-    def __init__(self, num_components=10, seed=None, **kwargs):
-        super().__init__(num_components, learned_weights=True, seed=seed, **kwargs)
+    def __init__(self, num_components=10, learned_weights=True, seed=None, **kwargs):
+        super().__init__(num_components, learned_weights, seed, **kwargs)
         self._family = DiagonalNormal(min_scale=1e-3)
 
     def build(self, latent_dim, input_shape=None):
@@ -270,15 +272,14 @@ class VampPrior(_Mixture):
 
         p(z) = 1/K sum_k q(z|u_k)
 
-    equation 9 of Tomczak and Welling (2017), u_k = clip(weights_k, value_range). Its KL
-    from a posterior has no closed form: use `kl="monte_carlo"`.
+    Tomczak and Welling (2017), u_k = clip(weights_k, value_range). The weights start as
+    the authors', normal with mean 0.05 and standard deviation 0.01, or by `initialize`
+    as examples. The KL from a posterior has no closed form: use `kl="monte_carlo"`.
 
     Args:
         num_components: Integer, K. Defaults to 500.
         value_range: Pair of floats between which the pseudo-inputs are clipped, or None
             for data without limits. Defaults to (0, 1).
-        initializer: Initializer of the weights; the authors' normal of mean 0.05 and
-            standard deviation 0.01 by default.
         learned_weights: Boolean, whether to learn the weights 1/K. Defaults to False.
         seed: Integer or None, of the initial pseudo-inputs.
 
@@ -297,19 +298,16 @@ class VampPrior(_Mixture):
         [VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
     """
 
-    def __init__(
-        self, num_components=500, value_range=(0.0, 1.0), initializer=None, **kwargs
-    ):
+    def __init__(self, num_components=500, value_range=(0.0, 1.0), **kwargs):
         super().__init__(num_components, **kwargs)
         self.value_range = _check_range(value_range)
-        default = keras.initializers.RandomNormal(0.05, 0.01, self.seed)
-        self.initializer = keras.initializers.get(initializer or default)
 
     def build(self, latent_dim, input_shape=None):
         """See `Prior.build`."""
         super().build(latent_dim, input_shape)
         shape = (self.num_components, *_example_shape(input_shape))
-        self.pseudo_inputs = self._add_numbers("pseudo_inputs", shape, self.initializer)
+        authors = keras.initializers.RandomNormal(0.05, 0.01, self.seed)
+        self.pseudo_inputs = self._add_numbers("pseudo_inputs", shape, authors)
 
     def initialize(self, x):
         """Sets the pseudo-inputs to examples drawn without replacement.
@@ -330,12 +328,7 @@ class VampPrior(_Mixture):
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
-        return {
-            **super().get_config(),
-            "value_range": self.value_range,
-            "initializer": keras.initializers.serialize(self.initializer),
-            "learned_weights": self.learned_weights,
-        }
+        return {**super().get_config(), "value_range": self.value_range}
 
     def _components(self, params, posterior):
         return posterior, params

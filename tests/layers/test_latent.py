@@ -254,7 +254,7 @@ def test_a_vae_keeps_the_losses_of_its_encoder_under_a_vamp_prior():
         encoder=encoder,
         decoder=kv.networks.mlp_decoder([], (4,)),
         latent_dim=2,
-        prior=priors.VampPrior(3, initializer="uniform", seed=2),
+        prior=priors.VampPrior(3, seed=2),
         objective=kv.ELBO(kl_weight=2.0, kl="monte_carlo"),
         seed=0,
     )
