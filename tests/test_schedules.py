@@ -157,8 +157,13 @@ def test_eager_graph_xla_and_loops_agree(name):
     @tf.function(jit_compile=True)
     def loop():
         values = tf.TensorArray(tf.float32, len(STEPS), element_shape=())
-        for step in tf.range(len(STEPS), dtype=tf.int64):
-            values = values.write(tf.cast(step, tf.int32), schedule(step))
+
+        def body(step, values):
+            return step + 1, values.write(tf.cast(step, tf.int32), schedule(step))
+
+        # Not a `for`: under Python 3.13 AutoGraph does not convert it.
+        start = tf.constant(0, tf.int64)
+        _, values = tf.while_loop(lambda s, _: s < len(STEPS), body, (start, values))
         return values.stack()
 
     assert eager.dtype == np.float32
