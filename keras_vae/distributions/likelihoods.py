@@ -424,7 +424,7 @@ class Normal(_LocationScale):
 
         log p(x|z) = -sum_i [(x_i - loc_i)^2 / (2 s^2) + log s + log(2 pi) / 2]
 
-    equation 3 of Rybkin et al. (2020). Twice s^2 is what weighs the KL against the sum
+    as Rybkin et al. (2020). Twice s^2 is what weighs the KL against the sum
     of squared errors, so it is better learned than left at a number nobody chose:
 
       * a number: s is fixed; with beta, only beta * s^2 matters.
@@ -434,7 +434,7 @@ class Normal(_LocationScale):
       * "per_output": the decoder also puts out a raw log s for every output; the last
         axis holds all means, then all of these. Often worse than one s.
       * "optimal": in training, s^2 is the mean squared error of the batch, a constant
-        for the gradient, which thereby is that of (D/2) log MSE (section 3.2).
+        for the gradient, which thereby is that of (D/2) log MSE.
         Elsewhere s^2 is the moving average of these, which is saved. Call `log_prob`
         with `training=True` once per step.
 
@@ -482,9 +482,9 @@ class Laplace(_LocationScale):
         log p(x|z) = -sum_i [|x_i - loc_i| / b + log(2 b)]
 
     The absolute error in place of the squared one: robust to outliers, and sharper
-    images. The scale b is fixed, learned or computed as that of `Normal` is, which is
-    equation 3 of Rybkin et al. (2020) with another density; the "optimal" one is the
-    mean absolute error.
+    images. The scale b is fixed, learned or computed as that of `Normal` is, as by
+    Rybkin et al. (2020) with another density; the "optimal" one is the mean absolute
+    error.
 
     Args:
         scale: Positive float, "shared", "per_output" or "optimal". Defaults to

@@ -206,10 +206,20 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
     check_no_lists(y, "y")
     check_structure(x, y)
     inputs = tf.nest.map_structure(lambda v: check_array(v, name), x)
-    sizes = {len(v) for v in tf.nest.flatten(inputs)}
-    if y is not None:
-        y = check_array(y, "y")
-        sizes.add(len(y))
+    y = None if y is None else check_array(y, "y")
+    size = check_sizes(inputs, y, name)
+    if sample_weight is not None:
+        check_weights(sample_weight, size)
+    with model.distribute_strategy.scope():
+        if not model.built:
+            model.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), inputs))
+    check_support(model, check_target(inputs, y, model.event_shape), y)
+    return data
+
+
+def check_sizes(inputs, y, name):
+    """Returns the number of examples; raises ValueError where there is not one."""
+    sizes = {len(v) for v in tf.nest.flatten((inputs, [] if y is None else y))}
     if len(sizes) != 1:
         raise ValueError(
             f"`{name}` and `y` must have the same number of examples. "
@@ -218,13 +228,7 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
     (size,) = sizes
     if size == 0:
         raise ValueError(f"`{name}` must hold at least one example. Received: 0")
-    if sample_weight is not None:
-        check_weights(sample_weight, size)
-    with model.distribute_strategy.scope():
-        if not model.built:
-            model.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), inputs))
-    check_support(model, check_target(inputs, y, model.event_shape), y)
-    return data
+    return size
 
 
 def check_validation_data(model, data):

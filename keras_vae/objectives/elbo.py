@@ -12,8 +12,8 @@ from keras_vae.objectives.estimate import KL_ESTIMATORS
 class ELBO(keras.layers.Layer):
     """Negative evidence lower bound with a weight on the rate.
 
-    `loss = -E_q[log p(x|z)] + kl_weight KL(q(z|x) || p(z))`, the negative of eq. 3 of
-    Kingma & Welling at `kl_weight=1`; `kl_weight` is beta in eq. 4 of Higgins et al.
+    `loss = -E_q[log p(x|z)] + kl_weight KL(q(z|x) || p(z))`, the negative of the bound
+    of Kingma & Welling at `kl_weight=1`; `kl_weight` is beta of Higgins et al.
     Sums over events and latents, mean over the batch, nats.
 
     A variant overrides `rate_loss`, `distortion_loss` or `losses`. Numbers that move

@@ -9,7 +9,7 @@ from keras_vae.objectives.elbo import ELBO
 
 @keras.saving.register_keras_serializable("keras_vae")
 class ImportanceWeighted(ELBO):
-    """Negative importance-weighted bound, eq. 8 of Burda et al.
+    """Negative importance-weighted bound, L_k of Burda et al.
 
     `loss = -E log (1/k) sum_i p(x|z_i) (p(z_i) / q(z_i|x))^kl_weight`, where k is
     `num_samples`. At `kl_weight=1` it lies between the ELBO (k = 1) and log p(x).
