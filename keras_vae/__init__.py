@@ -23,6 +23,7 @@ from keras_vae import priors
 from keras_vae import random
 from keras_vae import replicas
 from keras_vae import schedules
+from keras_vae import training
 from keras_vae import weighing
 
 # === Models ===
@@ -43,5 +44,6 @@ from keras_vae.weighing import audit
 
 # === Pieces for one's own methods ===
 from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.training import BlockTraining
 
 __version__ = "0.1.0"

@@ -19,10 +19,11 @@ from keras_vae.metrics.trackers import Reading
 from keras_vae.models import checks
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
+from keras_vae.training import BlockTraining
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VAE(keras.Model):
+class VAE(BlockTraining, keras.Model):
     """Variational autoencoder from any Keras encoder and decoder.
 
     The encoder turns x into features, a dense head turns those into the parameters of
@@ -186,8 +187,9 @@ class VAE(keras.Model):
             optimizer: Name or `keras.optimizers.Optimizer`.
             loss: Must be None: the likelihood is the loss.
             loss_weights: Must be None: see `ELBO(kl_weight=...)`.
-            **kwargs: See `keras.Model.compile`. `metrics` compare the target with
-                the likelihood's mean.
+            **kwargs: See `keras.Model.compile`, and `BlockTraining` for the defaults
+                of `jit_compile` and `steps_per_execution`, "auto". `metrics` compare
+                the target with the likelihood's mean.
 
         Raises:
             ValueError: If a loss or loss weights are given.
@@ -200,12 +202,6 @@ class VAE(keras.Model):
         """Losses added since the last call, and those of weight regularisers."""
         # Keras cannot sum losses of several dtypes, which mixed precision makes.
         return [tf.cast(v, tf.float32) for v in replicas.own_losses(super().losses)]
-
-    def compile_from_config(self, config):
-        """Compiles the model as it was when `get_compile_config` was called."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True

@@ -1,0 +1,128 @@
+"""What `compile(jit_compile="auto", steps_per_execution="auto")` stands for."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from keras_vae import _keras
+
+AUTO = "auto"
+# On two cores, compiling the block of a small dense VAE takes as long as it saves over
+# some 500 steps.
+SHORT = 500
+XLA_BLOCK = 64
+GRAPH_BLOCK = 20
+
+_LAYERS = [x for x in vars(keras.layers).values() if isinstance(x, type)]
+CONVOLUTIONS = tuple(
+    layer
+    for layer in _LAYERS
+    if "Conv" in layer.__name__ and "LSTM" not in layer.__name__
+)
+RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
+BATCH_HOOKS = (
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_batch_begin",
+    "on_batch_end",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """How `fit` runs a model.
+
+    Args:
+        jit_compile: Boolean, whether XLA compiles the training step.
+        steps: Integer, training steps of one execution.
+        reason: String, why, to follow "because".
+    """
+
+    jit_compile: bool
+    steps: int
+    reason: str
+
+
+def choose(model, num_batches, num_steps, callbacks, jit_compile, steps):
+    """Chooses how `fit` runs a model on the device that it has.
+
+    Args:
+        model: A compiled `keras.Model`.
+        num_batches: Integer, training steps of an epoch, or None if not known.
+        num_steps: Integer, training steps of all epochs, or None if not known.
+        callbacks: List of the user's callbacks.
+        jit_compile: What the user asked for: a boolean or "auto".
+        steps: What the user asked for: an integer or "auto".
+
+    Returns:
+        A `Choice`.
+    """
+    auto = _choose(model, num_steps)
+    if jit_compile != AUTO and jit_compile != auto.jit_compile:
+        block = XLA_BLOCK if jit_compile else GRAPH_BLOCK
+        auto = Choice(jit_compile, min(block, auto.steps), auto.reason)
+    if steps != AUTO:
+        return Choice(auto.jit_compile, steps, auto.reason)
+    if auto.steps > 1 and any(watches_batches(callback) for callback in callbacks):
+        # A single step pays for the start of an XLA program more than it gains.
+        jit_compile = auto.jit_compile if jit_compile != AUTO else False
+        return Choice(jit_compile, 1, "a callback wants to see each batch")
+    steps = even_blocks(auto.steps, num_batches)
+    return Choice(auto.jit_compile, steps, auto.reason)
+
+
+def _choose(model, num_steps):
+    layers = _keras.sublayers(model, keras.layers.Layer)
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    if model.run_eagerly:
+        return Choice(False, 1, "it runs eagerly")
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return Choice(False, 1, "several replicas train it")
+    if num_steps is not None and num_steps < SHORT:
+        return Choice(False, 1, f"{num_steps} steps do not repay compiling it")
+    if not all(layer.supports_jit for layer in layers):
+        return Choice(False, GRAPH_BLOCK, "one of its layers does not support XLA")
+    if any(isinstance(layer, CONVOLUTIONS) for layer in layers) and not on_gpu:
+        return Choice(False, GRAPH_BLOCK, "XLA runs convolutions slowly on a CPU")
+    if any(isinstance(layer, RECURRENT) for layer in layers):
+        if on_gpu:
+            return Choice(False, GRAPH_BLOCK, "a GPU has kernels for recurrent layers")
+        return Choice(True, 1, "XLA runs recurrent layers fastest step by step")
+    return Choice(True, XLA_BLOCK, "XLA runs dense layers fastest in blocks of steps")
+
+
+def even_blocks(steps, num_batches):
+    """Returns the number of steps, at most `steps`, that divides an epoch most evenly.
+
+    Args:
+        steps: Integer, the most steps of a block.
+        num_batches: Integer, steps of an epoch, or None if not known.
+
+    Example:
+    >>> kv.training.choice.even_blocks(64, 600)
+    60
+    """
+    if not num_batches:
+        return steps
+    blocks = -(-num_batches // steps)
+    return -(-num_batches // blocks)
+
+
+def watches_batches(callback):
+    """Whether a callback, not of Keras or this package, wants to see each batch.
+
+    Those know of several steps per execution.
+
+    Args:
+        callback: A `keras.callbacks.Callback`.
+    """
+    # `LambdaCallback` takes its hooks as attributes.
+    if any(hook in vars(callback) for hook in BATCH_HOOKS):
+        return True
+    owners = [
+        next(owner for owner in type(callback).__mro__ if hook in vars(owner))
+        for hook in BATCH_HOOKS
+    ]
+    packages = {owner.__module__.split(".")[0] for owner in owners}
+    return not packages <= {"keras", "keras_vae"}

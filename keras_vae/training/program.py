@@ -1,0 +1,158 @@
+"""The train function of a block: it collects batches and runs the XLA program."""
+
+import tensorflow as tf
+from absl import logging
+
+
+class BlockFunction:
+    """Trains on up to `steps` batches of an iterator; a train function for Keras.
+
+    Args:
+        model: The `keras.Model` whose `train_step` makes each step.
+        steps: Integer, the most steps of one call.
+        resident: Callable that returns a structure of tensors from which batches are
+            gathered, because the iterator yields indices; or None where it yields
+            batches.
+        must_compile: Boolean, whether a program that XLA cannot compile is an error.
+            Otherwise the block then runs without XLA.
+        otherwise: Keras's own train function, for batches that cannot be stacked.
+    """
+
+    def __init__(self, model, steps, resident, must_compile, otherwise):
+        self._model = model
+        self._steps = steps
+        self._read_resident = resident
+        self._must_compile = must_compile
+        self._otherwise = otherwise
+        self._step = tf.function(self._train, autograph=False, reduce_retracing=True)
+        self._collect = tf.function(self._pull, autograph=False, reduce_retracing=True)
+        self._block = tf.function(self._loop, autograph=False, jit_compile=True)
+
+    def __call__(self, iterator):
+        """Returns the logs after the last step.
+
+        Raises:
+            StopIteration: If the iterator has no batch left.
+        """
+        is_dataset = isinstance(iterator, tf.data.Iterator)
+        if not is_dataset or not _can_stack(iterator.element_spec):
+            return self._otherwise(iterator)
+        logs, left = None, self._steps
+        batch = iterator.get_next_as_optional()
+        while left and batch.has_value():
+            # A batch of another size ends the block, and is returned for the next.
+            stack, count, batch = self._collect(iterator, batch, left)
+            logs = self._run(stack, int(count), iterator.element_spec)
+            left -= int(count)
+        if logs is None:
+            raise StopIteration
+        return logs
+
+    def _run(self, stack, count, batch_spec):
+        resident = self._read_resident()
+        # Traced once, for batches of any size, and outside of the loop, which must know
+        # beforehand what a step returns.
+        step = self._step.get_concrete_function(batch_spec, resident)
+        logs = tf.nest.map_structure(tf.TensorSpec.from_tensor, step.structured_outputs)
+        if count == 1 or not _is_fully_defined(logs):
+            for place in range(count):
+                logs = self._step(_at(stack, place), resident)
+            return logs
+        self._logs_spec = logs
+        arguments = stack, tf.constant(count), resident
+        try:
+            return self._block(*arguments)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            # Compiling comes before the first step, so that nothing has happened yet.
+            if self._must_compile or "tf2xla" not in str(error):
+                raise
+            logging.warning("XLA cannot compile %s: %s", self._model.name, error)
+            self._must_compile = True
+            self._block = tf.function(self._loop, autograph=False)
+            return self._block(*arguments)
+
+    def _train(self, batch, resident):
+        if resident is not None:
+            (indices,) = tf.nest.flatten(batch)
+            batch = tf.nest.map_structure(lambda v: tf.gather(v, indices), resident)
+        return self._model.train_step(batch)
+
+    def _loop(self, stack, count, resident):
+        logs = tf.nest.map_structure(
+            lambda spec: tf.zeros(spec.shape, spec.dtype), self._logs_spec
+        )
+        _, logs = tf.while_loop(
+            lambda place, _: place < count,
+            lambda place, _: (place + 1, self._step(_at(stack, place), resident)),
+            (tf.constant(0), logs),
+        )
+        return logs
+
+    def _pull(self, iterator, batch, limit):
+        """Stacks batches of one size.
+
+        Args:
+            iterator: A `tf.data.Iterator`.
+            batch: Optional with the first batch.
+            limit: Integer tensor, the most batches.
+
+        Returns:
+            The batches, stacked to (steps, batch, ...) where there are several; their
+            number; and an optional with the next batch, where one was pulled.
+        """
+        spec = iterator.element_spec
+        shapes = [tf.shape(part) for part in tf.nest.flatten(batch.get_value())]
+        arrays = [
+            tf.TensorArray(part.dtype, 0, dynamic_size=True, element_shape=part.shape)
+            for part in tf.nest.flatten(spec)
+        ]
+
+        def fits(batch):
+            parts = tf.nest.flatten(batch.get_value())
+            same = [
+                tf.reduce_all(tf.shape(v) == s)
+                for v, s in zip(parts, shapes, strict=True)
+            ]
+            return tf.reduce_all(same)
+
+        def goes_on(count, batch, arrays):
+            return tf.cond(batch.has_value(), lambda: fits(batch), lambda: False)
+
+        def take(count, batch, arrays):
+            parts = tf.nest.flatten(batch.get_value())
+            arrays = [
+                array.write(count, v) for array, v in zip(arrays, parts, strict=True)
+            ]
+            batch = tf.cond(
+                count + 1 < limit,
+                iterator.get_next_as_optional,
+                lambda: tf.experimental.Optional.empty(spec),
+            )
+            return count + 1, batch, arrays
+
+        count, batch, arrays = tf.while_loop(
+            goes_on, take, (tf.constant(0), batch, arrays)
+        )
+        stack = [self._pad(array.stack(), count) for array in arrays]
+        return tf.nest.pack_sequence_as(spec, stack), count, batch
+
+    def _pad(self, stack, count):
+        # One program serves a short block too: it stops after `count` steps.
+        missing = tf.where(count > 1, self._steps - count, 0)
+        paddings = [[0, missing]] + [[0, 0]] * (stack.shape.rank - 1)
+        return tf.cond(missing > 0, lambda: tf.pad(stack, paddings), lambda: stack)
+
+
+def _at(stack, place):
+    return tf.nest.map_structure(lambda v: v[place], stack)
+
+
+def _can_stack(element_spec):
+    return all(
+        isinstance(part, tf.TensorSpec) and part.dtype != tf.string and part.shape.rank
+        for part in tf.nest.flatten(element_spec)
+    )
+
+
+def _is_fully_defined(logs):
+    return all(part.shape.is_fully_defined() for part in tf.nest.flatten(logs))

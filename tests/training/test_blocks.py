@@ -1,0 +1,306 @@
+"""Tests of `fit` in blocks: it must do what Keras's own `fit` does, step by step."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_vae as kv
+from keras_vae.training import program
+
+BLOCKS = {"jit_compile": True, "steps_per_execution": 7}
+STOCK = {"jit_compile": False, "steps_per_execution": 1}
+SIZE = 203  # Neither the batches of 10 nor the blocks of 7 of them divide it.
+
+
+@keras.saving.register_keras_serializable("tests")
+class Line(kv.BlockTraining, keras.Model):
+    """Linear regression with noise, a metric and a count of its steps."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(2)
+        self.latent = kv.layers.Latent(2, seed=3)
+        self.readout = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.readout(self.latent(self.dense(x)))
+
+
+def line(compile, **kwargs):
+    keras.utils.set_random_seed(2)
+    model = Line()
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"], **compile)
+    return model
+
+
+def mlp(compile, objective="elbo", **kwargs):
+    keras.utils.set_random_seed(2)
+    model = kv.VAE(
+        encoder=kv.networks.mlp_encoder([8]),
+        decoder=kv.networks.mlp_decoder([8], (6,)),
+        latent_dim=2,
+        objective=objective,
+        seed=1,
+        **kwargs,
+    )
+    model.compile(keras.optimizers.Adam(0.01), **compile)
+    return model
+
+
+def numbers(size=SIZE, columns=6):
+    generator = np.random.default_rng(0)
+    return np.float32(generator.random((size, columns)) < 0.4)
+
+
+class Rows(keras.utils.PyDataset):
+    def __init__(self, *arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return -(-len(self.arrays[0]) // 10)
+
+    def __getitem__(self, place):
+        return tuple(v[10 * place : 10 * place + 10] for v in self.arrays)
+
+
+def arrays(*data):
+    return dict(zip(("x", "y", "sample_weight"), data, strict=False), batch_size=10)
+
+
+def assert_same(model, stock, rtol=1e-5):
+    """Each array agrees to `rtol` of its largest number, the optimiser's too."""
+    mine = model.weights + model.optimizer.variables
+    theirs = stock.weights + stock.optimizer.variables
+    for one, other in zip(mine, theirs, strict=True):
+        one, other = np.asarray(one.value), np.asarray(other.value)
+        np.testing.assert_allclose(one, other, 0, rtol * np.max(np.abs(other)))
+
+
+FEEDS = {
+    "arrays": lambda *data: arrays(*data),
+    "tensors": lambda *data: arrays(*map(tf.constant, data)),
+    "dataset": lambda *data: {
+        "x": tf.data.Dataset.from_tensor_slices(data).batch(10),
+        "shuffle": False,
+    },
+    "py_dataset": lambda *data: {"x": Rows(*data), "shuffle": False},
+    "generator": lambda *data: {
+        "x": (batch for _ in range(3) for batch in Rows(*data)),
+        "steps_per_epoch": 21,
+        "shuffle": False,
+    },
+}
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+def test_blocks_train_what_keras_trains(feed):
+    """Weights, optimiser, history and validation, with `y` and `sample_weight`."""
+    x, y = numbers(), numbers(columns=1)
+    weight = np.float32(np.random.default_rng(1).random(SIZE))
+    outcomes = []
+    for settings in (BLOCKS, STOCK):
+        model = line(settings)
+        history = model.fit(
+            **FEEDS[feed](x, y, weight),
+            epochs=3,
+            initial_epoch=1,
+            validation_data=(x[:35], y[:35]),
+            verbose=0,
+        )
+        outcomes.append((model, history.history))
+    (model, logs), (stock, stock_logs) = outcomes
+    assert int(model.optimizer.iterations) == 42
+    assert_same(model, stock)
+    for name, values in stock_logs.items():
+        np.testing.assert_allclose(logs[name], values, rtol=1e-5, err_msg=name)
+
+
+def test_data_beyond_the_budget_are_streamed(monkeypatch):
+    fed = set()
+    pull = program.BlockFunction._pull
+
+    def watch(self, iterator, batch, limit):
+        fed.add(tf.nest.flatten(iterator.element_spec)[0].dtype)
+        return pull(self, iterator, batch, limit)
+
+    monkeypatch.setattr(program.BlockFunction, "_pull", watch)
+    models = []
+    for budget in (SIZE * 6 * 4, SIZE * 6 * 4 - 1):
+        model = mlp(BLOCKS)
+        model.resident_bytes = budget
+        model.fit(numbers(), batch_size=10, verbose=0)
+        models.append(model)
+    assert fed == {tf.int64, tf.float32}
+    assert_same(*models)
+
+
+def test_first_fifty_steps_and_an_epoch():
+    """A scheduled weight, a controller and noise, over an epoch of 130 short steps."""
+    x = numbers(1297)
+    models = {}
+    for name, settings in (("blocks", BLOCKS), ("stock", STOCK)):
+        for steps in (50, 130):
+            schedule = kv.KLAnnealing(kv.schedules.linear(40))
+            model = mlp(settings, kv.ELBO())
+            model.fit(x[: 10 * steps], batch_size=10, verbose=0, callbacks=[schedule])
+            models[name, steps] = model
+    assert_same(models["blocks", 50], models["stock", 50])
+    assert_same(models["blocks", 130], models["stock", 130], rtol=1e-2)
+
+
+def test_a_controller_moves_at_each_step():
+    models = []
+    for settings in (BLOCKS, STOCK):
+        model = mlp(settings, kv.objectives.RateTarget(0.5))
+        model.fit(numbers(), batch_size=10, epochs=2, verbose=0)
+        models.append(model)
+    assert_same(*models)
+
+
+def test_batches_of_any_size_end_a_block():
+    """Ten batches of lengths that change, as buckets of sentences have them."""
+    sizes = [4, 4, 4, 9, 9, 2, 4, 4, 4, 4, 4, 4]
+    places = np.cumsum([0, *sizes])
+    x = numbers(places[-1])
+
+    def batches():
+        for start, size in zip(places, sizes, strict=False):
+            yield x[start : start + size]
+
+    spec = tf.TensorSpec((None, 6))
+    models = []
+    for settings in (BLOCKS, STOCK):
+        data = tf.data.Dataset.from_generator(batches, output_signature=spec)
+        data = data.apply(tf.data.experimental.assert_cardinality(len(sizes)))
+        model = mlp(settings)
+        model.fit(data, verbose=0)
+        models.append(model)
+    assert int(models[0].optimizer.iterations) == 12
+    assert_same(*models)
+
+
+def test_data_that_go_on_over_epochs():
+    """An epoch of 5 steps takes 5 batches and leaves the others to the next."""
+    models = []
+    for settings in (BLOCKS, STOCK):
+        data = tf.data.Dataset.from_tensor_slices(numbers()).batch(10).repeat()
+        model = mlp(settings)
+        model.fit(data, steps_per_epoch=14, epochs=3, verbose=0)
+        models.append(model)
+    assert int(models[0].optimizer.iterations) == 42
+    assert_same(*models)
+
+
+def test_loss_scale_moves_at_each_step():
+    """Under mixed precision a step that overflows is skipped, and halves the scale."""
+    keras.config.set_dtype_policy("mixed_float16")
+    model = Line()
+    optimizer = keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(1e-3), initial_scale=2.0**30, dynamic_growth_steps=10**6
+    )
+    model.compile(optimizer, "mse", **BLOCKS)
+    model.fit(numbers(), numbers(columns=1), batch_size=10, verbose=0)
+    scale = float(optimizer.dynamic_scale)
+    skipped = np.log2(2.0**30 / scale)
+    assert 0 < skipped < 21
+    assert int(optimizer.iterations) == 21 - skipped
+
+
+class Watch(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append((batch, logs["loss"], int(self.model.optimizer.iterations)))
+
+
+def test_batch_callbacks_are_called_once_per_block():
+    """With the last step's number, and the mean since the epoch began as logs."""
+    watch = Watch()
+    model = mlp(BLOCKS)
+    history = model.fit(numbers(), batch_size=10, verbose=0, callbacks=[watch])
+    assert [(batch, steps) for batch, _, steps in watch.seen] == [
+        (6, 7),
+        (13, 14),
+        (20, 21),
+    ]
+    np.testing.assert_allclose(
+        float(watch.seen[-1][1]), history.history["loss"][0], rtol=1e-6
+    )
+
+
+class NotForXLA(keras.layers.Layer):
+    def call(self, x):
+        return tf.ensure_shape(tf.numpy_function(np.copy, [x], tf.float32), x.shape)
+
+
+def test_what_xla_cannot_compile_trains_without_it(monkeypatch, caplog):
+    monkeypatch.setattr("keras_vae.training.choice.SHORT", 0)
+    models = []
+    for settings in ({}, STOCK):
+        keras.utils.set_random_seed(2)
+        encoder = keras.Sequential([NotForXLA(), keras.layers.Dense(4)])
+        model = kv.VAE(encoder, kv.networks.mlp_decoder([8], (6,)), 2, seed=1)
+        model.compile(keras.optimizers.Adam(0.01), **settings)
+        model.fit(numbers(), batch_size=10, verbose=0)
+        models.append(model)
+    assert "XLA cannot compile" in caplog.text
+    assert_same(*models)
+
+
+def test_what_was_asked_for_is_obeyed():
+    """XLA that was asked for is an error where it cannot be had."""
+    encoder = keras.Sequential([NotForXLA(), keras.layers.Dense(4)])
+    model = kv.VAE(encoder, kv.networks.mlp_decoder([8], (6,)), 2, seed=1)
+    model.compile("adam", **BLOCKS)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="tf2xla"):
+        model.fit(numbers(), batch_size=10, verbose=0)
+
+
+def test_fit_leaves_the_settings_as_they_were(monkeypatch):
+    """`evaluate`, `predict` and `train_on_batch` of any size go on as in Keras."""
+    monkeypatch.setattr("keras_vae.training.choice.SHORT", 0)
+    model, stock = mlp({}), mlp(STOCK)
+    x = numbers()
+    for each in (model, stock):
+        each.fit(x, batch_size=10, verbose=0, validation_data=(x[:25],))
+        each.train_on_batch(x[:10])
+        each.fit(x[:30], batch_size=10, verbose=0)
+    assert (model.jit_compile, model.steps_per_execution) == (False, 1)
+    assert_same(model, stock)
+    np.testing.assert_allclose(
+        model.evaluate(x, batch_size=10, verbose=0),
+        stock.evaluate(x, batch_size=10, verbose=0),
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(
+        model.predict(x, batch_size=10, verbose=0),
+        stock.predict(x, batch_size=10, verbose=0),
+        rtol=1e-5,
+    )
+
+
+def test_the_word_is_saved(tmp_path):
+    model = mlp({"jit_compile": "auto", "steps_per_execution": "auto"})
+    model.fit(numbers(), verbose=0)
+    model.save(tmp_path / "model.keras")
+    config = keras.saving.load_model(tmp_path / "model.keras").get_compile_config()
+    assert (config["jit_compile"], config["steps_per_execution"]) == ("auto", "auto")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("jit_compile", "yes"),
+        ("jit_compile", None),
+        ("steps_per_execution", 0),
+        ("steps_per_execution", 2.5),
+        ("steps_per_execution", "many"),
+    ],
+)
+def test_settings_that_mean_nothing(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be.*Received: {name}="):
+        mlp({name: value})
