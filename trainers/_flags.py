@@ -137,8 +137,8 @@ def define(values):
         ("float32", "mixed_bfloat16", "mixed_float16"),
         "Keras's dtype policy.",
     )
-    enum("jit_compile", "true", ("auto", "true", "false"), "XLA.")
-    integer("steps_per_execution", 1, "Steps in one call of the compiled function.")
+    enum("jit_compile", "auto", ("auto", "true", "false"), "XLA; default by model.")
+    integer("steps_per_execution", None, "Steps in one call; default by model.")
 
     # === Results ===
     string("name", None, "Name of the run; default that of the recipe or data set.")
@@ -371,7 +371,7 @@ def check_length(chosen, steps_per_epoch):
         FlagError: If the warm-up outlasts the run, or a call of the training function
             an epoch.
     """
-    if chosen.steps_per_execution > steps_per_epoch:
+    if (chosen.steps_per_execution or 1) > steps_per_epoch:
         raise FlagError(
             f"`--steps_per_execution` must be at most the {steps_per_epoch} steps of "
             f"an epoch. Received: --steps_per_execution={chosen.steps_per_execution}"

@@ -72,7 +72,7 @@ def compile_for(model, chosen, steps_per_epoch):
     model.compile(
         keras.optimizers.Adam(rate),
         jit_compile={"auto": "auto", "true": True, "false": False}[chosen.jit_compile],
-        steps_per_execution=chosen.steps_per_execution,
+        steps_per_execution=chosen.steps_per_execution or "auto",
     )
 
 

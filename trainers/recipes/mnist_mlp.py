@@ -21,5 +21,4 @@ FLAGS = {
     "batch_size": 64,
     "learning_rate": 2e-3,
     "learning_rate_decay": "cosine",
-    "steps_per_execution": 60,
 }
