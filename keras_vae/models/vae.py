@@ -407,18 +407,54 @@ class VAE(BlockTraining, keras.Model):
         Returns:
             Float32 tensor of shape (batch,), nats.
         """
+        key = random.key(checks.check_seed(seed))
+        estimate = self.estimate(x, y, num_samples, key)
+        return -estimate.distortion - self.objective.rate(estimate)
+
+    def log_likelihood(self, x, y=None, num_samples=100, seed=0):
+        """Estimates log p(x) of each example by importance sampling.
+
+        The bound of Burda et al. (2015), L_k with k = `num_samples` draws from q(z|x):
+        it never exceeds log p(x) in the mean, and rises to it with k.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            y: Target where it is not `x`.
+            num_samples: Integer, draws of z per example; papers take 500 to 5,000.
+            seed: Integer or integer tensor of shape (); equal seeds, equal draws.
+
+        Returns:
+            Float32 tensor of shape (batch,), nats.
+        """
+        key = random.key(checks.check_seed(seed))
+        return self.estimate(x, y, num_samples, key).importance_bound()
+
+    def estimate(self, x, y=None, num_samples=1, key=None, z=None):
+        """Returns what an objective sees of a batch: rate, distortion, draws.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            y: Target where it is not `x`.
+            num_samples: Integer, draws of z per example.
+            key: Int64 tensor (2,), see `keras_vae.random`, or None for that of seed 0.
+            z: Tensor of shape (batch, samples, latent_dim) to score in place of draws
+                from q(z|x), or None.
+
+        Returns:
+            An `Estimate`.
+        """
         checks.check_count(num_samples, "num_samples", 1)
-        seed = checks.check_seed(seed)
         x = self._tensor(x)
         target = checks.check_target(x, y, self.event_shape)
         if tf.executing_eagerly():
             checks.check_support(self, target, y)
         params = self._infer(x)
-        z = self.latent.sample(params, num_samples, random.key(seed))
+        if z is None:
+            key = random.key(0) if key is None else key
+            z = self.latent.sample(params, num_samples, key)
         outputs = {"posterior": params, "z": z, "likelihood": self._decode(z)}
         outputs["prior"] = self.latent.prior.params(self._infer)
-        estimate = self._estimate(outputs, target)
-        return -estimate.distortion - self.objective.rate(estimate)
+        return self._estimate(outputs, target)
 
     def export(self, filepath, **kwargs):
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
