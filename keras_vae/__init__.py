@@ -28,6 +28,7 @@ from keras_vae import weighing
 
 # === Models ===
 from keras_vae.models import VAE
+from keras_vae.models import MultiRateVAE
 
 # === Objectives ===
 from keras_vae.objectives import ELBO

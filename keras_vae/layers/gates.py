@@ -1,0 +1,244 @@
+"""Gates: scale and shift of pre-activations by a function of one number."""
+
+import contextlib
+import math
+import threading
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# Where u lies: it has mean 0 and variance 1 when it is uniform.
+LIMIT = math.sqrt(3.0)
+
+# Optimisers such as Adam move all weights alike, and gates have further to go than the
+# kernels that many inputs share.
+_GAIN = 10.0
+KNOTS = 5
+_LEAST = 0.1
+
+# Replicas run as threads, each with a u of its own.
+_running = threading.local()
+
+
+@contextlib.contextmanager
+def gating(u):
+    """Makes all gates that are called inside of it read `u`.
+
+    Args:
+        u: Float32 tensor of shape (batch, 1) or (1, 1).
+    """
+    before = getattr(_running, "u", None)
+    _running.u = u
+    try:
+        yield
+    finally:
+        _running.u = before
+
+
+class Gate(keras.layers.Layer):
+    """Base of the gates: activation(scale(u) * x + shift(u)) for each unit of x.
+
+    It takes the place of a layer's activation, so that x is its pre-activation, and
+    reads u from the surrounding `gating`. A subclass defines `build` and
+    `scale_and_shift`. Both fold into the kernel and bias of the layer at a given u.
+
+    Args:
+        activation: Callable that follows, or None for none.
+        axis: Integer, the axis of x along which the units lie.
+    """
+
+    def __init__(self, activation=None, axis=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = keras.activations.get(activation)
+        self.axis = axis
+
+    def scale_and_shift(self, u):
+        """Returns what multiplies x, and what is added to it after that.
+
+        Args:
+            u: Float32 tensor of shape (batch, 1).
+
+        Returns:
+            Two float32 tensors of shape (batch, units), the second one None where
+            nothing is added.
+        """
+        raise NotImplementedError
+
+    def call(self, x):
+        """See the class."""
+        scale, shift = self.scale_and_shift(_running.u)
+        x = x * self._along_units(scale, x)
+        if shift is not None:
+            x = x + self._along_units(shift, x)
+        return self.activation(x)
+
+    def _along_units(self, values, x):
+        shape = [1] * x.shape.rank
+        shape[0], shape[self.axis] = -1, values.shape[-1]
+        return tf.cast(tf.reshape(values, shape), x.dtype)
+
+    def _add_numbers(self, name, shape, initializer="zeros"):
+        return self.add_weight(
+            shape=shape,
+            initializer=initializer,
+            dtype="float32",
+            autocast=False,
+            name=name,
+        )
+
+
+class SigmoidGate(Gate):
+    """Bae et al.'s gate of encoders: x is multiplied by sigmoid(w u + b)."""
+
+    def build(self, units):
+        """Creates w and b of each unit; the gate starts nearly open."""
+        self.slope = self._add_numbers("slope", (units,))
+        self.bias = self._add_numbers("bias", (units,), keras.initializers.Constant(2))
+        self.built = True
+
+    def scale_and_shift(self, u):
+        """See `Gate.scale_and_shift`."""
+        return tf.sigmoid(u * self.slope + self.bias), None
+
+
+class RootGate(Gate):
+    """Bae et al.'s gate of decoders: sqrt(max(1 - exp(w u + b), 0)) multiplies x.
+
+    With w u = log beta and b = log(s2 / lam) it is exact for the linear decoder, whose
+    best column has the norm sqrt(lam - beta s2), where lam is an eigenvalue of the
+    data's covariance and s2 the variance of the noise.
+    """
+
+    def build(self, units):
+        """Creates w and b of each unit; the gate starts nearly open."""
+        self.slope = self._add_numbers("slope", (units,))
+        self.bias = self._add_numbers("bias", (units,), keras.initializers.Constant(-2))
+        self.built = True
+
+    def scale_and_shift(self, u):
+        """See `Gate.scale_and_shift`."""
+        openness = -tf.math.expm1(u * self.slope + self.bias)
+        # A closed gate has no gradient, not an infinite one.
+        is_open = openness > 0
+        root = tf.sqrt(tf.where(is_open, openness, 1.0))
+        return tf.where(is_open, root, 0.0), None
+
+
+class SplineGate(Gate):
+    """Scale and shift that are piecewise linear in u, the scale in its logarithm.
+
+    They are free at evenly spaced knots and start as the identity. A scale alone cannot
+    move what has to follow log beta, such as the logarithm of the posterior's scale.
+
+    Args:
+        activation: Callable that follows, or None for none.
+        axis: Integer, the axis of x along which the units lie.
+        use_shift: Boolean, whether it shifts at all.
+    """
+
+    def __init__(self, activation=None, axis=-1, use_shift=True, **kwargs):
+        super().__init__(activation, axis, **kwargs)
+        self.use_shift = use_shift
+
+    def build(self, units):
+        """Creates the values of log-scale and shift at the knots of each unit."""
+        self.log_scales = self._add_numbers("log_scales", (KNOTS, units))
+        if self.use_shift:
+            self.shifts = self._add_numbers("shifts", (KNOTS, units))
+        self.built = True
+
+    def scale_and_shift(self, u):
+        """See `Gate.scale_and_shift`."""
+        places, distance = np.linspace(-LIMIT, LIMIT, KNOTS, retstep=True)
+        hats = tf.nn.relu(1.0 - tf.abs(u - np.float32(places)) / np.float32(distance))
+        hats = _GAIN * hats
+        # Positive, so that a unit is not one thing at low u and its negative at high.
+        scale = tf.exp(hats @ self.log_scales)
+        return scale, hats @ self.shifts if self.use_shift else None
+
+
+class WaterLevels(keras.layers.Layer):
+    """How the latents of a linear VAE respond to beta.
+
+    A latent is used below its level alone, the eigenvalue over the variance of the
+    noise: there its mean and its column of the decoder are sqrt(1 - beta / level) of
+    what they are at beta = 0, and its posterior's scale is sqrt(beta / level). Levels
+    are learned. They start spread like log beta, but a hundred times higher, so that
+    the lowest beta starts with all latents and the highest with most.
+
+    Args:
+        log_beta_range: Pair of floats, the logarithm of beta at both ends of u.
+    """
+
+    def __init__(self, log_beta_range, **kwargs):
+        super().__init__(**kwargs)
+        self.log_beta_range = log_beta_range
+        self.z_gate = SplineGate(use_shift=False, name="z_gate")
+
+    def build(self, units):
+        """Creates the levels of so many latents."""
+        low, high = self.log_beta_range
+        levels = np.linspace(low, high, units) + np.log(100.0)
+        self.levels = self.add_weight(
+            shape=(units,),
+            initializer=keras.initializers.Constant(levels.tolist()),
+            dtype="float32",
+            autocast=False,
+            name="levels",
+        )
+        self.z_gate.build(units)
+        self.built = True
+
+    def response(self, u):
+        """Returns the response of each latent to beta.
+
+        Args:
+            u: Float32 tensor of shape (batch, 1).
+
+        Returns:
+            Two float32 tensors of shape (batch, units): openness, which multiplies the
+            mean and is never quite 0, because a latent that is closed on both sides
+            gets no gradient; and the logarithm of the scale.
+        """
+        low, high = self.log_beta_range
+        log_beta = (low + high) / 2 + (high - low) / (2 * LIMIT) * u
+        below = tf.minimum(log_beta - self.levels, 0.0)
+        return tf.sqrt(tf.maximum(-tf.math.expm1(below), _LEAST**2)), 0.5 * below
+
+    def z_scale(self, u):
+        """Returns what multiplies z before it is decoded, (batch, units)."""
+        return self.response(u)[0] * self.z_gate.scale_and_shift(u)[0]
+
+
+class HeadGate(SplineGate):
+    """Gate of a posterior's head: a `SplineGate` in front of `WaterLevels`.
+
+    Args:
+        activation: Callable that follows, or None for none.
+        axis: Integer, the axis of x along which the units lie.
+        water_levels: `WaterLevels` of the latents, whose means come first; their raw
+            scales come next where there are no other parameters.
+    """
+
+    def __init__(self, activation=None, axis=-1, water_levels=None, **kwargs):
+        super().__init__(activation, axis, **kwargs)
+        self.water_levels = water_levels
+
+    def scale_and_shift(self, u):
+        """See `Gate.scale_and_shift`."""
+        scale, shift = super().scale_and_shift(u)
+        openness, log_scale = self.water_levels.response(u)
+        latents = openness.shape[1]
+        others = tf.zeros_like(scale[:, latents:])
+        factor = tf.concat([openness, 1.0 + others], axis=1)
+        raw = log_scale if scale.shape[1] == 2 * latents else others
+        return scale * factor, shift * factor + tf.concat([0.0 * openness, raw], axis=1)
+
+
+GATES = {
+    "spline": SplineGate,
+    "head": HeadGate,
+    "sigmoid": SigmoidGate,
+    "root": RootGate,
+}
