@@ -13,6 +13,7 @@ Nothing is ever unpickled.
 """
 
 import contextlib
+import csv
 import functools
 import gzip
 import hashlib
@@ -82,8 +83,8 @@ def load(name, data_dir=None, **kwargs):
 
     Args:
         name: One of "digits", "mnist", "fashion_mnist", "binarized_mnist" and
-            "dsprites", or the path of an `.npy` or `.npz` file (see `arrays`) or of a
-            folder of images (see `image_folder`).
+            "dsprites", or the path of an `.npy` or `.npz` file (see `arrays`), of a
+            `.csv` file (see `table`) or of a folder of images (see `image_folder`).
         data_dir: Directory with the files of a named data set. Defaults to the
             environment variable `KERAS_VAE_DATA`.
         **kwargs: Passed to the function that reads the data set. Where the data have no
@@ -108,11 +109,13 @@ def load(name, data_dir=None, **kwargs):
         return _LOADERS[name](data_dir=data_dir, **kwargs)
     if path.suffix in (".npy", ".npz"):
         return _load_arrays(path, **kwargs)
+    if path.suffix == ".csv":
+        return _load_unsplit(functools.partial(table, path), **kwargs)
     if path.is_dir():
         return _load_unsplit(functools.partial(image_folder, path), **kwargs)
     raise ValueError(
-        f"`name` must be one of {sorted(_LOADERS)}, the path of an .npy or .npz file "
-        f"or an existing folder of images. Received: name={str(name)!r}"
+        f"`name` must be one of {sorted(_LOADERS)}, the path of an .npy, .npz or .csv "
+        f"file or an existing folder of images. Received: name={str(name)!r}"
     )
 
 
@@ -325,6 +328,71 @@ def arrays(path, key=None):
             "Remove or fill in these values."
         )
     return x
+
+
+def table(path):
+    """Returns the numbers of a `.csv` file, of which each row is an example.
+
+    Cells are separated by commas, semicolons or tabs. A first row with anything but
+    numbers in it is taken for the names of the columns. Values are not rescaled.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        A float32 array of shape (rows, columns).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a cell is empty, no number or not finite, or rows differ in
+            length.
+
+    Example:
+    >>> np.savetxt("sizes.csv", [[5.1, 3.5], [4.9, 3.0]], "%g", ",", header="a,b")
+    >>> kv.datasets.table("sizes.csv").shape
+    (2, 2)
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`path` must be an existing file. Received: path={str(path)!r}"
+        )
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        first = file.readline()
+        delimiter = max(",;\t", key=first.count)
+        names = next(csv.reader([first], delimiter=delimiter), [])
+        rows = [] if all(map(_is_number, names)) else [names]
+        file.seek(0)
+        cells = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    cells = cells[len(rows) :]
+    for i, row in enumerate(cells):
+        line = i + 1 + len(rows)
+        if len(row) != len(names):
+            raise ValueError(
+                f"`path` must hold rows of equal length. Received: {len(row)} cells in "
+                f"row {line} of {str(path)!r}, and {len(names)} in the first"
+            )
+        for j, cell in enumerate(row):
+            if not _is_number(cell):
+                column = repr(names[j]) if rows else j + 1
+                raise ValueError(
+                    "`path` must hold finite numbers. Received: "
+                    f"{cell!r} in row {line}, column {column} of {str(path)!r}. Fill "
+                    "in missing cells, and remove columns of text or code them as "
+                    "numbers."
+                )
+    if not cells:
+        raise ValueError(
+            f"`path` must hold at least one row of numbers. Received: {str(path)!r}"
+        )
+    return np.array(cells, np.float64).astype("float32")
+
+
+def _is_number(cell):
+    try:
+        return bool(np.isfinite(np.float32(cell)))
+    except ValueError:
+        return False
 
 
 def image_folder(path, image_size=(64, 64), grayscale=False, batch_size=None):

@@ -147,10 +147,6 @@ def training_report(
         >>> history = {"kl_loss": [1.0, 3.0], "val_kl_loss": [1.5, 3.5]}
         >>> kv.figures.training_report("report.png", x, x, x, x[None], history)
     """
-    # Matplotlib takes a second to import, and a program may never draw.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
     if originals.shape != reconstructions.shape:
         raise ValueError(
@@ -177,25 +173,57 @@ def training_report(
             (3.1, lambda figure, cell: _curves(figure, cell, panels, history))
         )
 
-    heights = [height for height, _ in sections]
-    inches = _HEADER + sum(heights) + _GAP * len(heights)
-    figure = Figure(figsize=(_WIDTH, inches), dpi=100, facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.text(_LEFT, 1 - 0.42 / inches, title, fontsize=18, weight="bold")
-    figure.text(_LEFT, 1 - 0.68 / inches, _summary(history), fontsize=11.5, color=_GREY)
-    cells = figure.add_gridspec(
-        nrows=len(sections),
-        ncols=1,
-        height_ratios=heights,
-        hspace=_GAP * len(heights) / sum(heights),
-        left=_LEFT,
-        right=_RIGHT,
-        top=1 - _HEADER / inches,
-        bottom=_GAP / inches,
-    )
-    for i, (_, section) in enumerate(sections):
-        section(figure, cells[i])
-    _save(figure, pathlib.Path(path))
+    _page(path, sections, title, _summary(history))
+
+
+def by_weight(
+    path,
+    originals,
+    reconstructions,
+    samples,
+    names,
+    *,
+    title: str = "Reconstructions and samples by weight of the KL",
+    subtitle: str = "",
+):
+    """Writes one PNG that shows what the weight of the KL does to what is decoded.
+
+    A row for each weight, with reconstructions on the left and samples on the right;
+    above the images a row of data on either side. Events that are no images are drawn
+    as lines over the index of the flattened event. The file appears complete or not at
+    all.
+
+    Args:
+        path: String or path, the PNG to write; its directory is made if need be.
+        originals: (N, *event) array, images in [0, 1], the data of the
+            reconstructions.
+        reconstructions: (weights, N, *event) array, the decoded `originals`.
+        samples: (weights, M, *event) array, decoded draws from the prior.
+        names: List of strings, one for each weight.
+        title: String, the heading.
+        subtitle: String below it.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Example:
+        >>> x = np.random.default_rng(0).uniform(size=(2, 4, 8, 8, 1))
+        >>> kv.figures.by_weight("weights.png", x[0], x, x, ["beta 0.1", "beta 1"])
+    """
+    originals = np.asarray(originals)
+    rows = np.asarray(reconstructions), np.asarray(samples)
+    if rows[0].shape != (len(names), *originals.shape) or (
+        rows[1].shape[:1] + rows[1].shape[2:] != (len(names), *originals.shape[1:])
+    ):
+        raise ValueError(
+            "`reconstructions` must be of shape (weights, *originals.shape) and "
+            "`samples` of shape (weights, M, *event), with as many `names`. Received: "
+            f"shapes {rows[0].shape} and {rows[1].shape}, originals "
+            f"{originals.shape}, {len(names)} names"
+        )
+    draw = _Images if is_image(originals.shape[1:]) else _Vectors
+    sections = draw.by_weight(originals, *rows, list(names))
+    _page(path, sections, title, subtitle)
 
 
 def rate_distortion(curves: dict, path=None):
@@ -276,6 +304,33 @@ def _draw_points(axes, columns, across, up, color, style, name):
             axes.errorbar(*place, **{size: errors}, fmt="none", ecolor=color, alpha=0.5)
 
 
+def _page(path, sections, title, subtitle):
+    """Writes sections below each other under a heading."""
+    # Matplotlib takes a second to import, and a program may never draw.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = [height for height, _ in sections]
+    inches = _HEADER + sum(heights) + _GAP * len(heights)
+    figure = Figure(figsize=(_WIDTH, inches), dpi=100, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.text(_LEFT, 1 - 0.42 / inches, title, fontsize=18, weight="bold")
+    figure.text(_LEFT, 1 - 0.68 / inches, subtitle, fontsize=11.5, color=_GREY)
+    cells = figure.add_gridspec(
+        nrows=len(sections),
+        ncols=1,
+        height_ratios=heights,
+        hspace=_GAP * len(heights) / sum(heights),
+        left=_LEFT,
+        right=_RIGHT,
+        top=1 - _HEADER / inches,
+        bottom=_GAP / inches,
+    )
+    for i, (_, section) in enumerate(sections):
+        section(figure, cells[i])
+    _save(figure, pathlib.Path(path))
+
+
 def _side_by_side(examples):
     def draw(figure, cell):
         # Two columns even for one, so that examples have one size in all reports.
@@ -318,6 +373,21 @@ class _Images:
         title = f"Traversals: one latent from \N{MINUS SIGN}{limit:g} to {limit:g}"
         events = traversals.reshape(-1, *traversals.shape[2:])
         return _mosaic(title, events, traversals.shape[1], 6.1, 5.4, names)
+
+    @staticmethod
+    def by_weight(originals, reconstructions, samples, names):
+        left = np.concatenate([originals[None], reconstructions])[:, :8]
+        # The data that are not those on the left, where there are enough.
+        others = originals[-samples.shape[1] :][:8]
+        right = np.concatenate([others[None], samples[:, : len(others)]])
+        halves = [
+            _mosaic(title, rows.reshape(-1, *rows.shape[2:]), rows.shape[1], 6.1, 8, n)
+            for title, rows, n in (
+                ("Reconstructions of held-out data", left, ["data", *names]),
+                ("Samples from the prior, below other data", right, ()),
+            )
+        ]
+        return [_side_by_side(halves)]
 
 
 class _Vectors:
@@ -375,6 +445,33 @@ class _Vectors:
         columns = min(len(names), 2)
         rows = math.ceil(len(names) / columns)
         return 1.35 * rows, draw
+
+    @staticmethod
+    def by_weight(originals, reconstructions, samples, names):
+        return [
+            _Vectors._weight(originals, decoded, drawn, name)
+            for decoded, drawn, name in zip(
+                reconstructions, samples, names, strict=True
+            )
+        ]
+
+    @staticmethod
+    def _weight(originals, decoded, drawn, name):
+        def draw(figure, cell):
+            grid = cell.subgridspec(1, 2, wspace=0.13)
+            axes = [_axes(figure, grid[i]) for i in range(2)]
+            data = originals.reshape(len(originals), -1).T
+            means = decoded.reshape(len(decoded), -1).T
+            axes[0].plot(data[:, :3], color=_GREY, lw=1.2)
+            axes[0].plot(means[:, :3], color=_ORANGE, lw=1.4)
+            axes[0].set_title(f"{name}: data (grey), decoded (orange)", **_TITLE)
+            axes[1].plot(data, color=_GREY, lw=0.6, alpha=0.3)
+            lines = drawn.reshape(len(drawn), -1).T
+            axes[1].plot(lines, color=_BLUE, lw=0.6, alpha=0.5)
+            axes[1].set_title(f"{name}: data (grey), samples (blue)", **_TITLE)
+            _share_y(axes, columns=2)
+
+        return 1.5, draw
 
 
 def _mosaic(title, images, columns, width, max_height, row_names=()):

@@ -1,6 +1,6 @@
-"""Data of a run: splits, binarisation, and batches that a resumed run finds again."""
+"""Data of a run: splits, units, and batches that a resumed run finds again."""
 
-import typing
+import dataclasses
 
 import keras
 import numpy as np
@@ -14,19 +14,66 @@ from trainers import _flags
 _TEST, _VALIDATION, _TRAIN = range(3)
 
 
-class Data(typing.NamedTuple):
-    """Arrays of shape (n, *event_shape); `validation` may be None."""
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """Units of standardised data: x = mean + scale * what the model sees.
+
+    Args:
+        mean: Float array, one number or `event_shape`.
+        scale: Float array of the same shape, positive.
+        constant: Integer, number of columns that do not vary, whose scale is 1.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    constant: int = 0
+
+    def __str__(self):
+        """A sentence."""
+        if self.scale.ndim:
+            text = "Each column is standardised by its own mean and deviation"
+            if self.constant:
+                text += f"; {self.constant} that do not vary are only shifted"
+        else:
+            text = f"Values are standardised, (x - {self.mean:.4g}) / {self.scale:.4g}"
+        return text + ": densities, errors\nand noise are in these units."
+
+    def to_dict(self):
+        """The numbers as JSON takes them."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Splits of the data, over which it iterates.
+
+    Args:
+        train: Array of shape (n, *event_shape).
+        validation: Array, or None.
+        test: Array.
+        scaling: `Scaling`, or None for the values of the file.
+    """
 
     train: np.ndarray
     validation: np.ndarray | None
     test: np.ndarray
+    scaling: Scaling | None = None
+
+    def __iter__(self):
+        """Yields train, validation and test."""
+        return iter((self.train, self.validation, self.test))
+
+    @property
+    def held_out(self):
+        """What choices are made by: the validation split, else the test split."""
+        return self.test if self.validation is None else self.validation
 
 
 def load(chosen):
     """Loads and splits the data that the flags name.
 
     Args:
-        chosen: Namespace from `_flags.settings`.
+        chosen: Namespace from `_flags.read`.
 
     Returns:
         `Data`; with dynamic binarisation `train` is still grey.
@@ -39,14 +86,16 @@ def load(chosen):
     if data.validation is None and chosen.validation_fraction:
         data = _hold_out(data, chosen)
     if chosen.binarize == "none":
-        return data
+        return _standardized(data, chosen)
     with _flags.blamed("binarize", chosen):
-        data = data._replace(test=datasets.binarize(data.test, _TEST))
+        data = dataclasses.replace(data, test=datasets.binarize(data.test, _TEST))
         if data.validation is not None:
             validation = datasets.binarize(data.validation, _VALIDATION)
-            data = data._replace(validation=validation)
+            data = dataclasses.replace(data, validation=validation)
         train = datasets.binarize(data.train, _TRAIN)
-    return data if chosen.binarize == "dynamic" else data._replace(train=train)
+    if chosen.binarize == "dynamic":
+        return data
+    return dataclasses.replace(data, train=train)
 
 
 def _hold_out(data, chosen):
@@ -59,7 +108,51 @@ def _hold_out(data, chosen):
         )
     order = np.random.default_rng(0).permutation(len(data.train))
     held_out, kept = np.sort(order[:number]), np.sort(order[number:])
-    return data._replace(train=data.train[kept], validation=data.train[held_out])
+    return dataclasses.replace(
+        data, train=data.train[kept], validation=data.train[held_out]
+    )
+
+
+def _standardized(data, chosen):
+    how = chosen.standardize
+    if how == "auto":
+        how = _automatic_standardization(data, chosen)
+    if how == "none":
+        return data
+    train = np.asarray(data.train, np.float64)
+    mean, scale = train.mean(axis=0), train.std(axis=0)
+    if how == "whole":
+        mean, scale = np.array(train.mean()), np.array(train.std())
+    varies = scale > 1e-6 * np.maximum(np.abs(mean), 1e-30)
+    if not varies.any():
+        raise _flags.FlagError(
+            f"`--dataset`={chosen.dataset}: no value varies over the "
+            f"{len(train)} training examples, so that there is nothing to model"
+        )
+    scaling = Scaling(mean, np.where(varies, scale, 1.0), int(np.sum(~varies)))
+    splits = [
+        x if x is None else ((x - scaling.mean) / scaling.scale).astype("float32")
+        for x in data
+    ]
+    return Data(*splits, scaling)
+
+
+def _automatic_standardization(data, chosen):
+    if chosen.likelihood not in (None, *_flags.REAL):
+        return "none"
+    if chosen.dataset.endswith(".csv"):
+        return "none" if is_binary(data) else "columns"
+    return "none" if is_unit_interval(data) else "whole"
+
+
+def is_binary(data):
+    """Returns whether all values of a `Data` are zeros and ones."""
+    return all(np.isin(x, (0, 1)).all() for x in data if x is not None)
+
+
+def is_unit_interval(data):
+    """Returns whether all values of a `Data` are in [0, 1]."""
+    return all(x.min() >= 0 and x.max() <= 1 for x in data if x is not None)
 
 
 def batches(x, chosen, initial_epoch=0):
@@ -67,7 +160,7 @@ def batches(x, chosen, initial_epoch=0):
 
     Args:
         x: Array of shape (n, *event_shape).
-        chosen: Namespace from `_flags.settings`.
+        chosen: Namespace from `_flags.read`.
         initial_epoch: Integer, epochs that a resumed run has finished.
 
     Returns:

@@ -17,6 +17,18 @@ flags.disclaim_key_flags()
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 SCHEDULES = ("linear", "sigmoid", "cosine", "exponential", "cyclical")
 MIXTURES = ("gaussian_mixture", "vamp_prior")
+LIKELIHOODS = (
+    "bernoulli",
+    "continuous_bernoulli",
+    "normal",
+    "optimal_normal",
+    "unit_normal",
+    "laplace",
+    "categorical",
+)
+# Those of real numbers, whose units are free.
+REAL = ("normal", "optimal_normal", "laplace")
+STANDARDIZATIONS = ("none", "whole", "columns")
 # They say where a run is or how to treat it, and not what is trained.
 NOT_IN_RECIPES = ("config", "resume")
 
@@ -25,126 +37,165 @@ class FlagError(ValueError):
     """Flags that cannot be followed, found out before anything is written."""
 
 
+class Definer:
+    """Defines flags on `absl.flags.FlagValues`, by their kind.
+
+    Args:
+        values: `absl.flags.FlagValues` that takes them up.
+    """
+
+    def __init__(self, values):
+        self._values = {"flag_values": values}
+
+    def string(self, name, default, text):
+        """Defines a flag of any text."""
+        flags.DEFINE_string(name, default, text, **self._values)
+
+    def boolean(self, name, default, text):
+        """Defines a flag that is on or off."""
+        flags.DEFINE_boolean(name, default, text, **self._values)
+
+    def enum(self, name, default, choices, text):
+        """Defines a flag that is one of some names."""
+        flags.DEFINE_enum(name, default, choices, text, **self._values)
+
+    def several(self, name, text):
+        """Defines a flag of values with commas between them, None by default."""
+        flags.DEFINE_list(name, None, text, **self._values)
+
+    def integer(self, name, default, text, low=1):
+        """Defines a flag of a whole number."""
+        flags.DEFINE_integer(name, default, text, lower_bound=low, **self._values)
+
+    def number(self, name, default, text, low=0.0, high=None):
+        """Defines a flag of a number."""
+        bounds = {"lower_bound": low, "upper_bound": high}
+        flags.DEFINE_float(name, default, text, **bounds, **self._values)
+
+
 def define(values):
     """Defines the flags of training.
 
     Args:
         values: `absl.flags.FlagValues` that takes them up.
     """
+    add = Definer(values)
+    define_data(add)
+    define_model(
+        add,
+        LIKELIHOODS,
+        "p(x|z); default bernoulli for zeros and ones, continuous_bernoulli for other "
+        "data in [0, 1], normal for all else.",
+    )
+    add.enum("objective", "elbo", ("elbo", "importance_weighted"), "What is optimised.")
+    add.number("kl_weight", 1.0, "Weight of the KL, at the end of the schedule.")
+    add.enum("schedule", "sigmoid", ("none", *SCHEDULES), "How the weight gets there.")
+    add.string(
+        "warmup", None, "'50%', '5 epochs' or '1000' steps; default: schedule's."
+    )
+    define_training(add, epochs=100)
+    define_run(add)
 
-    def string(name, default, text):
-        flags.DEFINE_string(name, default, text, flag_values=values)
 
-    def boolean(name, default, text):
-        flags.DEFINE_boolean(name, default, text, flag_values=values)
-
-    def enum(name, default, choices, text):
-        flags.DEFINE_enum(name, default, choices, text, flag_values=values)
-
-    def sizes(name, text):
-        flags.DEFINE_list(name, None, text, flag_values=values)
-
-    def integer(name, default, text, low=1):
-        flags.DEFINE_integer(name, default, text, lower_bound=low, flag_values=values)
-
-    def number(name, default, text, low=0.0, high=None):
-        flags.DEFINE_float(
-            name, default, text, lower_bound=low, upper_bound=high, flag_values=values
-        )
-
-    string("config", None, "Recipe: a name in trainers/recipes, or a path to a .py.")
-
-    # === Data ===
-    string(
+def define_data(add):
+    """Defines the flags that choose the data, by a `Definer`."""
+    add.string(
+        "config", None, "Recipe: a name in trainers/recipes, or a path to a .py."
+    )
+    add.string(
         "dataset",
         "digits",
         "digits, mnist, fashion_mnist, binarized_mnist, dsprites, an .npy or .npz "
-        "file, or a folder of images.",
+        "file, a table as a .csv file, or a folder of images.",
     )
-    string("data_dir", None, "Directory of the data sets; default $KERAS_VAE_DATA.")
-    enum(
+    add.string("data_dir", None, "Directory of the data sets; default $KERAS_VAE_DATA.")
+    add.enum(
         "binarize",
         "none",
         ("none", "static", "dynamic"),
         "Draw each value from a Bernoulli: not, once, or anew in each epoch.",
     )
-    number(
+    add.enum(
+        "standardize",
+        "auto",
+        ("auto", *STANDARDIZATIONS),
+        "Shift and scale the values: not, all alike, or each column by itself; auto is "
+        "columns for a .csv, whole for other values outside [0, 1].",
+    )
+    add.number(
         "validation_fraction",
         0.1,
-        "Part of the training data that chooses the best epoch, where the data set has "
-        "no validation split; 0 for none, which keeps the last epoch.",
+        "Part of the training data by which is chosen (an epoch, a weight), where the "
+        "data set has no validation split; 0 for none.",
         high=0.9,
     )
 
-    # === Model ===
-    enum("network", "mlp", ("mlp", "conv", "resnet", "linear"), "Networks.")
-    sizes("hidden", "Units of the encoder's dense layers; the decoder mirrors them.")
-    sizes("filters", "Channels of the halvings of conv and resnet.")
-    string("activation", None, "Name of a Keras activation; default relu.")
-    integer("latent_dim", 8, "Dimensions of z.")
-    enum(
-        "likelihood",
-        None,
-        (
-            "bernoulli",
-            "continuous_bernoulli",
-            "normal",
-            "optimal_normal",
-            "unit_normal",
-            "laplace",
-            "categorical",
-        ),
-        "p(x|z); default bernoulli for zeros and ones, continuous_bernoulli for other "
-        "data in [0, 1], normal for all else.",
-    )
-    integer("num_classes", None, "Classes of a categorical likelihood.", low=2)
-    enum(
+
+def define_model(add, likelihoods, text):
+    """Defines the flags that describe the model, by a `Definer`.
+
+    Args:
+        add: `Definer`.
+        likelihoods: Tuple of strings, those there are.
+        text: String, the help of --likelihood.
+    """
+    add.enum("network", "mlp", ("mlp", "conv", "resnet", "linear"), "Networks.")
+    add.several("hidden", "Units of the encoder's dense layers; the decoder mirrors.")
+    add.several("filters", "Channels of the halvings of conv and resnet.")
+    add.string("activation", None, "Name of a Keras activation; default relu.")
+    add.integer("latent_dim", 8, "Dimensions of z.")
+    add.enum("likelihood", None, likelihoods, text)
+    add.integer("num_classes", None, "Classes of a categorical likelihood.", low=2)
+    add.enum(
         "prior",
         "standard_normal",
         ("standard_normal", "learned_normal", *MIXTURES),
         "p(z).",
     )
-    integer("num_components", None, "Components of a mixture prior.")
-    enum(
+    add.integer("num_components", None, "Components of a mixture prior.")
+    add.enum(
         "posterior",
         "diagonal_normal",
         ("diagonal_normal", "full_covariance_normal"),
         "q(z|x).",
     )
-
-    # === Objective ===
-    enum("objective", "elbo", ("elbo", "importance_weighted"), "What is optimised.")
-    integer("num_samples", None, "Draws of z; default 1, importance-weighted 5.")
-    enum(
+    add.integer("num_samples", None, "Draws of z; default 1, importance-weighted 5.")
+    add.enum(
         "kl",
         None,
         ("analytic", "monte_carlo"),
         "How the KL is computed; default analytic where it has a closed form.",
     )
-    number("kl_weight", 1.0, "Weight of the KL, at the end of the schedule.")
-    enum("schedule", "sigmoid", ("none", *SCHEDULES), "How the weight gets there.")
-    string("warmup", None, "'50%', '5 epochs' or '1000' steps; default: schedule's.")
 
-    # === Training ===
-    integer("epochs", 100, "Passes over the training data.")
-    integer("batch_size", 100, "Examples in a step.")
-    number("learning_rate", 1e-3, "Adam's learning rate.", low=1e-12)
-    enum("learning_rate_decay", "none", ("none", "cosine"), "Its decay over the run.")
-    integer("seed", 0, "Seed of weights, order and noise.", low=0)
-    enum(
+
+def define_training(add, epochs, learning_rate_decay="none"):
+    """Defines the flags of `fit`, by a `Definer`; two of their defaults are given."""
+    add.integer("epochs", epochs, "Passes over the training data.")
+    add.integer("batch_size", 100, "Examples in a step.")
+    add.number("learning_rate", 1e-3, "Adam's learning rate.", low=1e-12)
+    add.enum(
+        "learning_rate_decay",
+        learning_rate_decay,
+        ("none", "cosine"),
+        "Its decay over the run.",
+    )
+    add.integer("seed", 0, "Seed of weights, order and noise.", low=0)
+    add.enum(
         "precision",
         "float32",
         ("float32", "mixed_bfloat16", "mixed_float16"),
         "Keras's dtype policy.",
     )
-    enum("jit_compile", "auto", ("auto", "true", "false"), "XLA; default by model.")
-    integer("steps_per_execution", None, "Steps in one call; default by model.")
+    add.enum("jit_compile", "auto", ("auto", "true", "false"), "XLA; default by model.")
+    add.integer("steps_per_execution", None, "Steps in one call; default by model.")
 
-    # === Results ===
-    string("name", None, "Name of the run; default that of the recipe or data set.")
-    string("run_dir", None, "Directory of the run; default runs/<name>.")
-    boolean("resume", False, "Continue the run in this directory, if there is one.")
-    integer("eval_samples", 10, "Draws of z for each test example of the table.")
+
+def define_run(add):
+    """Defines the flags of the run's directory, by a `Definer`."""
+    add.string("name", None, "Name of the run; default that of the recipe or data set.")
+    add.string("run_dir", None, "Directory of the run; default runs/<name>.")
+    add.boolean("resume", False, "Continue the run in this directory, if there is one.")
+    add.integer("eval_samples", 10, "Draws of z for each example of the table.")
 
 
 def parse(*args):
@@ -159,17 +210,33 @@ def parse(*args):
     Raises:
         FlagError: If a flag is unknown, illegal or does not suit the others.
     """
+    return settings(parsed(define, args))
+
+
+def parsed(define, args):
+    """Returns the flags of a command line, whatever the flags of this process.
+
+    Args:
+        define: Function that defines the flags of a program.
+        args: Sequence of strings, such as "--epochs=3".
+
+    Returns:
+        `absl.flags.FlagValues`.
+
+    Raises:
+        FlagError: If a flag is unknown or illegal.
+    """
     values = flags.FlagValues()
     define(values)
     try:
-        values(["train", *args])
+        values(["program", *args])
     except flags.Error as error:
         raise FlagError(str(error)) from error
-    return settings(values)
+    return values
 
 
 def settings(values):
-    """Returns the checked values of all flags.
+    """Returns the checked values of all flags of training.
 
     Args:
         values: Parsed `absl.flags.FlagValues` on which `define` was called.
@@ -180,28 +247,52 @@ def settings(values):
     Raises:
         FlagError: If the flags cannot be followed together.
     """
-    own = define_alone()
-    recipe = apply_recipe(values, own)
-    chosen = types.SimpleNamespace(**{name: values[name].value for name in own})
-    for name in ("hidden", "filters"):
-        setattr(chosen, name, _sizes(name, getattr(chosen, name)))
-    _check_together(chosen)
-    if chosen.name is None:
-        chosen.name = recipe or pathlib.Path(chosen.dataset).stem
-    if chosen.run_dir is None:
-        chosen.run_dir = str(pathlib.Path("runs", chosen.name))
-    if chosen.kl is None:
-        chosen.kl = "monte_carlo" if chosen.prior in MIXTURES else "analytic"
+    chosen, recipe = read(values, define)
+    check_only_with("warmup", chosen, "schedule", SCHEDULES)
+    check_together(chosen)
+    kl_schedule(chosen)
+    fill_in(chosen, recipe)
     if chosen.num_samples is None:
         chosen.num_samples = 1 if chosen.objective == "elbo" else 5
     return chosen
 
 
-def define_alone():
-    """Returns the names of the flags of `define`."""
-    values = flags.FlagValues()
-    define(values)
-    return list(values)
+def read(values, define):
+    """Returns the values of all flags, and the name of the recipe that set some.
+
+    Args:
+        values: Parsed `absl.flags.FlagValues` on which `define` was called.
+        define: Function that defines flags.
+
+    Returns:
+        A namespace with one attribute per flag, and a string or None.
+
+    Raises:
+        FlagError: If the recipe cannot be followed, or a flag is no list of sizes.
+    """
+    defined = flags.FlagValues()
+    define(defined)
+    recipe = apply_recipe(values, list(defined))
+    chosen = types.SimpleNamespace(**{name: values[name].value for name in defined})
+    for name in ("hidden", "filters"):
+        setattr(chosen, name, _sizes(name, getattr(chosen, name)))
+    return chosen, recipe
+
+
+def fill_in(chosen, recipe, suffix=""):
+    """Sets the name and directory of the run and the kind of the KL.
+
+    Args:
+        chosen: Namespace from `read`.
+        recipe: String or None, the name of the run where none is given.
+        suffix: String, what follows on a name that was not given.
+    """
+    if chosen.name is None:
+        chosen.name = (recipe or pathlib.Path(chosen.dataset).stem) + suffix
+    if chosen.run_dir is None:
+        chosen.run_dir = str(pathlib.Path("runs", chosen.name))
+    if chosen.kl is None:
+        chosen.kl = "monte_carlo" if chosen.prior in MIXTURES else "analytic"
 
 
 def apply_recipe(values, names):
@@ -291,13 +382,20 @@ def _sizes(name, texts):
 # === What does not go together ===
 
 
-def _check_together(chosen):
-    _check_only_with("warmup", chosen, "schedule", SCHEDULES)
-    _check_only_with("hidden", chosen, "network", ("mlp", "conv", "resnet"))
-    _check_only_with("activation", chosen, "network", ("mlp", "conv", "resnet"))
-    _check_only_with("filters", chosen, "network", ("conv", "resnet"))
-    _check_only_with("num_classes", chosen, "likelihood", ("categorical",))
-    _check_only_with("num_components", chosen, "prior", MIXTURES)
+def check_together(chosen):
+    """Checks the flags of data, model and run that programs share.
+
+    Args:
+        chosen: Namespace from `read`.
+
+    Raises:
+        FlagError: If flags do not go together.
+    """
+    check_only_with("hidden", chosen, "network", ("mlp", "conv", "resnet"))
+    check_only_with("activation", chosen, "network", ("mlp", "conv", "resnet"))
+    check_only_with("filters", chosen, "network", ("conv", "resnet"))
+    check_only_with("num_classes", chosen, "likelihood", ("categorical",))
+    check_only_with("num_components", chosen, "prior", MIXTURES)
     if chosen.likelihood == "categorical" and chosen.num_classes is None:
         raise FlagError(
             "`--num_classes` must be given with --likelihood=categorical: the number "
@@ -305,6 +403,8 @@ def _check_together(chosen):
         )
     if chosen.binarize != "none":
         _require_binary_likelihood(chosen)
+    if chosen.standardize in ("whole", "columns"):
+        _require_free_units(chosen)
     if chosen.prior in MIXTURES and chosen.kl == "analytic":
         raise FlagError(
             f"`--kl` must be monte_carlo with --prior={chosen.prior}, whose KL has no "
@@ -317,10 +417,20 @@ def _check_together(chosen):
         )
     with blamed("activation", chosen):
         keras.activations.get(chosen.activation)
-    kl_schedule(chosen)
 
 
-def _check_only_with(name, chosen, other, allowed):
+def check_only_with(name, chosen, other, allowed):
+    """Checks that a flag is given only where another one has some values.
+
+    Args:
+        name: String, the flag.
+        chosen: Namespace from `read`.
+        other: String, the other flag.
+        allowed: Tuple of the values with which the first one goes.
+
+    Raises:
+        FlagError: If it does not.
+    """
     value, setting = getattr(chosen, name), getattr(chosen, other)
     if value is not None and setting not in allowed:
         choices = " or ".join(f"--{other}={choice}" for choice in allowed)
@@ -336,6 +446,19 @@ def _require_binary_likelihood(chosen):
             f"`--binarize` must be none with --likelihood={chosen.likelihood}, a "
             "density, which zeros and ones make grow without bound; binary data go "
             f"with --likelihood=bernoulli. Received: --binarize={chosen.binarize}"
+        )
+
+
+def _require_free_units(chosen):
+    if chosen.binarize != "none" or chosen.likelihood not in (None, *REAL):
+        other = (
+            f"--likelihood={chosen.likelihood}"
+            if chosen.binarize == "none"
+            else f"--binarize={chosen.binarize}"
+        )
+        raise FlagError(
+            f"`--standardize` must be none with {other}, whose values have units of "
+            f"their own. Received: --standardize={chosen.standardize}"
         )
 
 
@@ -361,21 +484,32 @@ def kl_schedule(chosen):
 
 
 def check_length(chosen, steps_per_epoch):
-    """Checks that the run has the steps that its flags ask for.
+    """Checks that an epoch has the steps of a call of the training function.
 
     Args:
-        chosen: Namespace from `settings`.
+        chosen: Namespace from `read`.
         steps_per_epoch: Integer.
 
     Raises:
-        FlagError: If the warm-up outlasts the run, or a call of the training function
-            an epoch.
+        FlagError: If it has not.
     """
     if (chosen.steps_per_execution or 1) > steps_per_epoch:
         raise FlagError(
             f"`--steps_per_execution` must be at most the {steps_per_epoch} steps of "
             f"an epoch. Received: --steps_per_execution={chosen.steps_per_execution}"
         )
+
+
+def check_warmup(chosen, steps_per_epoch):
+    """Checks that the run outlasts the warm-up of the weight.
+
+    Args:
+        chosen: Namespace from `settings`.
+        steps_per_epoch: Integer.
+
+    Raises:
+        FlagError: If it does not.
+    """
     schedule = kl_schedule(chosen)
     total = chosen.epochs * steps_per_epoch
     if schedule is not None:

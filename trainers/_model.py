@@ -4,31 +4,31 @@ import keras
 import numpy as np
 
 import keras_vae as kv
+from trainers import _data
 from trainers import _flags
 
 _UNIT_INTERVAL = ("bernoulli", "continuous_bernoulli")
 _HIDDEN = {"mlp": (256, 256), "conv": (256, 256), "resnet": (256,), "linear": ()}
 
 
-def default_likelihood(data):
+def default_likelihood(chosen, data):
     """Returns the name of the likelihood that suits the range of the data."""
-    parts = [x for x in data if x is not None]
-    if all(np.logical_or(x == 0, x == 1).all() for x in parts):
+    if chosen.binarize != "none" or _data.is_binary(data):
         return "bernoulli"
-    if all(x.min() >= 0 and x.max() <= 1 for x in parts):
-        return "continuous_bernoulli"
-    return "normal"
+    return "continuous_bernoulli" if _data.is_unit_interval(data) else "normal"
 
 
-def build(chosen, data):
-    """Builds and compiles the model, and checks that it can be trained on the data.
+def build(chosen, data, make):
+    """Builds a model, and checks that it can be trained on the data.
 
     Args:
-        chosen: Namespace from `_flags.settings`.
+        chosen: Namespace from `_flags.read`.
         data: `_data.Data`.
+        make: Callable that makes the model of the keyword arguments of a VAE: all but
+            its objective.
 
     Returns:
-        A compiled `keras_vae.VAE` that is built.
+        What `make` returned, built.
 
     Raises:
         _flags.FlagError: If flags and data do not go together.
@@ -40,14 +40,13 @@ def build(chosen, data):
         if x is not None:
             _check_data(likelihood, x, chosen)
     encoder, decoder = _networks(chosen, data.train, likelihood)
-    model = kv.VAE(
-        encoder,
-        decoder,
-        chosen.latent_dim,
+    model = make(
+        encoder=encoder,
+        decoder=decoder,
+        latent_dim=chosen.latent_dim,
         likelihood=likelihood,
         posterior=chosen.posterior,
         prior=_prior(chosen, data.train),
-        objective=_objective(chosen),
         seed=chosen.seed,
     )
     model.build((None, *data.train.shape[1:]))
@@ -61,7 +60,7 @@ def compile_for(model, chosen, steps_per_epoch):
 
     Args:
         model: `keras_vae.VAE`.
-        chosen: Namespace from `_flags.settings`.
+        chosen: Namespace from `_flags.read`.
         steps_per_epoch: Integer.
     """
     rate = chosen.learning_rate
@@ -136,13 +135,6 @@ def _prior(chosen, x):
             )
         return prior
     return kv.priors.get(chosen.prior)
-
-
-def _objective(chosen):
-    make = {"elbo": kv.ELBO, "importance_weighted": kv.ImportanceWeighted}
-    return make[chosen.objective](
-        kl_weight=chosen.kl_weight, kl=chosen.kl, num_samples=chosen.num_samples
-    )
 
 
 def picture_range(data):

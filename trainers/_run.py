@@ -21,6 +21,7 @@ class Run:
     | file | what |
     |---|---|
     | `config.json` | the flags |
+    | `scaling.json` | mean and scale of standardised data |
     | `history.csv`, `history.json` | the logs of the epochs |
     | `best.keras`, `last.keras` | the models |
     | `state-<epochs>.weights.h5` | all state after so many epochs, while unfinished |
@@ -30,13 +31,15 @@ class Run:
     Every file appears complete or not at all, so that a run may be killed at any time.
 
     Args:
-        chosen: Namespace from `_flags.settings`.
+        chosen: Namespace from `_flags.read`.
+        free: Tuple of strings, further flags in which a resumed run may differ.
 
     Raises:
         _flags.FlagError: If the directory holds something that must not be touched.
     """
 
-    def __init__(self, chosen):
+    def __init__(self, chosen, free=()):
+        self._free = (*_FREE, *free)
         self.path = pathlib.Path(chosen.run_dir)
         self.settings = vars(chosen)
         self._check()
@@ -71,7 +74,7 @@ class Run:
         different = [
             f"--{name}={config.get(name)} became {value}"
             for name, value in self.settings.items()
-            if name not in _FREE and config.get(name) != value
+            if name not in self._free and config.get(name) != value
         ]
         if different:
             raise _flags.FlagError(

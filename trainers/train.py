@@ -14,48 +14,27 @@ A run that was stopped continues with the same command and `--resume`, to the we
 that it would have had.
 """
 
-import shlex
-import sys
-
 import keras
 import numpy as np
 from absl import app
 from absl import flags
-from absl import logging
 
 import keras_vae as kv
 from keras_vae import figures
 from trainers import _data
 from trainers import _flags
 from trainers import _model
+from trainers import _program
 from trainers import _run
 
 _PICTURES, _UNITS, _LIMIT = 64, 8, 2.5
-_ENCODED_AT_ONCE = 512
 
 _flags.define(flags.FLAGS)
 
 
 def main(argv):
     """Runs the program."""
-    # TensorFlow tells of every function that it saves.
-    logging.set_verbosity(logging.WARNING)
-    try:
-        if len(argv) > 1:
-            raise _flags.FlagError(
-                f"Arguments must be flags, --name=value. Received: {argv[1:]}"
-            )
-        chosen = _flags.settings(flags.FLAGS)
-        session = prepare(chosen)
-    except _flags.FlagError as error:
-        sys.exit(f"{error}")
-    try:
-        print(train(*session))
-    except KeyboardInterrupt:
-        command = shlex.join(["python", "-m", "trainers.train", *sys.argv[1:]])
-        resume = "" if chosen.resume else " --resume"
-        print(f"\nStopped. {chosen.run_dir} continues with\n  {command}{resume}")
-        sys.exit(130)  # What shells return for an interrupted program.
+    _program.main("train", argv, lambda: prepare(_flags.settings(flags.FLAGS)), train)
 
 
 def prepare(chosen):
@@ -72,12 +51,14 @@ def prepare(chosen):
     """
     data = _data.load(chosen)
     if chosen.likelihood is None:
-        binary = chosen.binarize != "none"
-        chosen.likelihood = "bernoulli" if binary else _model.default_likelihood(data)
+        chosen.likelihood = _model.default_likelihood(chosen, data)
     run = _run.Run(chosen)
     steps_per_epoch = -(-len(data.train) // chosen.batch_size)
     _flags.check_length(chosen, steps_per_epoch)
-    model = _model.build(chosen, data)
+    _flags.check_warmup(chosen, steps_per_epoch)
+    model = _model.build(
+        chosen, data, lambda **parts: kv.VAE(objective=_objective(chosen), **parts)
+    )
     _model.compile_for(model, chosen, steps_per_epoch)
     return chosen, run, data, model
 
@@ -94,18 +75,17 @@ def train(chosen, run, data, model):
     Returns:
         The table, a string.
     """
-    run.start()
-    _announce(chosen, run, data, model)
+    _start(chosen, run, data, model)
     if not (run.path / "last.keras").is_file():
         run.restore(model)
         if run.finished_epochs < chosen.epochs:
-            fit(chosen, run, data, model)
+            _program.fit(model, chosen, run, data, callbacks(chosen, run, data))
         with _run.replaced(run.path / "last.keras") as path:
             model.save(path)
 
     which = "best" if (run.path / "best.keras").is_file() else "last"
     model = keras.saving.load_model(run.path / f"{which}.keras")
-    metrics = measure(chosen, data, model)
+    metrics = _program.measure(chosen, data, model)
     model.export(run.path / "saved_model", verbose=False)
     report(chosen, run, data, model)
     run.finish({"model": f"{which}.keras", **metrics})
@@ -115,54 +95,28 @@ def train(chosen, run, data, model):
 # === Training ===
 
 
-def fit(chosen, run, data, model):
-    """Trains from the last finished epoch to the end."""
-    validation = None if data.validation is None else (data.validation,)
-    model.fit(
-        _data.batches(data.train, chosen, run.finished_epochs),
-        shuffle=False,
-        validation_data=validation,
-        validation_batch_size=chosen.batch_size,
-        initial_epoch=run.finished_epochs,
-        epochs=chosen.epochs,
-        callbacks=callbacks(chosen, run, data),
-        # A bar that is redrawn is of no use in a file.
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
-
-
 def callbacks(chosen, run, data):
-    """Returns the callbacks of a run; the last one remembers what all have done."""
-    looked_at = data.test if data.validation is None else data.validation
-    chain = [
-        kv.callbacks.TensorBoard(
-            str(run.path / "tensorboard"),
-            data=looked_at[:1000],
-            images_freq=max(1, chosen.epochs // 10),
-            write_graph=False,
-        )
-    ]
+    """Returns the callbacks of a run."""
+    chain = [_program.tensorboard(chosen, run, data)]
     schedule = _flags.kl_schedule(chosen)
     if schedule is not None:
         chain.insert(0, kv.KLAnnealing(schedule))
     if data.validation is not None:
         chain.append(kv.callbacks.ModelCheckpoint(run.path / "best.keras"))
-    return [*chain, run.callback()]
+    return chain
 
 
-def _announce(chosen, run, data, model):
-    sizes = [0 if x is None else len(x) for x in data]
-    print(
-        f"{chosen.dataset}: {sizes[0]} training, {sizes[1]} validation and {sizes[2]} "
-        f"test examples of shape {data.train.shape[1:]}; {chosen.likelihood} "
-        f"likelihood; {model.count_params():,} parameters"
+def _objective(chosen):
+    make = {"elbo": kv.ELBO, "importance_weighted": kv.ImportanceWeighted}
+    return make[chosen.objective](
+        kl_weight=chosen.kl_weight, kl=chosen.kl, num_samples=chosen.num_samples
     )
-    if chosen.kl == "monte_carlo":
-        print(f"The KL to {chosen.prior} is estimated by Monte Carlo.")
-    if chosen.resume:
-        print(f"{run.path}: {run.finished_epochs} of {chosen.epochs} epochs are done")
+
+
+def _start(chosen, run, data, model):
+    _program.start(chosen, run, data, model)
     grey = chosen.binarize == "none" and chosen.likelihood == "bernoulli"
-    if grey and np.any((data.train > 0) & (data.train < 1)):
+    if grey and not _data.is_binary(data):
         print(
             "The data are grey, so that under a Bernoulli the distortion is a "
             "cross-entropy and\n-ELBO bounds no log p(x). For a likelihood pass "
@@ -173,35 +127,12 @@ def _announce(chosen, run, data, model):
 # === Results ===
 
 
-def measure(chosen, data, model):
-    """Returns the figures of the table, on the test data."""
-    repeated = _data.repeated(data.test, chosen.batch_size, chosen.eval_samples)
-    logs = model.evaluate(repeated, verbose=0, return_dict=True)
-    return {
-        "negative_elbo": logs["negative_elbo"],
-        "distortion": logs["reconstruction_loss"],
-        "rate": logs["kl_loss"],
-        "loss": logs["loss"],
-        "kl_weight": logs["kl_weight"],
-        "active_units": kv.metrics.active_units(encode(model, data.test)).number,
-        "latent_dim": model.latent_dim,
-        "test_examples": len(data.test),
-        "eval_samples": chosen.eval_samples,
-    }
-
-
-def encode(model, x):
-    """Returns the posterior means of all examples, (n, latent_dim)."""
-    parts = range(0, len(x), _ENCODED_AT_ONCE)
-    return np.concatenate(
-        [model.encode(x[i : i + _ENCODED_AT_ONCE])[0].numpy() for i in parts]
-    )
-
-
 def report(chosen, run, data, model):
     """Draws `report.png`: test data, samples, the liveliest units, the curves."""
     originals = data.test[:_PICTURES]
-    units = np.argsort(-encode(model, data.test).var(axis=0), kind="stable")[:_UNITS]
+    units = np.argsort(-_program.encode(model, data.test).var(axis=0), kind="stable")[
+        :_UNITS
+    ]
     latents = figures.traversal(model.latent_dim, limit=_LIMIT, dims=units)
     traversals = model.decode(latents).numpy()
     low, high = _model.picture_range(data)

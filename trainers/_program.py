@@ -1,0 +1,131 @@
+"""What all programs do alike: begin, fit, say what they train on, and stop."""
+
+import shlex
+import sys
+
+import numpy as np
+from absl import logging
+
+import keras_vae as kv
+from trainers import _data
+from trainers import _flags
+
+_ENCODED_AT_ONCE = 512
+
+
+def main(name, argv, prepare, perform):
+    """Runs a program.
+
+    Args:
+        name: String, such as "train".
+        argv: List, what flags left of the command line.
+        prepare: Callable that returns the arguments of `perform`, of which the first
+            one is the namespace of settings. A `_flags.FlagError` ends the program.
+        perform: Callable that does the work and returns what is printed last.
+    """
+    # TensorFlow tells of every function that it saves.
+    logging.set_verbosity(logging.WARNING)
+    try:
+        if len(argv) > 1:
+            raise _flags.FlagError(
+                f"Arguments must be flags, --name=value. Received: {argv[1:]}"
+            )
+        session = prepare()
+    except _flags.FlagError as error:
+        sys.exit(f"{error}")
+    chosen = session[0]
+    try:
+        print(perform(*session))
+    except KeyboardInterrupt:
+        command = shlex.join(["python", "-m", f"trainers.{name}", *sys.argv[1:]])
+        resume = "" if chosen.resume else " --resume"
+        print(f"\nStopped. {chosen.run_dir} continues with\n  {command}{resume}")
+        sys.exit(130)  # What shells return for an interrupted program.
+
+
+def start(chosen, run, data, model):
+    """Writes the flags, and prints what is trained on what and how far the run is.
+
+    Args:
+        chosen: Namespace from `_flags.read`.
+        run: `_run.Run`.
+        data: `_data.Data`.
+        model: `keras_vae.VAE`.
+    """
+    run.start()
+    sizes = [0 if x is None else len(x) for x in data]
+    print(
+        f"{chosen.dataset}: {sizes[0]} training, {sizes[1]} validation and {sizes[2]} "
+        f"test examples of shape {data.train.shape[1:]}; {chosen.likelihood} "
+        f"likelihood; {model.count_params():,} parameters"
+    )
+    if data.scaling is not None:
+        run.write_json("scaling.json", data.scaling.to_dict())
+        print(data.scaling)
+    if chosen.kl == "monte_carlo":
+        print(f"The KL to {chosen.prior} is estimated by Monte Carlo.")
+    if chosen.resume:
+        print(f"{run.path}: {run.finished_epochs} of {chosen.epochs} epochs are done")
+
+
+def fit(model, chosen, run, data, callbacks):
+    """Trains from the last finished epoch to the end.
+
+    Args:
+        model: Compiled `keras_vae.VAE`.
+        chosen: Namespace from `_flags.read`.
+        run: `_run.Run`, which remembers each epoch.
+        data: `_data.Data`.
+        callbacks: List of callbacks beside it.
+    """
+    model.fit(
+        _data.batches(data.train, chosen, run.finished_epochs),
+        shuffle=False,
+        validation_data=None if data.validation is None else (data.validation,),
+        validation_batch_size=chosen.batch_size,
+        initial_epoch=run.finished_epochs,
+        epochs=chosen.epochs,
+        # The last one remembers what all others have done.
+        callbacks=[*callbacks, run.callback()],
+        verbose=verbosity(),
+    )
+
+
+def verbosity():
+    """Returns Keras's `verbose`: a bar that is redrawn is of no use in a file."""
+    return 1 if sys.stdout.isatty() else 2
+
+
+def tensorboard(chosen, run, data):
+    """Returns the callback that shows a run in TensorBoard."""
+    return kv.callbacks.TensorBoard(
+        str(run.path / "tensorboard"),
+        data=data.held_out[:1000],
+        images_freq=max(1, chosen.epochs // 10),
+        write_graph=False,
+    )
+
+
+def measure(chosen, data, model):
+    """Returns the figures of the table, on the test data."""
+    repeated = _data.repeated(data.test, chosen.batch_size, chosen.eval_samples)
+    logs = model.evaluate(repeated, verbose=0, return_dict=True)
+    return {
+        "negative_elbo": logs["negative_elbo"],
+        "distortion": logs["reconstruction_loss"],
+        "rate": logs["kl_loss"],
+        "loss": logs["loss"],
+        "kl_weight": logs["kl_weight"],
+        "active_units": kv.metrics.active_units(encode(model, data.test)).number,
+        "latent_dim": model.latent_dim,
+        "test_examples": len(data.test),
+        "eval_samples": chosen.eval_samples,
+    }
+
+
+def encode(model, x):
+    """Returns the posterior means of all examples, (n, latent_dim)."""
+    parts = range(0, len(x), _ENCODED_AT_ONCE)
+    return np.concatenate(
+        [model.encode(x[i : i + _ENCODED_AT_ONCE])[0].numpy() for i in parts]
+    )

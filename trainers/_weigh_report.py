@@ -1,0 +1,171 @@
+"""The files of `python -m trainers.weigh`, and its pages in TensorBoard."""
+
+import csv
+import dataclasses
+import shutil
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from keras_vae import figures
+from trainers import _model
+from trainers import _run
+
+_SHOWN, _WEIGHTS = 8, 5
+_COLORS = ("#d9742b", "#3a8f5c", "#7a5ba8", "#6b7280", "#b5485d", "#2a6fbb")
+_METRICS = ("rate", "distortion", "negative_elbo", "active_units")
+
+
+def write(chosen, run, data, source, reading, advice, paragraphs):
+    """Writes curve, pictures and advice, and shows them in TensorBoard.
+
+    Args:
+        chosen: Namespace from `_weigh_flags.settings`.
+        run: `_run.Run`.
+        data: `_data.Data`.
+        source: `_sources.OneForAll` or `_sources.OneForEach`.
+        reading: `_advice.Reading`.
+        advice: List of `_advice.Advice`.
+        paragraphs: List of strings, what is printed.
+    """
+    _write_csv(run.path / "curve.csv", reading)
+    with _run.replaced(run.path / "curve.png") as path:
+        _draw_curve(path, reading, advice)
+    _draw_pictures(run.path / "pictures.png", chosen, data, source, reading)
+    with _run.replaced(run.path / "advice.txt") as path:
+        path.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+    run.write_json("advice.json", [dataclasses.asdict(item) for item in advice])
+    _show(run.path, chosen, reading, paragraphs)
+
+
+def contents(run):
+    """Returns the lines that say what is where."""
+    return "\n".join(
+        [
+            f"In {run.path}:",
+            "  curve.png  pictures.png  advice.txt  advice.json  curve.csv",
+            "  saved_model/  model.keras  metrics.json  config.json  tensorboard/",
+            f"Watch it with: tensorboard --logdir {run.path}",
+        ]
+    )
+
+
+def _write_csv(path, reading):
+    """Writes the curve as its `from_csv` reads it, with more columns at the end."""
+    with _run.replaced(path) as partial:
+        reading.curve.to_csv(partial)
+        with open(partial, newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        columns = reading.columns()
+        with open(partial, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*header, *columns])
+            for row, *more in zip(rows, *columns.values(), strict=True):
+                writer.writerow([*row, *map(float, more)])
+
+
+def _draw_curve(path, reading, advice):
+    curve = reading.curve
+    columns = {
+        "beta": curve.beta,
+        "rate": curve.rate,
+        "distortion": curve.distortion,
+        "negative_elbo": reading.bound,
+        "active_units": curve.active_units,
+    }
+    for name in ("rate", "distortion"):
+        columns[f"{name}_low"], columns[f"{name}_high"] = curve.intervals[name].T
+    figure = figures.rate_distortion({"": columns})
+    _, bound, units = figure.axes
+    marked = [item for item in advice if item.beta is not None]
+    for item, color in zip(marked, _COLORS, strict=False):
+        for axes in (bound, units):
+            label = item.purpose if axes is units else None
+            axes.axvline(item.beta, color=color, ls=":", lw=1.6, label=label)
+    # Below the panels, where no line is.
+    handles, labels = units.get_legend_handles_labels()
+    figure.subplots_adjust(bottom=0.22)
+    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    figure.savefig(path, format="png")
+
+
+def _draw_pictures(path, chosen, data, source, reading):
+    places = np.linspace(0, len(reading.betas) - 1, _WEIGHTS).round().astype(int)
+    betas = [reading.betas[i] for i in dict.fromkeys(places)]
+    x = data.held_out[: 2 * _SHOWN]
+    models = [source.at(beta) for beta in betas]
+    decoded = np.stack([model.reconstruct(x).numpy() for model in models])
+    drawn = np.stack(
+        [model.generate(_SHOWN, seed=chosen.seed).numpy() for model in models]
+    )
+    low, high = _model.picture_range(data)
+    if not figures.is_image(x.shape[1:]):
+        low, high = 0.0, 1.0  # Drawn as lines, on their own axis.
+    figures.by_weight(
+        path,
+        *((events - low) / (high - low) for events in (x, decoded, drawn)),
+        [f"{beta:.3g}" for beta in betas],
+        title=f"{chosen.name}: what the weight of the KL does",
+        subtitle="Numbers are beta. Samples are means of p(x|z) for the same z in all "
+        "rows.",
+    )
+
+
+# === TensorBoard ===
+
+
+def _show(path, chosen, reading, paragraphs):
+    directory = path / "tensorboard" / "weigh"
+    # Of an earlier report on the same run.
+    shutil.rmtree(directory, ignore_errors=True)
+    with _writing(directory):
+        for name in ("curve", "pictures"):
+            image = keras.utils.img_to_array(keras.utils.load_img(path / f"{name}.png"))
+            tf.summary.image(f"weigh/{name}", image[None].astype("uint8"), step=0)
+        text = "\n\n".join(f"```\n{paragraph}\n```" for paragraph in paragraphs)
+        tf.summary.text("weigh/advice", text, step=0)
+        _declare(reading)
+    columns = (
+        reading.curve.rate,
+        reading.curve.distortion,
+        reading.bound,
+        reading.curve.active_units,
+    )
+    for i, beta in enumerate(reading.betas):
+        with _writing(directory / f"beta-{beta:.4g}"):
+            hparams.hparams(_hparams(reading, beta))
+            for name, column in zip(_METRICS, columns, strict=True):
+                tf.summary.scalar(f"weigh/{name}", float(column[i]), step=0)
+
+
+def _declare(reading):
+    hparams.hparams_config(
+        hparams=[hparams.HParam(name) for name in _hparams(reading, reading.betas[0])],
+        metrics=[
+            hparams.Metric(f"weigh/{name}", display_name=name.replace("_", " "))
+            for name in _METRICS
+        ],
+    )
+
+
+def _hparams(reading, beta):
+    units = reading.units(beta)
+    values = {"beta": beta, "beta_norm": units.beta_norm, "sigma": units.sigma}
+    return {name: float(v) for name, v in values.items() if v is not None}
+
+
+class _writing:
+    """Writes summaries to a directory, closed at the end."""
+
+    def __init__(self, directory):
+        self._writer = tf.summary.create_file_writer(str(directory))
+
+    def __enter__(self):
+        self._scope = self._writer.as_default()
+        self._scope.__enter__()
+
+    def __exit__(self, *error):
+        self._scope.__exit__(*error)
+        self._writer.close()

@@ -1,0 +1,153 @@
+"""Measures which weight of the KL serves which purpose, and exports the model.
+
+    python -m trainers.weigh
+    python -m trainers.weigh --dataset=table.csv --target_rmse=0.3
+    python -m trainers.weigh --dataset=mnist --binarize=dynamic --latent_dim=32 --check
+    python -m trainers.weigh --mode=sweep --betas=0.1,1,10 --num_processes=2
+
+Trains one Multi-Rate VAE for all weights (with `--mode=sweep` a VAE for each of
+`--betas`), and writes to `runs/<name>/`, beside what `trainers.train` writes of a run,
+the rate-distortion curve (`curve.png`, `curve.csv`), what it says about the weight
+(`advice.txt`, `advice.json`), reconstructions and samples at five weights
+(`pictures.png`), and the model of the advised weight, or of `--export_beta`, as
+`model.keras` and SavedModel (`saved_model/`). TensorBoard has all of it, with a table
+of the weights under HPARAMS.
+
+A run that was stopped continues with the same command and `--resume`: after its last
+epoch, in a sweep after its last model.
+"""
+
+import keras
+from absl import app
+from absl import flags
+
+import keras_vae as kv
+from trainers import _advice
+from trainers import _data
+from trainers import _flags
+from trainers import _model
+from trainers import _program
+from trainers import _run
+from trainers import _sources
+from trainers import _weigh_flags
+from trainers import _weigh_report
+
+_weigh_flags.define(flags.FLAGS)
+
+
+def main(argv):
+    """Runs the program."""
+    _program.main(
+        "weigh", argv, lambda: prepare(_weigh_flags.settings(flags.FLAGS)), weigh
+    )
+
+
+def prepare(chosen):
+    """Loads the data and makes a model; nothing is written before all is checked.
+
+    Args:
+        chosen: Namespace from `_weigh_flags.settings`.
+
+    Returns:
+        The arguments of `weigh`.
+
+    Raises:
+        _flags.FlagError: If the flags cannot be followed.
+    """
+    data = _data.load(chosen)
+    if chosen.likelihood is None:
+        binary = _model.default_likelihood(chosen, data) == "bernoulli"
+        chosen.likelihood = "bernoulli" if binary else "normal"
+    chosen.beta_range = _sources.beta_range(chosen, data)
+    chosen.betas = _sources.betas(chosen)
+    _weigh_flags.check_report(chosen)
+    run = _run.Run(chosen, free=_weigh_flags.REPORT)
+    _flags.check_length(chosen, -(-len(data.train) // chosen.batch_size))
+    if chosen.mode == "multi":
+        model = _sources.build_multi(chosen, data)
+    else:
+        model = _sources.build_one(chosen, data, chosen.betas[0])
+    return chosen, run, data, model
+
+
+def weigh(chosen, run, data, model):
+    """Trains, measures, and writes the run.
+
+    Args:
+        chosen: Namespace from `_weigh_flags.settings`.
+        run: `_run.Run`.
+        data: `_data.Data`.
+        model: Compiled model that is built: of a sweep the first one.
+
+    Returns:
+        What the program ends with, a string.
+    """
+    _program.start(chosen, run, data, model)
+    if chosen.mode == "multi":
+        source = _sources.OneForAll(_trained(chosen, run, data, model))
+    else:
+        source = _sources.train_each(chosen, run, data, chosen.betas)
+
+    reading = _advice.Reading(chosen, data, source)
+    advice = reading.advise()
+    beta = advice[0].beta if chosen.export_beta is None else chosen.export_beta
+    beta = source.nearest(beta)
+    plain = _sources.with_own_noise(source.at(beta), beta)
+    metrics = _program.measure(chosen, data, plain)
+    diagnosis = kv.diagnose(plain, data.held_out)
+
+    with _run.replaced(run.path / "model.keras") as path:
+        plain.save(path)
+    plain.export(run.path / "saved_model", verbose=False)
+    paragraphs = [
+        reading.table(),
+        *([_check(chosen, run, data, reading)] if chosen.check else []),
+        "Advice\n" + "\n".join(f"* {item}" for item in advice),
+        _exported(reading, beta, metrics),
+        str(diagnosis),
+    ]
+    _weigh_report.write(chosen, run, data, source, reading, advice, paragraphs)
+    run.finish({"beta": beta, **metrics, "diagnosis": diagnosis.to_dict()})
+    return "\n\n".join(["", *paragraphs, _weigh_report.contents(run)])
+
+
+def _trained(chosen, run, data, model):
+    """Returns the Multi-Rate VAE, trained to the end."""
+    path = run.path / "last.keras"
+    if not path.is_file():
+        run.restore(model)
+        if run.finished_epochs < chosen.epochs:
+            callbacks = [_program.tensorboard(chosen, run, data)]
+            _program.fit(model, chosen, run, data, callbacks)
+        with _run.replaced(path) as partial:
+            model.save(partial)
+    return keras.saving.load_model(path)
+
+
+def _check(chosen, run, data, reading):
+    """Compares the curve with that of VAEs that were trained one by one."""
+    betas = reading.betas
+    last = len(betas) - 1
+    three = [betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)]
+    each = _sources.train_each(chosen, run, data, sorted(set(three)))
+    separate = _advice.measure(chosen, data, each, sorted(set(three)))
+    comparison = reading.curve.compare(separate)
+    return (
+        "Check: distortion + beta rate of the one model less that of VAEs trained for "
+        f"{chosen.epochs} epochs\nat one weight each, on held-out data, with 95% "
+        f"intervals\n{comparison}"
+    )
+
+
+def _exported(reading, beta, metrics):
+    return (
+        f"Exported: beta = {beta:.4g}, {reading.units(beta)}\n"
+        f"  test split, {metrics['test_examples']} examples: -ELBO "
+        f"{metrics['negative_elbo']:.2f}, distortion {metrics['distortion']:.2f}, rate "
+        f"{metrics['rate']:.2f} nats, {metrics['active_units']} of "
+        f"{metrics['latent_dim']} units active"
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)
