@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import textwrap
 
 import numpy as np
 import scipy.spatial.distance
@@ -15,6 +16,7 @@ _LOG_2PI = math.log(2 * math.pi)
 _COMPARED = 500
 _BISECTIONS = 4
 _RESAMPLES = 400
+_WIDTH = 80
 _CONFIDENCE = (2.5, 97.5)
 
 
@@ -40,11 +42,13 @@ class Advice:
         """A paragraph."""
         head = f"{self.purpose}: "
         if self.beta is None:
-            return f"{head}{self.reason}"
+            return "\n    ".join(textwrap.wrap(f"{head}{self.reason}", _WIDTH))
         head += f"beta = {self.beta:.4g}"
         if self.interval is not None and self.interval[0] < self.interval[1]:
             head += f" (95%: {self.interval[0]:.4g} to {self.interval[1]:.4g})"
-        return f"{head}\n    {self.reason}\n    = {self.units}"
+        lines = textwrap.wrap(f"{self.reason}.", _WIDTH)
+        lines += textwrap.wrap(f"= {self.units}", _WIDTH, subsequent_indent="  ")
+        return head + textwrap.indent("".join(f"\n{line}" for line in lines), "    ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +109,9 @@ class Reading:
         if chosen.binarize != "none":
             self.is_grey = False
         self.error = self._squared_error()
-        self.bound = self._bound(self.curve.rate, self.curve.distortion, self.error)
+        self.bound = self._bound(
+            self.curve.rate, self.curve.distortion, self.error, self.curve.beta
+        )
 
     def _measure(self, betas):
         return measure(self._chosen, self._data, self._source, betas)
@@ -129,11 +135,11 @@ class Reading:
         """The mean squared error of a distortion under unit variance."""
         return 2 * distortion / self.event_size - _LOG_2PI
 
-    def _bound(self, rate, distortion, error):
+    def _bound(self, rate, distortion, error, beta):
         """-ELBO of a likelihood, nats, of (..., points) arrays."""
         if error is None:
             return rate + distortion
-        noise = self.curve.beta if self.is_normal else error
+        noise = beta if self.is_normal else error
         return rate + self.event_size / 2 * (np.log(noise) + error / noise + _LOG_2PI)
 
     @property
@@ -150,7 +156,7 @@ class Reading:
             return None
         values = self.curve.replicates
         error = self._error_of(values["distortion"]) if self.is_normal else None
-        return self._bound(values["rate"], values["distortion"], error)
+        return self._bound(values["rate"], values["distortion"], error, self.curve.beta)
 
     def units(self, beta):
         """Returns the `Units` of a weight."""
@@ -186,12 +192,13 @@ class Reading:
         """Returns the `Advice` for all purposes, that for likelihood first."""
         found = [self._likelihood(), self._samples()]
         if self._chosen.target_rate is not None:
-            found.append(self._target("rate", self._chosen.target_rate))
+            found.append(self._target("rate", "rate", self._chosen.target_rate))
         if self._chosen.target_distortion is not None:
-            found.append(self._target("distortion", self._chosen.target_distortion))
+            target = self._chosen.target_distortion
+            found.append(self._target("distortion", "distortion", target))
         if self._chosen.target_rmse is not None:
             distortion = self.event_size / 2 * (self._chosen.target_rmse**2 + _LOG_2PI)
-            found.append(self._target("distortion", distortion, "error"))
+            found.append(self._target("rmse", "distortion", distortion))
         return [*found, self._active_units(), self._collapse()]
 
     def _advice(self, purpose, beta, reason, interval=None):
@@ -210,10 +217,10 @@ class Reading:
                 purpose,
                 self.curve.beta[place],
                 "the cross-entropy of values between 0 and 1 is no likelihood, so that "
-                "1 is a\n    weight like any other. With the decoder's means read as "
-                f"a normal of noise {self.sigma[place]:.3g},\n    -ELBO is least here, "
+                "1 is a weight like any other. With the decoder's means read as "
+                f"a normal of noise {self.sigma[place]:.3g}, -ELBO is least here, "
                 f"{self.bound[place]:.2f} nats. Better train --likelihood=normal, "
-                "whose noise\n    is the weight, or --likelihood=continuous_bernoulli, "
+                "whose noise is the weight, or --likelihood=continuous_bernoulli, "
                 "--binarize=dynamic",
             )
         beta = float(min(max(1.0, self.curve.beta[0]), self.curve.beta[-1]))
@@ -235,14 +242,14 @@ class Reading:
         low, high = np.percentile(gain, _CONFIDENCE)
         other = self.curve.beta[best]
         if low <= 0:
-            return value + ",\n    which no other weight betters significantly"
+            return value + ", which no other weight betters significantly"
         cause = (
             "the model overfits: use more data, smaller networks or fewer epochs"
             if other > 1
             else "it is not trained to the end: use more epochs"
         )
         return value + (
-            f".\n    Held-out data have {low:.2f} to {high:.2f} nats less at "
+            f". Held-out data have {low:.2f} to {high:.2f} nats less at "
             f"{other:.4g}: {cause}"
         )
 
@@ -259,18 +266,25 @@ class Reading:
             )
         errors = self._error_of(self.curve.replicates["distortion"])
         interval = np.percentile([self._crossing(e) for e in errors], _CONFIDENCE)
-        bound = np.interp(np.log(beta), np.log(self.curve.beta), self.bound)
         reason = (
             "beta is the variance of the noise, and here it equals the mean squared "
-            "error of held-out\n    values: the noise that the likelihood itself would "
-            f"learn. -ELBO is least there, about {bound:.2f} nats"
+            "error of held-out values: the noise that the likelihood itself would "
+            f"learn. -ELBO is least there" + self._bound_near(beta)
         )
         if self._data.scaling is None and _data.is_unit_interval(self._data):
             reason += (
-                ".\n    (A cross-entropy of grey values would be no likelihood, and "
+                ". (A cross-entropy of grey values would be no likelihood, and "
                 "beta = 1 would mean nothing there)"
             )
         return self._advice(purpose, beta, reason, tuple(map(float, interval)))
+
+    def _bound_near(self, beta):
+        if not self._source.is_continuous:
+            return ""
+        curve = self._measure([beta])
+        rate, distortion = curve.rate[0], curve.distortion[0]
+        bound = self._bound(rate, distortion, self._error_of(distortion), beta)
+        return f", {bound:.2f} nats"
 
     def _crossing(self, error):
         """Where the error equals beta; the end next to it where it does nowhere."""
@@ -296,7 +310,7 @@ class Reading:
         real = _flat(self._data.held_out[:_COMPARED])
         distances = np.array(
             [
-                energy_distance(_flat(self.draws(beta, _COMPARED)), real)
+                energy_distance(_flat(self._samples_of(beta)), real)
                 for beta in self.curve.beta
             ]
         )
@@ -305,30 +319,22 @@ class Reading:
         return self._advice(
             purpose,
             self.curve.beta[best],
-            f"draws of the model are nearest to held-out data: energy distance "
-            f"{distances[best]:.3g}, from {distances.min():.3g}\n    to "
+            "what `generate` returns is nearest to held-out data: energy distance "
+            f"{distances[best]:.3g}, from {distances.min():.3g} to "
             f"{distances.max():.3g} over all weights; training data are at {floor:.3g}",
         )
 
-    def draws(self, beta, number):
-        """Returns draws of x, with the noise of p(x|z), of the same z for all."""
-        vae = self._source.at(self._source.nearest(beta))
-        means = vae.generate(number, seed=self._chosen.seed).numpy()
-        generator = np.random.default_rng(self._chosen.seed)
-        if self.is_normal or self.is_grey:
-            place = int(np.argmin(np.abs(np.log(self.curve.beta / beta))))
-            noise = np.sqrt(self.error[place])
-            return means + noise * generator.standard_normal(means.shape)
-        if self._chosen.likelihood == "bernoulli":
-            return generator.uniform(size=means.shape) < means
-        return means
+    def _samples_of(self, beta):
+        # The same z at all weights.
+        return self._source.at(beta).generate(_COMPARED, seed=self._chosen.seed).numpy()
 
-    def _target(self, purpose, target, shown=None):
-        title = f"Target {shown or purpose}"
+    def _target(self, name, purpose, target):
+        title = f"Target {name}"
         try:
             found = self.curve.recommend(purpose, target)
         except ValueError as error:
-            return Advice(title, None, f"none. {error}")
+            value = getattr(self._chosen, f"target_{name}")
+            return Advice(title, None, f"`--target_{name}`={value:g}: {error}")
         point = found.point
         reason = f"rate {point.rate:.4g} nats, distortion {point.distortion:.4g} nats"
         if self.is_normal:
@@ -369,6 +375,13 @@ class Reading:
 
     # === Out ===
 
+    def distortion(self):
+        """Returns the distortions of the curve, of a normal without its constant."""
+        constant = self.event_size / 2 * _LOG_2PI if self.is_normal else 0.0
+        return self.curve.distortion - constant, self.curve.intervals[
+            "distortion"
+        ] - constant
+
     def columns(self):
         """Returns what the curve file has beside the curve: names to (points,)."""
         columns = {"bound": self.bound}
@@ -386,7 +399,7 @@ class Reading:
         names = ["beta", "rate", "distortion", "-ELBO", "active units"]
         if self.error is not None:
             names[2:3] = ["sigma", "rms error"]
-        lines = ["".join(f"{name:>14}" for name in names)]
+        lines = ["".join(f"{name:>16}" for name in names)]
         for i, beta in enumerate(curve.beta):
             bound = f"{self.bound[i]:.2f}"
             bound += "" if half is None else f" +-{half[i]:.2f}"
@@ -396,16 +409,18 @@ class Reading:
             else:
                 cells += [f"{self.sigma[i]:.4g}", f"{math.sqrt(self.error[i]):.4g}"]
             cells += [bound, f"{curve.active_units[i]} of {curve.latent_dim}"]
-            lines.append("".join(f"{cell:>14}" for cell in cells))
+            lines.append("".join(f"{cell:>16}" for cell in cells))
         split = "test" if self._data.validation is None else "validation"
         title = (
             f"Held-out data ({split} split, {curve.num_examples} examples), nats per "
             "example"
         )
         if self.is_normal:
-            title += "; -ELBO with the noise sigma = sqrt(beta)"
+            title += ";\nsigma = sqrt(beta), the noise with which -ELBO is that of x"
         if self.is_grey:
-            title += "; -ELBO of a normal with the most likely noise, sigma"
+            title += (
+                ";\nsigma is the most likely normal noise, with which -ELBO is of x"
+            )
         return "\n".join([title, *lines])
 
 

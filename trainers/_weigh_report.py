@@ -1,5 +1,6 @@
 """The files of `python -m trainers.weigh`, and its pages in TensorBoard."""
 
+import contextlib
 import csv
 import dataclasses
 import shutil
@@ -13,12 +14,13 @@ from keras_vae import figures
 from trainers import _model
 from trainers import _run
 
-_SHOWN, _WEIGHTS = 8, 5
+_SHOWN, _WEIGHTS, _MARK = 8, 5, "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
+_TITLE = {"loc": "left", "fontsize": 12, "fontweight": "bold", "pad": 8}
 _COLORS = ("#d9742b", "#3a8f5c", "#7a5ba8", "#6b7280", "#b5485d", "#2a6fbb")
 _METRICS = ("rate", "distortion", "negative_elbo", "active_units")
 
 
-def write(chosen, run, data, source, reading, advice, paragraphs):
+def write(chosen, run, data, source, reading, advice, exported, paragraphs):
     """Writes curve, pictures and advice, and shows them in TensorBoard.
 
     Args:
@@ -28,12 +30,13 @@ def write(chosen, run, data, source, reading, advice, paragraphs):
         source: `_sources.OneForAll` or `_sources.OneForEach`.
         reading: `_advice.Reading`.
         advice: List of `_advice.Advice`.
+        exported: Float, the weight of the model that is exported.
         paragraphs: List of strings, what is printed.
     """
     _write_csv(run.path / "curve.csv", reading)
     with _run.replaced(run.path / "curve.png") as path:
         _draw_curve(path, reading, advice)
-    _draw_pictures(run.path / "pictures.png", chosen, data, source, reading)
+    _draw_pictures(run.path / "pictures.png", chosen, data, source, reading, exported)
     with _run.replaced(run.path / "advice.txt") as path:
         path.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     run.write_json("advice.json", [dataclasses.asdict(item) for item in advice])
@@ -67,35 +70,43 @@ def _write_csv(path, reading):
 
 
 def _draw_curve(path, reading, advice):
-    curve = reading.curve
+    curve, normal = reading.curve, reading.is_normal
+    distortion, interval = reading.distortion()
     columns = {
         "beta": curve.beta,
         "rate": curve.rate,
-        "distortion": curve.distortion,
+        "distortion": distortion,
         "negative_elbo": reading.bound,
         "active_units": curve.active_units,
     }
-    for name in ("rate", "distortion"):
-        columns[f"{name}_low"], columns[f"{name}_high"] = curve.intervals[name].T
+    columns["rate_low"], columns["rate_high"] = curve.intervals["rate"].T
+    columns["distortion_low"], columns["distortion_high"] = interval.T
     figure = figures.rate_distortion({"": columns})
-    _, bound, units = figure.axes
-    marked = [item for item in advice if item.beta is not None]
-    for item, color in zip(marked, _COLORS, strict=False):
+    plane, bound, units = figure.axes
+    plane.margins(x=0.12)
+    if normal:
+        plane.set_ylabel("half the squared error of an event")
+    bound.set_title("\N{MINUS SIGN}ELBO of held-out data", **_TITLE)
+    bound.get_legend().remove()
+    for item, color in zip(advice, _COLORS, strict=False):
         for axes in (bound, units):
-            label = item.purpose if axes is units else None
-            axes.axvline(item.beta, color=color, ls=":", lw=1.6, label=label)
+            if item.beta is not None:
+                axes.axvline(item.beta, color=color, ls=":", lw=1.8, label=item.purpose)
     # Below the panels, where no line is.
-    handles, labels = units.get_legend_handles_labels()
-    figure.subplots_adjust(bottom=0.22)
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+    figure.set_figheight(figure.get_figheight() + 0.5)
+    figure.subplots_adjust(bottom=0.25)
+    lines = units.get_lines()[1:]
+    figure.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False)
     figure.savefig(path, format="png")
 
 
-def _draw_pictures(path, chosen, data, source, reading):
-    places = np.linspace(0, len(reading.betas) - 1, _WEIGHTS).round().astype(int)
-    betas = [reading.betas[i] for i in dict.fromkeys(places)]
+def _draw_pictures(path, chosen, data, source, reading, exported):
+    betas = np.array(reading.betas)
+    places = np.linspace(0, len(betas) - 1, min(_WEIGHTS, len(betas))).round()
+    betas = betas[places.astype(int)]
+    betas[np.argmin(np.abs(np.log(betas / exported)))] = exported
     x = data.held_out[: 2 * _SHOWN]
-    models = [source.at(beta) for beta in betas]
+    models = [source.at(beta) for beta in betas.tolist()]
     decoded = np.stack([model.reconstruct(x).numpy() for model in models])
     drawn = np.stack(
         [model.generate(_SHOWN, seed=chosen.seed).numpy() for model in models]
@@ -106,10 +117,10 @@ def _draw_pictures(path, chosen, data, source, reading):
     figures.by_weight(
         path,
         *((events - low) / (high - low) for events in (x, decoded, drawn)),
-        [f"{beta:.3g}" for beta in betas],
+        [f"{_MARK if beta == exported else ''}{beta:.2g}" for beta in betas],
         title=f"{chosen.name}: what the weight of the KL does",
-        subtitle="Numbers are beta. Samples are means of p(x|z) for the same z in all "
-        "rows.",
+        subtitle=f"Numbers are beta; {_MARK}is exported. Samples are means of p(x|z), "
+        "of the same z in all rows.",
     )
 
 
@@ -156,16 +167,9 @@ def _hparams(reading, beta):
     return {name: float(v) for name, v in values.items() if v is not None}
 
 
-class _writing:
-    """Writes summaries to a directory, closed at the end."""
-
-    def __init__(self, directory):
-        self._writer = tf.summary.create_file_writer(str(directory))
-
-    def __enter__(self):
-        self._scope = self._writer.as_default()
-        self._scope.__enter__()
-
-    def __exit__(self, *error):
-        self._scope.__exit__(*error)
-        self._writer.close()
+@contextlib.contextmanager
+def _writing(directory):
+    writer = tf.summary.create_file_writer(str(directory))
+    with writer.as_default():
+        yield
+    writer.close()

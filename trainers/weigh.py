@@ -106,7 +106,7 @@ def weigh(chosen, run, data, model):
         _exported(reading, beta, metrics),
         str(diagnosis),
     ]
-    _weigh_report.write(chosen, run, data, source, reading, advice, paragraphs)
+    _weigh_report.write(chosen, run, data, source, reading, advice, beta, paragraphs)
     run.finish({"beta": beta, **metrics, "diagnosis": diagnosis.to_dict()})
     return "\n\n".join(["", *paragraphs, _weigh_report.contents(run)])
 
@@ -141,7 +141,7 @@ def _check(chosen, run, data, reading):
 
 def _exported(reading, beta, metrics):
     return (
-        f"Exported: beta = {beta:.4g}, {reading.units(beta)}\n"
+        f"Exported: beta = {beta:.4g}\n  = {reading.units(beta)}\n"
         f"  test split, {metrics['test_examples']} examples: -ELBO "
         f"{metrics['negative_elbo']:.2f}, distortion {metrics['distortion']:.2f}, rate "
         f"{metrics['rate']:.2f} nats, {metrics['active_units']} of "
