@@ -261,6 +261,45 @@ def test_arrays_refuse_other_paths(tmp_path):
         datasets.arrays(tmp_path / "x.npy")
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("header", ["", "length,width\n"])
+def test_table_reads_every_cell(delimiter, header, tmp_path):
+    rows = "1,-2.5\n3e2,4\n\n"
+    (tmp_path / "t.csv").write_text((header + rows).replace(",", delimiter))
+    x = datasets.table(tmp_path / "t.csv")
+    assert x.dtype == np.float32
+    assert x.tolist() == [[1.0, -2.5], [300.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3,\n", "'' in row 3, column 'b'.*Fill in missing"),
+        ("1,2\n3,red\n", "'red' in row 2, column 2"),
+        ("a,b\n1,nan\n", "'nan' in row 2"),
+        ("a,b\n1,1e99\n", "'1e99' in row 2"),
+        ("1,2\n3\n", "equal length. Received: 1 cells in row 2"),
+        ("a,b\n", "at least one row"),
+        ("", "at least one row"),
+    ],
+)
+def test_table_refuses_what_is_no_table_of_numbers(text, message, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=f"`path` must .*{message}"):
+        datasets.table(tmp_path / "t.csv")
+
+
+def test_table_refuses_other_paths(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`path` must be an existing file"):
+        datasets.table(tmp_path / "absent.csv")
+
+
+def test_load_holds_out_a_part_of_a_table(tmp_path):
+    np.savetxt(tmp_path / "t.csv", np.arange(40.0).reshape(20, 2), delimiter=",")
+    train, validation, test = datasets.load(str(tmp_path / "t.csv"))
+    assert (train.shape, validation, test.shape) == ((18, 2), None, (2, 2))
+
+
 def test_image_folder_reads_every_image(tmp_path):
     (tmp_path / "inner").mkdir()
     for name, value in (("a.png", 51), ("b.jpg", 102), ("inner/c.png", 255)):

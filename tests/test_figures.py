@@ -208,3 +208,22 @@ def test_report_replaces_the_old_one_only_when_complete(tmp_path, monkeypatch):
 def test_report_of_unlike_arrays():
     with pytest.raises(ValueError, match=r"`reconstructions` must .*\(3, 8, 6, 1\)"):
         figures.training_report("report.png", IMAGES, IMAGES[:3], None, None, {})
+
+
+# === Weights ===
+
+
+@pytest.mark.parametrize("shape", [(6, 6, 1), (6, 6, 3), (7,)])
+@pytest.mark.parametrize("number", [2, 20])
+def test_by_weight_draws_all_kinds_of_events(shape, number, tmp_path):
+    x = RNG.uniform(size=(3, number, *shape))
+    figures.by_weight(tmp_path / "w.png", x[0], x, x[:, :5], ["a", "b", "c"])
+    assert (tmp_path / "w.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c", "d"]])
+def test_by_weight_needs_a_name_for_each_row(names, tmp_path):
+    x = np.zeros((3, 4, 5))
+    with pytest.raises(ValueError, match="`reconstructions` must be .* names"):
+        figures.by_weight(tmp_path / "w.png", x[0], x, x, names)
+    assert not (tmp_path / "w.png").exists()

@@ -269,7 +269,7 @@ class Reading:
         reason = (
             "beta is the variance of the noise, and here it equals the mean squared "
             "error of held-out values: the noise that the likelihood itself would "
-            f"learn. -ELBO is least there" + self._bound_near(beta)
+            "learn. -ELBO is least there" + self._bound_near(beta)
         )
         if self._data.scaling is None and _data.is_unit_interval(self._data):
             reason += (

@@ -1,0 +1,74 @@
+"""Units of the data of a run."""
+
+import numpy as np
+import pytest
+
+from trainers import _data
+from trainers import _flags
+
+GENERATOR = np.random.default_rng(0)
+TABLE = GENERATOR.normal(size=(60, 3)) * [1.0, 100.0, 0.0] + [5.0, -3.0, 2.0]
+
+
+def load(path, *args):
+    return _data.load(_flags.parse(f"--dataset={path}", *args))
+
+
+@pytest.fixture
+def table(tmp_path):
+    np.savetxt(tmp_path / "table.csv", TABLE, delimiter=",")
+    return tmp_path / "table.csv"
+
+
+def test_columns_of_a_table_are_standardised_each_by_itself(table):
+    data = load(table)
+    train = data.train.astype(np.float64)
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(train.std(axis=0), [1, 1, 0], atol=1e-5)
+    assert data.scaling.constant == 1
+    assert "1 that do not vary" in str(data.scaling)
+    raw = load(table, "--standardize=none")
+    assert raw.scaling is None
+    for name in ("train", "validation", "test"):
+        back = data.scaling.mean + data.scaling.scale * getattr(data, name)
+        np.testing.assert_allclose(back, getattr(raw, name), rtol=1e-4, atol=1e-4)
+
+
+def test_values_of_an_array_are_scaled_alike(tmp_path):
+    np.save(tmp_path / "mine.npy", TABLE)
+    data = load(tmp_path / "mine.npy")
+    assert data.scaling.scale.shape == ()
+    assert data.train.std(dtype=np.float64) == pytest.approx(1.0, abs=1e-5)
+    assert float(data.scaling.scale) == pytest.approx(
+        load(tmp_path / "mine.npy", "--standardize=none").train.std(), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "args",
+    [(), ("--likelihood=normal",), ("--binarize=static",)],
+    ids=lambda args: args[0] if args else "none",
+)
+def test_values_between_0_and_1_stay(args):
+    data = load("digits", *args)
+    assert data.scaling is None
+    assert data.train.min() == 0
+    assert data.train.max() == 1
+
+
+def test_binary_tables_stay(tmp_path):
+    np.savetxt(tmp_path / "b.csv", GENERATOR.integers(0, 2, (50, 4)), "%d", ",")
+    data = load(tmp_path / "b.csv")
+    assert data.scaling is None
+    assert _data.is_binary(data)
+
+
+def test_values_of_a_likelihood_with_units_of_its_own_stay(table):
+    assert load(table, "--likelihood=unit_normal").scaling is None
+
+
+def test_held_out_data_are_those_that_choose(table):
+    data = load(table)
+    assert data.held_out is data.validation
+    data = load(table, "--validation_fraction=0")
+    assert data.held_out is data.test

@@ -1,0 +1,547 @@
+"""The weighing program: on planted curves and data whose answers are known."""
+
+import csv
+import json
+import types
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+import keras_vae as kv
+from trainers import _advice
+from trainers import _data
+from trainers import _flags
+from trainers import _run
+from trainers import _sources
+from trainers import _weigh_flags
+from trainers import weigh
+
+SMALL = (
+    "--hidden=16",
+    "--latent_dim=3",
+    "--batch_size=300",
+    "--eval_samples=2",
+    "--jit_compile=false",
+    "--epochs=2",
+)
+
+
+def run(directory, *args):
+    """Runs the program; returns what it prints last."""
+    chosen = _weigh_flags.parse(*SMALL, f"--run_dir={directory}", *args)
+    return weigh.weigh(*weigh.prepare(chosen))
+
+
+def read(directory, name):
+    return json.loads((directory / name).read_text())
+
+
+# === Planted curves ===
+
+
+def reading_of(monkeypatch, curve, data, *args):
+    """The reading of a curve that was not measured."""
+    chosen = _weigh_flags.parse("--run_dir=none", *args)
+    chosen.likelihood = chosen.likelihood or "normal"
+    chosen.betas = curve.beta.tolist()
+    monkeypatch.setattr(_advice, "measure", lambda *_: curve)
+    samples = types.SimpleNamespace(generate=lambda n, seed: tf.convert_to_tensor(data))
+    source = types.SimpleNamespace(
+        is_continuous=False, nearest=lambda beta: beta, at=lambda beta: samples
+    )
+    return _advice.Reading(chosen, _data.Data(data, data, data), source)
+
+
+def linear_curve(eigenvalues, latent_dim, betas):
+    """The curve of the optimal linear VAE under unit variance."""
+    betas, values = np.asarray(betas), np.asarray(eigenvalues)
+    coded = values[:latent_dim, None]
+    lost = np.minimum(coded, betas).sum(axis=0) + values[latent_dim:].sum()
+    constant = len(values) / 2 * np.log(2 * np.pi)
+    terms = {
+        "rate": np.maximum(np.log(coded / betas), 0).sum(axis=0) / 2,
+        "distortion": lost / 2 + constant,
+    }
+    return kv.weighing.RateDistortionCurve(
+        betas,
+        terms,
+        (coded > betas).sum(axis=0),
+        latent_dim,
+        100,
+        replicates={name: np.tile(v, (5, 1)) for name, v in terms.items()},
+    )
+
+
+NOISE = 0.3**2
+EIGENVALUES = np.array([4.0, 2.0, 1.0] + [NOISE] * 7)
+
+
+@pytest.fixture
+def linear_reading(monkeypatch):
+    curve = linear_curve(EIGENVALUES, 3, np.geomspace(0.005, 8, 13))
+    data = np.random.default_rng(0).normal(size=(20, 10))
+    return reading_of(monkeypatch, curve, data)
+
+
+def test_best_noise_is_that_of_the_planted_linear_model(linear_reading):
+    likelihood = linear_reading.advise()[0]
+    assert likelihood.units.sigma == pytest.approx(0.3, rel=0.01)
+    assert likelihood.units.sigma**2 == pytest.approx(likelihood.beta)
+    assert likelihood.units.remark.startswith("all exact")
+    # 10 numbers and 3 latents.
+    assert likelihood.units.beta_norm == pytest.approx(0.3 * likelihood.beta)
+    assert likelihood.units.mean_weight == pytest.approx(0.2 * likelihood.beta)
+
+
+def test_bound_of_a_noise_is_the_likelihood_of_probabilistic_pca(linear_reading):
+    # In closed form, at the noise that is most likely: there the bound is tight.
+    log_det = np.log(EIGENVALUES).sum()
+    expected = (10 * np.log(2 * np.pi) + log_det + 10) / 2
+    betas = linear_reading.curve.beta
+    near = np.interp(np.log(NOISE), np.log(betas), linear_reading.bound)
+    assert expected <= linear_reading.bound.min() < near < expected + 0.2
+
+
+def test_planted_collapse_lies_between_weights_around_the_eigenvalue(linear_reading):
+    advice = {item.purpose: item for item in linear_reading.advise()}
+    betas = linear_reading.curve.beta
+    below, above = betas[betas < 1.0].max(), betas[betas > 1.0].min()
+    assert advice["Most active units"].beta == pytest.approx(below)
+    assert below < advice["Units begin to collapse"].beta < above
+    assert "3 of 3 units" in advice["Units begin to collapse"].reason
+
+
+@pytest.mark.parametrize(
+    ("betas", "place", "side"), [([0.5, 1, 4], 0, "below"), ([1e-3, 1e-2], -1, "above")]
+)
+def test_noise_outside_of_the_weights_says_so(betas, place, side, monkeypatch):
+    curve = linear_curve(EIGENVALUES, 3, betas)
+    reading = reading_of(monkeypatch, curve, np.eye(10))
+    advice = reading.advise()[0]
+    assert advice.beta == betas[place]
+    assert f"lies {side} the weights" in advice.reason
+    assert "--beta_range" in advice.reason
+
+
+def test_data_units_of_sigma_are_those_of_one_scale(monkeypatch, linear_reading):
+    scaling = _data.Scaling(np.array(7.0), np.array(5.0))
+    linear_reading._data = _data.Data(*linear_reading._data, scaling)
+    units = linear_reading.units(4.0)
+    assert (units.sigma, units.data_sigma) == (2.0, 10.0)
+
+
+def bernoulli_curve(bounds):
+    """A curve whose -ELBO at 0.1, 1 and 10 is planted."""
+    rate = np.array([20.0, 10.0, 1.0])
+    terms = {"rate": rate, "distortion": np.array(bounds) - rate}
+    noise = np.linspace(-0.5, 0.5, 9)[:, None]
+    return kv.weighing.RateDistortionCurve(
+        [0.1, 1.0, 10.0],
+        terms,
+        [3, 3, 1],
+        3,
+        100,
+        replicates={
+            "rate": rate + 0 * noise,
+            "distortion": terms["distortion"] + noise,
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("bounds", "evidence"),
+    [
+        ([80.0, 70.0, 90.0], "70.00 nats, the least of all"),
+        ([80.0, 70.0, 60.0], "10.00 to 10.00 nats less at 10: the model overfits"),
+        ([60.0, 70.0, 90.0], "10.00 to 10.00 nats less at 0.1: it is not trained"),
+    ],
+)
+@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli"])
+def test_likelihoods_without_a_scale_have_their_bound_at_one(
+    likelihood, bounds, evidence, monkeypatch
+):
+    flag = f"--likelihood={likelihood}"
+    x = np.eye(4)
+    advice = reading_of(monkeypatch, bernoulli_curve(bounds), x, flag).advise()[0]
+    assert advice.beta == 1.0
+    assert evidence in advice.reason
+    assert advice.units.sigma is None
+    assert advice.units.beta_norm == pytest.approx(3 / 4)
+    mean_weight = 1 / 4 if likelihood == "bernoulli" else None
+    assert advice.units.mean_weight == mean_weight
+
+
+def test_targets_are_met_on_the_planted_curve(monkeypatch):
+    curve = linear_curve(EIGENVALUES, 3, np.geomspace(0.005, 8, 200))
+    args = ("--target_rate=2", "--target_rmse=0.5")
+    reading = reading_of(monkeypatch, curve, np.eye(10), *args)
+    advice = {item.purpose: item for item in reading.advise()}
+    # log(4 * 2 * 1 / beta^3) / 2 = 2, and 3 beta + 7 NOISE = 10 / 4.
+    rate = (8 / np.exp(4)) ** (1 / 3)
+    assert advice["Target rate"].beta == pytest.approx(rate, rel=1e-3)
+    error = (2.5 - 7 * NOISE) / 3
+    assert advice["Target rmse"].beta == pytest.approx(error, rel=1e-2)
+
+
+def test_target_out_of_reach_names_the_flag(monkeypatch):
+    curve = linear_curve(EIGENVALUES, 3, [0.1, 1.0])
+    reading = reading_of(monkeypatch, curve, np.eye(10), "--target_rate=99")
+    advice = {item.purpose: item for item in reading.advise()}["Target rate"]
+    assert advice.beta is None
+    assert "`--target_rate`=99: " in str(advice)
+
+
+def test_energy_distance_is_scipys():
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(30, 1)), generator.normal(1.0, 2.0, size=(40, 1))
+    # SciPy counts the distances of points to themselves.
+    pairs = [np.abs(v - v.T).mean() * n / (n - 1) for v, n in ((x, 30), (y, 40))]
+    own = [np.abs(v - v.T).mean() for v in (x, y)]
+    expected = scipy.stats.energy_distance(x[:, 0], y[:, 0]) ** 2 / 2
+    expected -= (sum(pairs) - sum(own)) / 2
+    assert _advice.energy_distance(x, y) == pytest.approx(expected)
+
+
+# === Weights and noise ===
+
+
+def test_range_of_a_normal_spans_the_variances_of_the_data():
+    chosen = _weigh_flags.parse("--latent_dim=2")
+    chosen.likelihood = "normal"
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(1000, 6)) * [3.0, 2.0, 0.1, 0.1, 0.1, 0.1]
+    low, high = _sources.beta_range(chosen, _data.Data(x, None, x))
+    assert low == pytest.approx(0.01 / 20, rel=0.1)
+    assert high == pytest.approx(1.5 * 9, rel=0.1)
+    chosen.beta_range = [low, high]
+    betas = _sources.betas(chosen)
+    assert (len(betas), betas[0], betas[-1]) == (13, low, high)
+    assert betas == sorted(betas)
+
+
+def test_one_is_among_the_weights_of_a_bernoulli():
+    chosen = _weigh_flags.parse("--mode=sweep")
+    chosen.likelihood = "bernoulli"
+    chosen.beta_range = _sources.beta_range(chosen, None)
+    assert _sources.betas(chosen) == [0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0]
+
+
+def test_own_noise_turns_the_loss_of_a_weight_into_a_bound():
+    beta, x = 0.04, np.random.default_rng(0).uniform(size=(6, 5)).astype("float32")
+    vae = kv.VAE(
+        kv.networks.mlp_encoder([4]),
+        kv.networks.mlp_decoder([4], (5,)),
+        2,
+        likelihood=kv.distributions.Normal(scale=1.0),
+        objective=kv.ELBO(beta),
+        seed=0,
+    )
+    vae.build((None, 5))
+    plain = _sources.with_own_noise(vae, beta)
+    weighted, own = vae.estimate(x), plain.estimate(x)
+    np.testing.assert_allclose(own.z, weighted.z, rtol=1e-6)
+    loss = weighted.distortion + beta * vae.objective.rate(weighted)
+    constant = 5 / 2 * np.log(2 * np.pi)
+    bound = own.distortion + plain.objective.rate(own)
+    expected = (loss - constant) / beta + constant + 5 / 2 * np.log(beta)
+    np.testing.assert_allclose(bound, expected, rtol=1e-5)
+    assert float(plain.objective.kl_weight.value) == 1.0
+
+
+# === Flags ===
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    np.save(directory / "binary.npy", generator.integers(0, 2, size=(50, 4)))
+    np.save(directory / "constant.npy", np.full((50, 4), 7.0))
+    (directory / "text.csv").write_text("a,b\n1,2\n3,red\n")
+    return directory
+
+
+IMPOSSIBLE = [
+    ("--kl_weight=1", "kl_weight"),
+    ("--likelihood=laplace", "likelihood.*laplace"),
+    ("--beta_range=1", "`--beta_range` must be two weights.*=1$"),
+    ("--beta_range=10,0.1", "`--beta_range` must be two weights"),
+    ("--beta_range=a,b", "`--beta_range` must be positive numbers.*a,b"),
+    ("--betas=0.1", "`--betas` must be two weights or more"),
+    ("--betas=0.1,-1", "`--betas` must be positive"),
+    ("--betas=0.1,0.1", "each once"),
+    ("--betas=0.1,1 --beta_range=0.5,1", "`--betas` must lie within .*0.5 to 1"),
+    ("--betas=0.1,1 --export_beta=2", "`--export_beta` must lie .*0.1 to 1.*=2"),
+    ("--mode=sweep --betas=0.1,1 --beta_range=0.1,1", "`--beta_range` must be left"),
+    ("--mode=sweep --betas=0.1,1 --export_beta=0.5", "`--export_beta` must be one of"),
+    ("--mode=sweep --check", "`--check` must be left out with --mode=sweep"),
+    ("--num_processes=2", "`--num_processes` must be left out.*--mode=sweep"),
+    ("--target_distortion=3", "`--target_distortion` .*normal.*--target_rmse"),
+    ("--binarize=static --target_rmse=3", "`--target_rmse` must.*bernoulli"),
+    ("--binarize=static --standardize=whole", "`--standardize` must be none with"),
+    ("--likelihood=bernoulli --standardize=columns", "`--standardize` must be none"),
+    ("--dataset={files}/constant.npy", "`--dataset`=.*no value varies"),
+    ("--dataset={files}/text.csv", "`--dataset`=.*'red' in row 3, column 'b'"),
+    ("--steps_per_execution=99", "at most the 13 steps"),
+    ("--num_classes=3", "`--num_classes` must be left out"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), IMPOSSIBLE)
+def test_impossible_flags_fail_before_the_run_directory_exists(
+    args, message, files, tmp_path
+):
+    directory = tmp_path / "run"
+    args = args.format(files=files).split()
+    with pytest.raises(_flags.FlagError, match="(?s)" + message):
+        weigh.prepare(_weigh_flags.parse(f"--run_dir={directory}", *args))
+    assert not directory.exists()
+
+
+def test_layers_that_cannot_be_gated_are_blamed_on_the_network(tmp_path, monkeypatch):
+    layers = [keras.layers.Flatten(), keras.layers.BatchNormalization()]
+    monkeypatch.setattr(
+        kv.networks, "mlp_encoder", lambda *args, **kwargs: keras.Sequential(layers)
+    )
+    with pytest.raises(_flags.FlagError, match="`--network`=mlp: .*BatchNorm"):
+        weigh.prepare(_weigh_flags.parse(f"--run_dir={tmp_path}"))
+
+
+# === A run ===
+
+BETAS = ("--betas=0.005,0.02,0.5", "--target_rate=1")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "digits"
+    return directory, run(directory, *BETAS)
+
+
+def test_run_writes_everything_and_nothing_half(finished):
+    directory, text = finished
+    assert {path.name for path in directory.iterdir()} == {
+        "advice.json",
+        "advice.txt",
+        "config.json",
+        "curve.csv",
+        "curve.png",
+        "history.csv",
+        "history.json",
+        "last.keras",
+        "metrics.json",
+        "model.keras",
+        "pictures.png",
+        "saved_model",
+        "tensorboard",
+    }
+    for name in ("curve.png", "pictures.png"):
+        assert (directory / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (directory / "advice.txt").read_text().strip() in text
+    assert "Verdict: " in text
+    assert f"tensorboard --logdir {directory}" in text
+
+
+def test_curve_file_has_the_bound_of_each_noise(finished):
+    directory, _ = finished
+    curve = kv.weighing.RateDistortionCurve.from_csv(directory / "curve.csv")
+    assert curve.beta.tolist() == [0.005, 0.02, 0.5]
+    with open(directory / "curve.csv", newline="") as file:
+        rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    for row in rows:
+        squares = 64 * row["rmse"] ** 2
+        assert row["sigma"] ** 2 == pytest.approx(row["beta"])
+        assert row["distortion"] == pytest.approx(
+            squares / 2 + 32 * np.log(2 * np.pi), rel=1e-6
+        )
+        normal = scipy.stats.norm(0.0, row["sigma"])
+        distortion = -64 * normal.logpdf(row["rmse"])
+        assert row["bound"] == pytest.approx(row["rate"] + distortion, rel=1e-6)
+
+
+def test_exported_model_is_that_of_the_advised_weight(finished):
+    directory, _ = finished
+    beta = read(directory, "metrics.json")["beta"]
+    advice = read(directory, "advice.json")
+    assert beta == pytest.approx(advice[0]["beta"])
+    x = _data.load(_weigh_flags.parse()).test[:5]
+    multi = keras.saving.load_model(directory / "last.keras")
+    expected = multi.at(beta).reconstruct(x)
+    loaded = tf.saved_model.load(directory / "saved_model")
+    np.testing.assert_allclose(loaded.serve(x), expected, atol=1e-5)
+    vae = keras.saving.load_model(directory / "model.keras")
+    assert vae.likelihood.scale == pytest.approx(np.sqrt(beta))
+    assert type(vae) is kv.VAE
+
+
+def test_tensorboard_shows_curve_pictures_advice_and_weights(finished):
+    directory, text = finished
+    tags, hparams = set(), []
+    for path in directory.glob("tensorboard/weigh/**/events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                tags.add(value.tag)
+                if value.tag == "_hparams_/session_start_info":
+                    hparams.append(value.metadata.plugin_data.content)
+    assert {"weigh/curve", "weigh/pictures", "weigh/advice"} < tags
+    assert {"weigh/rate", "weigh/negative_elbo", "_hparams_/experiment"} < tags
+    assert len(hparams) == 3
+    assert all(b"beta_norm" in content for content in hparams)
+
+
+def test_resume_reports_again_and_may_ask_for_more(finished):
+    directory, text = finished
+    before = read(directory, "history.json")
+    args = (*BETAS, "--resume", "--export_beta=0.5")
+    again = run(directory, *args)
+    assert read(directory, "history.json") == before
+    assert again.split("Exported")[0] == text.split("Exported")[0]
+    assert read(directory, "metrics.json")["beta"] == 0.5
+    vae = keras.saving.load_model(directory / "model.keras")
+    assert vae.likelihood.scale == pytest.approx(np.sqrt(0.5))
+
+
+def test_resume_with_another_range_is_an_error(finished):
+    directory, _ = finished
+    with pytest.raises(_flags.FlagError, match=r"--beta_range=.* became"):
+        run(directory, "--betas=0.005,1", "--resume")
+
+
+# === Sweeps ===
+
+
+class _Killed(BaseException):
+    """As abrupt as a signal: no callback hears of it."""
+
+
+def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch):
+    args = ("--mode=sweep", "--betas=0.1,1", "--binarize=static")
+    replaced, done = _run.replaced, []
+
+    def killed(path):
+        if path.parent.name == "models":
+            if done:
+                raise _Killed
+            done.append(path.name)
+        return replaced(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_run, "replaced", killed)
+        with pytest.raises(_Killed):
+            run(tmp_path, *args)
+    models = tmp_path / "models"
+    assert [path.name for path in models.iterdir()] == ["beta-0.1.keras"]
+    first = (models / "beta-0.1.keras").read_bytes()
+
+    text = run(tmp_path, *args, "--resume")
+    assert (models / "beta-0.1.keras").read_bytes() == first
+    assert read(tmp_path, "metrics.json")["beta"] == 1.0
+    assert "Best likelihood: beta = 1\n" in text
+    loaded = keras.saving.load_model(models / "beta-1.keras")
+    assert loaded.objective.kl_weight.initial_value == 1.0
+    exported = keras.saving.load_model(tmp_path / "model.keras")
+    for one, other in zip(loaded.get_weights(), exported.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_processes_train_the_models_that_one_process_trains(tmp_path):
+    args = ("--mode=sweep", "--betas=0.1,1,2", "--binarize=static")
+    run(tmp_path / "one", *args)
+    run(tmp_path / "two", *args, "--num_processes=2")
+    for name in ("beta-0.1.keras", "beta-1.keras", "beta-2.keras"):
+        one, two = (
+            keras.saving.load_model(tmp_path / directory / "models" / name)
+            for directory in ("one", "two")
+        )
+        for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+# === Planted data ===
+
+
+def linear_gaussian(number):
+    """Three directions and a noise of 0.5, far from 0."""
+    generator = np.random.default_rng(0)
+    directions = generator.normal(size=(3, 10))
+    z = generator.normal(size=(number, 3))
+    return 2 + z @ directions + 0.5 * generator.normal(size=(number, 10))
+
+
+def binary(number):
+    """Bernoulli draws of a logistic factor model."""
+    generator = np.random.default_rng(1)
+    logits = generator.normal(size=(number, 3)) @ generator.normal(0, 2, (3, 20))
+    return (generator.uniform(size=logits.shape) < 1 / (1 + np.exp(-logits))) * 1.0
+
+
+def grey(number):
+    """Images of two factors in [0, 1] under a noise of 0.05."""
+    generator = np.random.default_rng(2)
+    means = np.tanh(generator.normal(size=(number, 2)) @ generator.normal(size=(2, 64)))
+    x = 0.5 + 0.2 * means + 0.05 * generator.normal(size=means.shape)
+    assert 0 <= x.min() <= x.max() <= 1
+    return x.reshape(-1, 8, 8, 1)
+
+
+def planted(tmp_path, make, *args):
+    """Runs the program as it is on planted data; returns text and advice."""
+    path = tmp_path / "planted.npy"
+    np.save(path, make(4000).astype("float32"))
+    chosen = _weigh_flags.parse(
+        f"--dataset={path}",
+        f"--run_dir={tmp_path / 'run'}",
+        "--hidden=64,64",
+        "--latent_dim=5",
+        "--epochs=60",
+        *args,
+    )
+    text = weigh.weigh(*weigh.prepare(chosen))
+    return text, read(tmp_path / "run", "advice.json")[0]
+
+
+@pytest.mark.slow
+def test_planted_linear_gaussian_noise_is_found(tmp_path):
+    text, advice = planted(tmp_path, linear_gaussian)
+    assert advice["units"]["data_sigma"] == pytest.approx(0.5, rel=0.05)
+    assert "Values are standardised" not in advice["reason"]
+
+
+@pytest.mark.slow
+def test_planted_binary_data_have_their_bound_at_one(tmp_path):
+    text, advice = planted(tmp_path, binary)
+    assert advice["beta"] == 1.0
+    assert "sigma" in advice["units"]["remark"]
+    assert read(tmp_path / "run", "config.json")["likelihood"] == "bernoulli"
+
+
+@pytest.mark.slow
+def test_planted_noise_of_grey_images_is_found(tmp_path):
+    text, advice = planted(tmp_path, grey)
+    assert advice["units"]["sigma"] == pytest.approx(0.05, rel=0.05)
+    assert "no likelihood" in advice["reason"]
+
+
+@pytest.mark.slow
+def test_cross_entropy_of_grey_images_is_called_no_likelihood(tmp_path):
+    text, advice = planted(tmp_path, grey, "--likelihood=bernoulli")
+    assert "no likelihood" in advice["reason"]
+    assert "--likelihood=normal" in advice["reason"]
+    # What it advises makes the error of the means that of the noise.
+    with open(tmp_path / "run" / "curve.csv", newline="") as file:
+        rows = {float(r["beta"]): float(r["sigma"]) for r in csv.DictReader(file)}
+    assert rows[advice["beta"]] == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.slow
+def test_check_compares_with_models_of_one_weight(tmp_path):
+    text = run(tmp_path, "--check", "--betas=0.01,0.1,0.5", "--epochs=30")
+    assert "Check: " in text
+    assert len(list((tmp_path / "models").iterdir())) == 3
+    table = text.split("excess (nats)\n")[1].split("\n\n")[0]
+    excess = [float(line.split()[1]) for line in table.splitlines()]
+    assert all(abs(one) < 2.0 for one in excess)
