@@ -96,6 +96,9 @@ def weigh(chosen, run, data, model):
     metrics = _program.measure(chosen, data, plain)
     diagnosis = kv.diagnose(plain, data.held_out)
 
+    if not plain.optimizer.built:
+        # Keras warns of a file in which it finds no more than the learning rate.
+        plain.optimizer.build(plain.trainable_variables)
     with _run.replaced(run.path / "model.keras") as path:
         plain.save(path)
     plain.export(run.path / "saved_model", verbose=False)
