@@ -5,8 +5,10 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae import random
 from keras_vae.distributions import likelihoods
+from keras_vae.distributions import posteriors
 from keras_vae.layers.gated_network import GatedLatentVariable
 from keras_vae.layers.gated_network import GatedNetwork
 from keras_vae.layers.gates import LIMIT
@@ -16,23 +18,23 @@ from keras_vae.objectives import ELBO
 from keras_vae.objectives.elbo import check_number
 from keras_vae.objectives.multi_rate import MultiRateELBO
 
-# Low betas have more to learn in smaller losses, so that more examples draw them.
-_TILT = 2.5
-
 
 @keras.saving.register_keras_serializable("keras_vae")
 class MultiRateVAE(VAE):
     """Variational autoencoder that one `fit` trains for every weight beta of the KL.
 
-    Each training example draws a beta, log-uniform on `beta_range`; the loss is its
-    `distortion + beta rate`. Gates let the networks depend on beta: they scale and
-    shift the pre-activations of each dense and convolutional layer of the encoder, the
-    posterior's head and the decoder. `at(beta)` folds them into ordinary weights.
+    Each training example draws a beta from `beta_range`, and the loss is the mean of
+    `distortion + beta rate`, in nats. Gates let the networks depend on beta: they scale
+    and shift the pre-activations of each dense and convolutional layer of the encoder,
+    the posterior's head and the decoder. `at(beta)` folds them into ordinary weights.
 
     Bae et al.'s gates multiply by sigmoid(w u + b) in the encoder and by
     sqrt(max(1 - exp(w u + b), 0)) in the decoder, where u is log beta with mean 0 and
-    variance 1; they are `gates="original"`. The default, "spline", is piecewise linear
-    in u, and shifts too, which the posterior's log-scales need.
+    variance 1; they draw log beta uniformly: `gates="original", tilt=1.0`. Here
+    "spline" gates are free at five places of u and shift too, which the posterior's
+    log-scales need. Each latent has a water level, a beta above which it starts closed,
+    on both sides of z, as in a linear VAE: so high betas do not close what low ones
+    need. And low betas are drawn more often, because they learn more slowly.
 
     The networks are copied, with their weights where they are built. They may hold any
     layer without weights besides Dense, Conv1D to Conv3D and their transposes, and
@@ -58,6 +60,8 @@ class MultiRateVAE(VAE):
         prior: Name, config or `Prior` p(z).
         beta_range: Pair of positive floats, the smallest and the largest beta.
         gates: "spline" or "original".
+        tilt: Float, at least 1. The place of an example's log beta in the range is a
+            uniform number to this power; 1 draws log beta uniformly.
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
         seed: Integer, the seed of all noise, or None to draw one.
@@ -93,14 +97,17 @@ class MultiRateVAE(VAE):
         prior="standard_normal",
         beta_range=(0.01, 10.0),
         gates="spline",
+        tilt=2.0,
         kl="analytic",
         num_samples=1,
         seed=None,
         **kwargs,
     ):
         checks.check_output_activation(decoder, likelihoods.get(likelihood))
+        posterior = check_posterior(posteriors.get(posterior))
         self.beta_range = check_beta_range(beta_range)
         self.gates = check_gates(gates)
+        self.tilt = check_tilt(tilt)
         encoder_gate, _, decoder_gate = GATES[gates]
         super().__init__(
             self._gated(encoder, encoder_gate, "encoder"),
@@ -118,8 +125,8 @@ class MultiRateVAE(VAE):
         network = checks.check_network(network, name)
         return GatedNetwork(network, gate, self._u(self.beta), name=name)
 
-    def make_latent(self, latent_dim, **kwargs):
-        """See `VAE.make_latent`."""
+    def _make_latent(self, latent_dim, **kwargs):
+        """See `VAE._make_latent`."""
         log_range = [math.log(limit) for limit in self.beta_range]
         return GatedLatentVariable(
             latent_dim,
@@ -130,8 +137,8 @@ class MultiRateVAE(VAE):
         )
 
     @property
-    def plain_networks(self):
-        """See `VAE.plain_networks`: those that were given, without gates."""
+    def _plain_networks(self):
+        """See `VAE._plain_networks`: those that were given, without gates."""
         networks = {"encoder": self.encoder, "decoder": self.decoder}
         return {name: gated.plain_network for name, gated in networks.items()}
 
@@ -161,14 +168,14 @@ class MultiRateVAE(VAE):
         return {**outputs, "beta": tf.broadcast_to(beta, [batch])}
 
     def _draw(self, batch, key):
-        """Returns uniform places in [0, 1) of the examples of a batch, or of all."""
+        """Returns where in the range log beta is, (batch,) or (1,) in [0, 1)."""
         start = random.uniform((1,), key)
         if self.latent.prior.calls_encoder:
-            return start**_TILT
-        # Evenly spaced from a common random start: each is uniform by itself, and the
-        # batch has its share of each part of the range, which makes gradients quieter.
+            return start**self.tilt
+        # Evenly spaced from a common random start: each by itself is as random as ever,
+        # and each batch has its share of each part of the range.
         spacing = tf.range(batch, dtype=tf.float32) / tf.cast(batch, tf.float32)
-        return tf.math.floormod(start + spacing, 1.0) ** _TILT
+        return tf.math.floormod(start + spacing, 1.0) ** self.tilt
 
     def _decode(self, z, u=None):
         u = tf.constant([[self._u(self.beta)]]) if u is None else u
@@ -237,6 +244,7 @@ class MultiRateVAE(VAE):
             **config,
             "beta_range": self.beta_range,
             "gates": self.gates,
+            "tilt": self.tilt,
             "kl": objective["kl"],
             "num_samples": objective["num_samples"],
         }
@@ -253,6 +261,16 @@ def _parts(model):
     return model.likelihood, model.latent.posterior, model.latent.prior
 
 
+def check_posterior(posterior):
+    """Returns `posterior`; raises ValueError where it mixes the examples of a batch."""
+    if _keras.sublayers(posterior, keras.layers.BatchNormalization):
+        raise ValueError(
+            "`posterior` must not normalise over the batch, whose examples have betas "
+            f"of their own. Received: posterior={posterior!r}"
+        )
+    return posterior
+
+
 def check_gates(gates):
     """Returns `gates`; raises ValueError where there are none of that name."""
     if gates not in GATES:
@@ -260,6 +278,14 @@ def check_gates(gates):
             f"`gates` must be one of {tuple(GATES)}. Received: gates={gates!r}"
         )
     return gates
+
+
+def check_tilt(tilt):
+    """Returns `tilt` as a float; raises ValueError where it is below 1."""
+    number = check_number("tilt", tilt, positive=True)
+    if number < 1:
+        raise ValueError(f"`tilt` must be at least 1. Received: tilt={tilt!r}")
+    return number
 
 
 def check_beta_range(beta_range):
