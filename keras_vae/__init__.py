@@ -17,6 +17,7 @@ from keras_vae import figures
 from keras_vae import layers
 from keras_vae import losses
 from keras_vae import metrics
+from keras_vae import models
 from keras_vae import networks
 from keras_vae import objectives
 from keras_vae import priors
@@ -27,6 +28,7 @@ from keras_vae import training
 from keras_vae import weighing
 
 # === Models ===
+from keras_vae.models import FactorVAE
 from keras_vae.models import VAE
 
 # === Objectives ===

@@ -60,9 +60,9 @@ def binary_images(shape=EVENT_SHAPE):
     return np.round(grey_images(shape))
 
 
-def mlp(outputs=1, **kwargs):
+def mlp(outputs=1, model=kv.VAE, **kwargs):
     """A VAE of small dense networks, with `outputs` numbers for each pixel."""
-    return kv.VAE(
+    return model(
         encoder=kv.networks.mlp_encoder([16], activation="tanh"),
         decoder=kv.networks.mlp_decoder(
             [16], (*EVENT_SHAPE[:-1], outputs), activation="tanh"
@@ -224,6 +224,16 @@ def maximum_mean_discrepancy_mixture():
 def skew_jensen_shannon():
     objective = kv.objectives.SkewJensenShannon(skew=0.3)
     return Recipe(mlp(objective=objective), binary_images())
+
+
+# === Steps of their own ===
+
+
+@recipe
+def factor():
+    discriminator = kv.networks.mlp_decoder([16], (2,), activation="leaky_relu")
+    model = mlp(model=kv.FactorVAE, gamma=2.0, discriminator=discriminator)
+    return Recipe(model, binary_images())
 
 
 # === Networks ===

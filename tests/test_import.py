@@ -20,6 +20,7 @@ import keras_vae
 
 FLAT_NAMES = [
     "VAE",
+    "FactorVAE",
     "ELBO",
     "ImportanceWeighted",
     "EarlyStopping",
@@ -35,6 +36,7 @@ MODULES = [
     "layers",
     "losses",
     "metrics",
+    "models",
     "networks",
     "objectives",
     "priors",

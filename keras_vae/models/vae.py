@@ -203,6 +203,12 @@ class VAE(BlockTraining, keras.Model):
         # Keras cannot sum losses of several dtypes, which mixed precision makes.
         return [tf.cast(v, tf.float32) for v in replicas.own_losses(super().losses)]
 
+    def _build_optimizers(self):
+        # Of an optimiser without variables no state could be loaded.
+        optimizer = getattr(self, "optimizer", None)
+        if self.built and optimizer is not None and not optimizer.built:
+            optimizer.build(self.trainable_variables)
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
@@ -294,9 +300,7 @@ class VAE(BlockTraining, keras.Model):
         An optimiser without variables would drop its step, and with it the place in
         every schedule, so it is built first.
         """
-        optimizer = getattr(self, "optimizer", None)
-        if self.built and optimizer is not None and not optimizer.built:
-            optimizer.build(self.trainable_variables)
+        self._build_optimizers()
         super().load_weights(filepath, *args, **kwargs)
 
     # === Use ===
