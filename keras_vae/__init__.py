@@ -28,6 +28,7 @@ from keras_vae import training
 from keras_vae import weighing
 
 # === Models ===
+from keras_vae.models import AggressiveVAE
 from keras_vae.models import FactorVAE
 from keras_vae.models import VAE
 
@@ -36,6 +37,7 @@ from keras_vae.objectives import ELBO
 from keras_vae.objectives import ImportanceWeighted
 
 # === Callbacks ===
+from keras_vae.callbacks import AggressiveStopping
 from keras_vae.callbacks import EarlyStopping
 from keras_vae.callbacks import KLAnnealing
 from keras_vae.callbacks import ModelCheckpoint

@@ -25,6 +25,8 @@ class Recipe:
     x: np.ndarray
     y: np.ndarray | None = None
     loss: keras.losses.Loss | None = None
+    # Steps of `fit` in which each weight is updated once.
+    steps_per_update: int = 1
 
     @property
     def data(self):
@@ -234,6 +236,13 @@ def factor():
     discriminator = kv.networks.mlp_decoder([16], (2,), activation="leaky_relu")
     model = mlp(model=kv.FactorVAE, gamma=2.0, discriminator=discriminator)
     return Recipe(model, binary_images())
+
+
+@recipe
+def aggressive():
+    # The encoder's step and the decoder's in turn.
+    model = mlp(model=kv.AggressiveVAE, max_steps=1)
+    return Recipe(model, binary_images(), steps_per_update=2)
 
 
 # === Networks ===

@@ -20,9 +20,11 @@ import keras_vae
 
 FLAT_NAMES = [
     "VAE",
+    "AggressiveVAE",
     "FactorVAE",
     "ELBO",
     "ImportanceWeighted",
+    "AggressiveStopping",
     "EarlyStopping",
     "KLAnnealing",
     "ModelCheckpoint",

@@ -1,6 +1,7 @@
 """Models."""
 
+from keras_vae.models.aggressive_vae import AggressiveVAE
 from keras_vae.models.factor_vae import FactorVAE
 from keras_vae.models.vae import VAE
 
-__all__ = ["VAE", "FactorVAE"]
+__all__ = ["VAE", "AggressiveVAE", "FactorVAE"]
