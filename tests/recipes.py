@@ -260,6 +260,18 @@ def convolutions():
     return Recipe(model, binary_images(shape))
 
 
+@recipe
+def skip_connections_and_input_dropout():
+    decoder = kv.networks.mlp_decoder([8, 8], EVENT_SHAPE, skip_connections=True)
+    model = kv.VAE(
+        encoder=kv.networks.mlp_encoder([16], activation="tanh"),
+        decoder=keras.Sequential([kv.layers.InputDropout(0.2, seed=5), decoder]),
+        latent_dim=3,
+        seed=7,
+    )
+    return Recipe(model, binary_images())
+
+
 # === Models of one's own ===
 
 

@@ -185,7 +185,8 @@ class KLAnnealing(HyperparameterScheduler):
     Args:
         schedule: `Schedule`, see `keras_vae.schedules`, or a callable of the step.
         layers: List of names of `Latent` layers, or None for all of the model.
-        restart: Boolean, whether the schedule begins anew with this `fit`.
+        restart: Boolean, whether the schedule begins anew with this `fit`. Within one
+            `fit`, `schedules.restart` does.
 
     Example:
     >>> callback = kv.KLAnnealing(kv.schedules.sigmoid(duration="50%"))
