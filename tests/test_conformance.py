@@ -11,7 +11,15 @@ import tensorflow as tf
 import keras_vae as kv
 from keras_vae import _keras
 
-every = pytest.mark.parametrize("name", recipes.RECIPES)
+# With `-m slow`: of these the essential is in tests of their own.
+SLOW = {"factor", "aggressive", "skip_connections_and_input_dropout"}
+every = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in recipes.RECIPES
+    ],
+)
 # One of each graph. The others come with `-m slow` in what takes several compilations.
 CORE = {
     "bernoulli",

@@ -45,6 +45,7 @@ def test_the_phase_ends_after_the_first_epoch_that_falls(capsys):
     assert 8 <= int(model.optimizer.iterations) <= 9
 
 
+@pytest.mark.slow
 def test_it_measures_every_period():
     model = make()
     script = Script([9.0, 1.0, 8.0, 2.0, 7.0, 1.5], period=2)
@@ -74,6 +75,7 @@ def test_the_estimate_is_that_of_the_definition():
     assert callback.mutual_information() == pytest.approx(total / len(X), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_measuring_leaves_the_run_alone():
     weights = []
     for callbacks in ([], [kv.AggressiveStopping(X)]):
@@ -84,7 +86,7 @@ def test_measuring_leaves_the_run_alone():
         np.testing.assert_array_equal(this, other)
 
 
-@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
 def test_a_resumed_run_ends_the_phase_at_the_same_epoch(order, tmp_path):
     measurements = [2.0, 1.0, 5.0, 6.0]
 
@@ -108,8 +110,8 @@ def test_a_resumed_run_ends_the_phase_at_the_same_epoch(order, tmp_path):
             np.testing.assert_array_equal(this, that, err_msg=this.path)
 
 
-def test_it_ends_the_phase_on_replicas():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+@pytest.mark.slow
+def test_it_ends_the_phase_on_replicas(strategy):
     with strategy.scope():
         model = make()
     data = tf.data.Dataset.from_tensor_slices((X, X)).batch(8)

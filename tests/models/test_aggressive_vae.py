@@ -88,7 +88,9 @@ def test_a_loss_that_is_no_number_ends_the_loop():
 # === The step ===
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_only_the_weights_of_the_turn_move_and_no_moment_of_the_others(jit_compile):
     model = make(max_steps=2, posterior=kv.distributions.BatchNormalizedNormal())
     model.compile(keras.optimizers.Adam(1e-2), jit_compile=jit_compile)
@@ -144,6 +146,7 @@ def test_schedules_count_updates_of_the_decoder():
     assert history["aggressive"] == [1.0] * 5
 
 
+@pytest.mark.slow
 def test_several_steps_per_execution_take_the_same_turns():
     models = []
     for steps in (1, 4):
@@ -174,8 +177,8 @@ def test_overflow_lowers_the_scale_of_whose_turn_it_is():
     assert np.isfinite(np.concatenate([v.ravel() for v in values(model.weights)])).all()
 
 
-def test_replicas_take_the_same_turns():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+@pytest.mark.slow
+def test_replicas_take_the_same_turns(strategy):
     with strategy.scope():
         model = make(max_steps=1)
         model.compile("adam")

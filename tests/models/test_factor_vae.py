@@ -180,6 +180,7 @@ def test_resume_takes_up_both_optimisers(tmp_path):
     assert int(model.discriminator_optimizer.iterations) == 8
 
 
+@pytest.mark.slow
 def test_a_loaded_model_goes_on_alike(tmp_path):
     model = make()
     model.compile(
@@ -209,6 +210,7 @@ def test_float16_scales_both_losses():
         assert int(optimizer.iterations) > 0
 
 
+@pytest.mark.slow
 def test_xla_and_several_steps_per_execution():
     histories = [
         trained(make(), jit_compile=True, steps_per_execution=steps) for steps in (1, 4)
@@ -227,8 +229,7 @@ def test_a_schedule_moves_gamma():
     np.testing.assert_allclose(history["gamma"], [3 / 7, 1.0])
 
 
-def test_replicas_stay_equal_and_share_the_discriminators_gradient():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_replicas_stay_equal_and_share_the_discriminators_gradient(strategy):
     x = recipes.binary_images()
     with strategy.scope():
         model = make()
@@ -269,6 +270,7 @@ def mlp(weights, z):
     return z @ weights[4] + weights[5]
 
 
+@pytest.mark.slow
 def test_the_density_ratio_finds_the_total_correlation_of_a_gaussian():
     """Codes of correlation r have a total correlation of -log(1 - r^2) / 2."""
     correlation, noise = 0.8, 0.1
