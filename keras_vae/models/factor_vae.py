@@ -67,7 +67,6 @@ class FactorVAE(TwoOptimizers):
     >>> vae.compile("adam")
     >>> history = vae.fit(np.zeros((64, 8, 8, 1)), verbose=0).history
     >>> [name for name in sorted(history) if name not in ("kl_loss", "kl_weight")]
-    ... # doctest: +NORMALIZE_WHITESPACE
     ['discriminator_loss', 'gamma', 'loss', 'negative_elbo', 'reconstruction_loss',
      'total_correlation_loss']
 

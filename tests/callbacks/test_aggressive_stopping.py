@@ -86,7 +86,8 @@ def test_measuring_leaves_the_run_alone():
         np.testing.assert_array_equal(this, other)
 
 
-@pytest.mark.parametrize("order", [1, pytest.param(-1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [1, -1])
 def test_a_resumed_run_ends_the_phase_at_the_same_epoch(order, tmp_path):
     measurements = [2.0, 1.0, 5.0, 6.0]
 

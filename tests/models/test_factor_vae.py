@@ -200,6 +200,7 @@ def test_a_loaded_model_goes_on_alike(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_float16_scales_both_losses():
     keras.config.set_dtype_policy("mixed_float16")
     model = make()
@@ -219,6 +220,7 @@ def test_xla_and_several_steps_per_execution():
         np.testing.assert_allclose(history, histories[1][name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_schedule_moves_gamma():
     model = make(gamma=0.0)
     model.compile("adam", jit_compile=False)
