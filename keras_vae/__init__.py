@@ -11,8 +11,10 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_vae import callbacks
+from keras_vae import compilation
 from keras_vae import datasets
 from keras_vae import distributions
+from keras_vae import evaluation
 from keras_vae import figures
 from keras_vae import layers
 from keras_vae import losses

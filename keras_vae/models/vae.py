@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae import evaluation
 from keras_vae import export
 from keras_vae import objectives
 from keras_vae import random
@@ -417,12 +418,40 @@ class VAE(BlockTraining, keras.Model):
         target = checks.check_target(x, y, self.event_shape)
         if tf.executing_eagerly():
             checks.check_support(self, target, y)
+        estimate = self.estimate(x, target, num_samples, random.key(seed))
+        return -estimate.distortion - self.objective.rate(estimate)
+
+    def estimate(self, x, y, num_samples, key):
+        """Draws from q(z|x) and evaluates all densities there, outside training.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            y: Target, which may be `x`.
+            num_samples: Integer, draws of z per example.
+            key: Int64 tensor of shape (2,), see `keras_vae.random`.
+
+        Returns:
+            A `keras_vae.objectives.Estimate`.
+        """
         params = self._infer(x)
-        z = self.latent.sample(params, num_samples, random.key(seed))
+        z = self.latent.sample(params, num_samples, key)
         outputs = {"posterior": params, "z": z, "likelihood": self._decode(z)}
         outputs["prior"] = self.latent.prior.params(self._infer)
-        estimate = self._estimate(outputs, target)
-        return -estimate.distortion - self.objective.rate(estimate)
+        return self._estimate(outputs, y)
+
+    def log_likelihood(self, x, y=None, num_samples=5000, **kwargs):
+        """Estimates log p(x) by importance sampling, whatever the objective.
+
+        Args:
+            x: Array of shape (N, *event_shape), of any length.
+            y: Target where it is not `x`.
+            num_samples: Integer, draws of z per example.
+            **kwargs: See `keras_vae.evaluation.log_likelihood`.
+
+        Returns:
+            Float32 array of shape (N,), nats.
+        """
+        return evaluation.log_likelihood(self, x, y, num_samples, **kwargs)
 
     def export(self, filepath, **kwargs):
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
