@@ -79,6 +79,8 @@ class _Process:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
 
 
 def run(contenders, repeats, verbose=False, report=print):

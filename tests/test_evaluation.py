@@ -1,5 +1,8 @@
 """The importance-sampled log p(x) against closed forms and against NumPy."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import oracle
@@ -266,3 +269,12 @@ def test_arguments_are_checked(arguments, message):
     recipe = built("bernoulli")
     with pytest.raises(ValueError, match=message):
         recipe.model.log_likelihood(**{"x": recipe.x[:3], **arguments})
+
+
+def test_a_model_that_was_evaluated_can_be_forgotten():
+    recipe = built("bernoulli")
+    recipe.model.log_likelihood(recipe.x, num_samples=4, jit_compile=False, verbose=0)
+    reference = weakref.ref(recipe.model)
+    del recipe
+    gc.collect()
+    assert reference() is None

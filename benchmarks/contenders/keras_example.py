@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from benchmarks.contenders import shared
 
+keras.utils.set_random_seed(0)
+
 
 class Sampling(keras.layers.Layer):
     """Draws z from its mean and log variance."""

@@ -6,6 +6,8 @@ import numpy as np
 import keras_vae as kv
 from benchmarks.contenders import shared
 
+keras.utils.set_random_seed(0)
+
 # The class with the library's defaults of `compile` and `fit`, for functional models.
 Model = keras.Model
 

@@ -7,6 +7,8 @@ from torch.nn import functional
 
 from benchmarks.contenders import shared
 
+torch.manual_seed(0)
+
 
 def mlp(data, batch_size=100, compiled=False):
     x = torch.from_numpy(shared.load(data))
@@ -129,7 +131,6 @@ def _image_loss(networks, x):
 
 
 def _epochs(model, x, batch_size, loss_of, compiled):
-    torch.manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), shared.LEARNING_RATE, fused=True)
     batch_loss = torch.compile(loss_of) if compiled else loss_of
 
