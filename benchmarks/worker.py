@@ -50,3 +50,4 @@ def main():
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # Without a wait for a `fit` that has not ended.

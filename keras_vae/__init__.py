@@ -11,7 +11,6 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_vae import callbacks
-from keras_vae import compilation
 from keras_vae import datasets
 from keras_vae import distributions
 from keras_vae import evaluation

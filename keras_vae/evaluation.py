@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import compilation
 from keras_vae import random
 from keras_vae.models import checks
+from keras_vae.training import choice
 
 # Decoded rows at once: enough to keep the cores busy, few enough that what a block
 # takes stays in the megabytes.
@@ -82,7 +82,7 @@ def log_likelihood(
             f"`verbose` must be 'auto', 0, 1 or 2. Received: verbose={verbose!r}"
         )
     if jit_compile == "auto":
-        jit_compile = compilation.xla_pays(model)
+        jit_compile = choice.reason_against_xla(model) is None
 
     # Blocks of one shape, so that they are traced once.
     rounds = -(-num_samples // min(batch_size, _MAX_SAMPLES))

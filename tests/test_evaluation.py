@@ -227,6 +227,23 @@ def test_the_seed_determines_the_estimate():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize(
+    ("name", "xla"), [("bernoulli", True), ("convolutions", False)]
+)
+def test_xla_is_used_where_it_pays(name, xla, monkeypatch):
+    chosen = []
+    block_function = kv.evaluation._block_function
+
+    def recorded(model, jit_compile):
+        chosen.append(jit_compile)
+        return block_function(model, False)
+
+    monkeypatch.setattr(kv.evaluation, "_block_function", recorded)
+    recipe = built(name)
+    recipe.model.log_likelihood(recipe.x, num_samples=4, verbose=0)
+    assert chosen == [xla]
+
+
 def test_it_leaves_the_model_as_it_was():
     recipe = built("batch_normalized_posterior")
     recipe.model.encoder.layers[-1].activity_regularizer = keras.regularizers.L2(1.0)

@@ -3,6 +3,7 @@
 Two processes, each pinned to a core of its own, share the epoch.
 """
 
+import contextlib
 import multiprocessing
 import os
 
@@ -61,6 +62,7 @@ def _multiply(pipe, core, steps, batch_size, pixels):
 
     run(tf.constant(1))
     pipe.send(None)
-    while pipe.recv():
-        run(tf.constant(steps)).numpy()
-        pipe.send(None)
+    with contextlib.suppress(EOFError):  # The parent has ended.
+        while pipe.recv():
+            run(tf.constant(steps)).numpy()
+            pipe.send(None)

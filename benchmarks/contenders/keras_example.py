@@ -1,5 +1,7 @@
 """A VAE in the style of Keras's example: a `train_step` with metrics of its own."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -83,7 +85,5 @@ def mlp(data, batch_size=100):
     model = ExampleVAE(encoder, decoder)
     model.compile(optimizer=keras.optimizers.Adam(shared.LEARNING_RATE))
 
-    def epoch():
-        return model.fit(x, batch_size=batch_size, verbose=0).history["loss"][0]
-
-    return epoch
+    fit = functools.partial(model.fit, x, batch_size=batch_size)
+    return shared.epochs_of(fit, keras.callbacks.Callback)

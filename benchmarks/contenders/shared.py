@@ -1,5 +1,8 @@
 """What all contenders have in common: data, initial weights and sizes."""
 
+import queue
+import threading
+
 import numpy as np
 
 HIDDEN = 200
@@ -53,3 +56,39 @@ def batches(generator, size, batch_size):
     steps = size // batch_size
     order = generator.permutation(size)[: steps * batch_size]
     return order.astype("int32").reshape(steps, batch_size)
+
+
+def epochs_of(fit, callback_class):
+    """Returns a function that lets one epoch of a long `fit` pass.
+
+    A `fit` for each epoch would not do: what it chooses may depend on its length.
+
+    Args:
+        fit: Callable that takes `epochs`, `callbacks` and `verbose`.
+        callback_class: Keras's base class of callbacks.
+    """
+    allowed, losses = threading.Semaphore(0), queue.Queue()
+
+    class Turnstile(callback_class):
+        def on_epoch_begin(self, epoch, logs=None):
+            allowed.acquire()
+
+        def on_epoch_end(self, epoch, logs=None):
+            losses.put(logs["loss"])
+
+    def run():
+        try:
+            fit(epochs=10**6, callbacks=[Turnstile()], verbose=0)
+        except Exception as error:
+            losses.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+
+    def epoch():
+        allowed.release()
+        loss = losses.get()
+        if isinstance(loss, Exception):
+            raise loss
+        return float(loss)
+
+    return epoch

@@ -1,5 +1,7 @@
 """A VAE of TensorFlow Probability's layers on tf_keras."""
 
+import functools
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 import tf_keras
@@ -34,7 +36,5 @@ def mlp(data, batch_size=100):
         loss=lambda x, likelihood: -likelihood.log_prob(x),
     )
 
-    def epoch():
-        return model.fit(x, x, batch_size=batch_size, verbose=0).history["loss"][0]
-
-    return epoch
+    fit = functools.partial(model.fit, x, x, batch_size=batch_size)
+    return shared.epochs_of(fit, tf_keras.callbacks.Callback)
