@@ -3,6 +3,15 @@
 from keras_vae.weighing.auditing import AuditReport
 from keras_vae.weighing.auditing import Finding
 from keras_vae.weighing.auditing import audit
+from keras_vae.weighing.curve import RateDistortionCurve
+from keras_vae.weighing.curve import rate_distortion
 from keras_vae.weighing.units import Weight
 
-__all__ = ["AuditReport", "Finding", "Weight", "audit"]
+__all__ = [
+    "AuditReport",
+    "Finding",
+    "RateDistortionCurve",
+    "Weight",
+    "audit",
+    "rate_distortion",
+]

@@ -77,6 +77,43 @@ def test_a_unit_can_be_inactive_and_not_collapsed():
     assert latent.collapsed_units(mean, stddev).number == 0
 
 
+def test_the_gap_of_normal_data_is_that_of_normals():
+    rng = np.random.default_rng(0)
+    covariance = np.array([[4.0, 0.8], [0.8, 0.5]])
+    mean = rng.multivariate_normal([1.0, 0.0], covariance, size=200_000)
+    stddev = np.full(mean.shape, 0.5)
+    total = covariance + 0.25 * np.eye(2)
+    expected = (np.trace(total) + 1 - 2 - np.log(np.linalg.det(total))) / 2
+    assert latent.aggregate_gap(mean, stddev) == pytest.approx(expected, rel=0.01)
+
+
+def test_there_is_no_gap_under_the_prior_at_few_examples():
+    rng = np.random.default_rng(1)
+    gaps = []
+    for _ in range(300):
+        mean = rng.normal(size=(100, 8)) * np.sqrt(0.75)
+        # Without the correction 8 * 11 / 400 and more.
+        gaps.append(latent.aggregate_gap(mean, np.full((100, 8), 0.5)))
+    assert np.mean(gaps) < 0.05
+
+
+def test_information_of_a_linear_channel():
+    # z = a x + noise: log(1 + a^2 / s^2) / 2 for each unit.
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(3000, 2)) * [1.0, 2.0]
+    z = x + 0.5 * rng.normal(size=x.shape)
+    densities = -((z[:, None] - x[None]) ** 2).sum(-1) / (2 * 0.25)
+    expected = 0.5 * np.log(1 + np.array([1.0, 4.0]) / 0.25).sum()
+    assert latent.mutual_information(densities) == pytest.approx(expected, abs=0.06)
+
+
+def test_information_is_bounded_by_the_number_of_examples():
+    nothing = latent.mutual_information(np.zeros((20, 20)))
+    assert nothing == pytest.approx(0.0, abs=1e-12)
+    apart = np.where(np.eye(20, dtype=bool), -3.0, -900.0)
+    assert latent.mutual_information(apart) == pytest.approx(np.log(20))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -91,6 +128,8 @@ def test_a_unit_can_be_inactive_and_not_collapsed():
             lambda: latent.kl_to_standard_normal([[0.0]], [[0.0]]),
             "`stddev` must be pos",
         ),
+        (lambda: latent.aggregate_gap([[0.0]], [[0.0]]), "`stddev` must be positive"),
+        (lambda: latent.mutual_information(np.ones((2, 3))), "`log_densities` must b"),
         (
             lambda: latent.collapsed_units([[0.0]], [[1.0]], delta=2),
             "`delta` must be in",

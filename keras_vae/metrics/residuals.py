@@ -1,0 +1,57 @@
+"""What a reconstruction leaves unexplained that a latent unit could explain."""
+
+import numpy as np
+
+
+def missing_rate(residuals, noise: float = 1.0, units: int | None = None) -> float:
+    """Rate which reverse water-filling would still spend on what is left of the data.
+
+    A linear VAE spends `log(lambda / theta) / 2` nats on each direction of variance
+    lambda above theta, the noise variance times the weight of the KL, and nothing on
+    the others; at its optimum no direction of its residuals is above theta. So a rate
+    is missing where residuals still have such directions: white residuals, or ones
+    below the noise, miss nothing, however many units are unused.
+
+    Of N examples of D numbers, pure noise has directions up to `(1 + sqrt(D / N))^2`
+    times its variance (the edge of Marchenko and Pastur). Only what is above that
+    counts.
+
+    Args:
+        residuals: (examples, ...) array, data minus reconstructions, each number
+            in units of the noise.
+        noise: Float, theta in these units. Defaults to 1.
+        units: Integer, how many directions may count, None for all. Defaults to None.
+
+    Returns:
+        Float, nats.
+
+    Raises:
+        ValueError: If `residuals` holds fewer than two examples or `noise` is not
+            positive.
+
+    Example:
+        >>> white = np.random.default_rng(0).normal(size=(1000, 5))
+        >>> kv.metrics.missing_rate(white)
+        0.0
+        >>> round(kv.metrics.missing_rate(white * [3.0, 1, 1, 1, 1]), 1)
+        1.1
+
+    Reference:
+        [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469)
+    """
+    residuals = np.asarray(residuals, np.float64)
+    if residuals.ndim < 2 or len(residuals) < 2 or not noise > 0:
+        raise ValueError(
+            "`residuals` must have the shape (examples, ...) with two examples or "
+            f"more, and `noise` must be positive. Received: residuals.shape="
+            f"{residuals.shape}, {noise=}"
+        )
+    rows = residuals.reshape(len(residuals), -1)
+    rows = rows - rows.mean(axis=0)
+    size, numbers = rows.shape
+    # The smaller of covariance and Gram matrix has the same eigenvalues above 0.
+    product = rows @ rows.T if size < numbers else rows.T @ rows
+    variances = np.linalg.eigvalsh(product)[::-1][:units] / size
+    edge = (1 + np.sqrt(numbers / size)) ** 2
+    above = np.maximum(variances / (noise * edge), 1)
+    return float(np.log(above).sum() / 2)
