@@ -41,6 +41,7 @@ class Hyperparameter(keras.layers.Layer):
         # Whether the objective itself moves the value, so that no schedule may.
         self.controlled = False
         self._follows = None
+        self._followed = ()
         self.built = True
 
     def _add_step(self, name):
@@ -63,6 +64,7 @@ class Hyperparameter(keras.layers.Layer):
         """
         # A tuple of callables keeps Keras from tracking what they close over.
         self._follows = (schedule, step)
+        self._followed = (schedule,)
 
     def release(self):
         """Keeps the value where it is from here on."""
@@ -72,6 +74,14 @@ class Hyperparameter(keras.layers.Layer):
     def schedule(self):
         """The schedule that the value follows, or None."""
         return self._follows and self._follows[0]
+
+    @property
+    def last_schedule(self):
+        """The schedule that moved the value last, also once released, or None.
+
+        A model that was loaded knows of none.
+        """
+        return self._followed[0] if self._followed else None
 
     def advance(self):
         """Assigns the scheduled value of the current step; a no-op without schedule."""

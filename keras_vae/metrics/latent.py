@@ -138,7 +138,7 @@ def aggregate_gap(mean, stddev) -> float:
     Example:
         >>> mean = np.random.default_rng(0).normal(size=(10_000, 2)) * 3.0
         >>> round(kv.metrics.aggregate_gap(mean, np.ones((10_000, 2))), 1)
-        6.7
+        6.6
 
     Reference:
         [ELBO surgery: yet another way to carve up the variational evidence lower

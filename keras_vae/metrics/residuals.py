@@ -34,7 +34,7 @@ def missing_rate(residuals, noise: float = 1.0, units: int | None = None) -> flo
         >>> kv.metrics.missing_rate(white)
         0.0
         >>> round(kv.metrics.missing_rate(white * [3.0, 1, 1, 1, 1]), 1)
-        1.1
+        1.0
 
     Reference:
         [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469)

@@ -5,13 +5,17 @@ from keras_vae.weighing.auditing import Finding
 from keras_vae.weighing.auditing import audit
 from keras_vae.weighing.curve import RateDistortionCurve
 from keras_vae.weighing.curve import rate_distortion
+from keras_vae.weighing.diagnosing import Diagnosis
+from keras_vae.weighing.diagnosing import diagnose
 from keras_vae.weighing.units import Weight
 
 __all__ = [
     "AuditReport",
+    "Diagnosis",
     "Finding",
     "RateDistortionCurve",
     "Weight",
     "audit",
+    "diagnose",
     "rate_distortion",
 ]

@@ -711,15 +711,13 @@ def beta_of(model):
         ValueError: If its objective is no weighted sum of rate and distortion.
     """
     objective = model.objective
-    beta = float(objective.kl_weight.value)
-    if isinstance(objective, objectives.DistortionTarget):
-        return beta / float(objective.multiplier)
-    if type(objective) not in (objectives.ELBO, objectives.RateTarget):
+    known = (objectives.ELBO, objectives.RateTarget, objectives.DistortionTarget)
+    if type(objective) not in known:
         raise ValueError(
             "`models` must be a dict, beta to model, where the objective is no plain "
             f"sum of distortion and beta times rate. Received: objective={objective!r}"
         )
-    return beta
+    return measuring.weight_of(objective)
 
 
 def _by_beta(models, betas):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import metrics
+from keras_vae import objectives
 from keras_vae import random
 from keras_vae.models import checks
 
@@ -84,6 +85,21 @@ def unpack(data):
             f"Received: {type(data).__name__}"
         )
     return (*parts, None)[:2]
+
+
+def weight_of(objective):
+    """Returns the weight of the rate against the distortion that an objective has now.
+
+    Args:
+        objective: An `ELBO`.
+
+    Returns:
+        Float.
+    """
+    weight = float(objective.kl_weight.value)
+    if isinstance(objective, objectives.DistortionTarget):
+        return weight / float(objective.multiplier)
+    return weight
 
 
 def batches(x, y, size):

@@ -179,9 +179,9 @@ class Probe:
         with contextlib.ExitStack() as stack:
             for layer in layers(self.model):
                 watch = _Watch(layer, trace, detach)
-                _replace(stack, layer, "call", watch.around_call)
-                _replace(stack, layer, "add_loss", watch.around_add_loss)
-            _replace(stack, self.model, "compute_loss", _noting(trace.computed))
+                replace_method(stack, layer, "call", watch.around_call)
+                replace_method(stack, layer, "add_loss", watch.around_add_loss)
+            replace_method(stack, self.model, "compute_loss", _noting(trace.computed))
             _silence(stack, self.model.optimizer)
             _note_targets(stack, trace.targets)
             self.model.train_step(batch.data)
@@ -273,8 +273,15 @@ def is_tensor(value):
 # === Methods, replaced until a stack unwinds ===
 
 
-def _replace(stack, item, name, around):
-    """Replaces a method of one object."""
+def replace_method(stack, item, name, around):
+    """Replaces a method of one object.
+
+    Args:
+        stack: `contextlib.ExitStack`, at whose end the method is itself again.
+        item: Object.
+        name: String, name of the method.
+        around: Callable, method -> replacement.
+    """
     # Past `__setattr__`, which tracks state and refuses much.
     original = getattr(item, name)
     previous = item.__dict__.get(name)
@@ -299,7 +306,7 @@ def _silence(stack, optimizer):
     }
     for name, replacement in replacements.items():
         if hasattr(optimizer, name):
-            _replace(stack, optimizer, name, lambda _, new=replacement: new)
+            replace_method(stack, optimizer, name, lambda _, new=replacement: new)
 
 
 def _noting(results):

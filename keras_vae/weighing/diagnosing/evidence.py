@@ -1,0 +1,223 @@
+"""The numbers on which a verdict rests."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from keras_vae import _keras
+from keras_vae import metrics
+from keras_vae import random
+from keras_vae.distributions import posteriors
+from keras_vae.distributions.likelihoods import Laplace
+from keras_vae.distributions.likelihoods import Normal
+from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.objectives import Estimate
+from keras_vae.weighing import measuring
+
+tfd = tfp.distributions
+
+_BATCH_SIZE = 256
+# A number of the data whose variance under the decoder is below this part of the mean
+# one counts as if it had that: an error where the decoder was sure says nothing of
+# many examples.
+_LEAST_VARIANCE = 1e-3
+
+
+def gather(subject, num_examples, seed):
+    """Measures a model.
+
+    Args:
+        subject: `Subject`.
+        num_examples: Integer, how many of its examples are looked at.
+        seed: Integer, of the noise and of what is shuffled.
+
+    Returns:
+        Dict, names to numbers. What could not be measured is not in it, except
+        "kl_per_unit", None where a prior knows no units.
+    """
+    x = tf.nest.map_structure(lambda v: v[:num_examples], subject.x)
+    y = np.asarray(subject.y[:num_examples])
+    # Layers called in this scope neither keep losses nor move their state.
+    with keras.StatelessScope():
+        codes = [
+            _Code(subject, index, random.fork(random.key(seed), 1 + index))
+            for index in range(len(subject.variables))
+        ]
+        for start, x_batch, _ in measuring.batches(x, None, _BATCH_SIZE):
+            params = subject.encode(x_batch)
+            for code, param in zip(codes, params, strict=True):
+                code.take(param, start)
+        evidence = {
+            "num_examples": len(y),
+            "latent_dim": sum(v.units for v in subject.variables),
+            "kl_weight": max(measuring.weight_of(o) for o in subject.objectives),
+            **_ramp(subject.model),
+            **_of_codes(codes),
+        }
+        if evidence["non_finite"] == 0 and subject.likelihood is not None:
+            evidence |= _of_decoder(subject, x, y, codes, evidence, seed)
+    return evidence
+
+
+class _Code:
+    """What one latent variable says of all examples."""
+
+    def __init__(self, subject, index, key):
+        self.variable = subject.variables[index]
+        self.objective = subject.objectives[index]
+        self.prior = subject.prior(index)
+        # A mixture has no units of its own.
+        self.has_units = isinstance(self.prior, tfd.Independent)
+        self.key = key
+        self.columns = []
+
+    def take(self, params, start):
+        """Takes up a batch, the first example of which has the number `start`."""
+        variable = self.variable
+        posterior = variable.posterior.distribution(params)
+        key = self.key + tf.constant([0, start], tf.int64)
+        z = variable.sample(params, 1, key)
+        mean, stddev = variable.posterior.mean_and_stddev(params)
+        kl = tf.fill(mean.shape, np.nan)
+        if self.has_units:
+            kl = posteriors.kl_per_dimension(posterior, self.prior)
+        rate = self.objective.rate(Estimate(posterior, self.prior, z))
+        column = (params, mean, stddev, z[:, 0], kl, rate)
+        self.columns.append([value.numpy() for value in column])
+
+    def finish(self):
+        """Puts the batches together."""
+        whole = [np.concatenate(parts) for parts in zip(*self.columns, strict=True)]
+        self.params, self.mean, self.stddev, self.z, self.kl, self.rate = whole
+
+
+def _of_codes(codes):
+    for code in codes:
+        code.finish()
+    finite = [np.isfinite(code.params).all(axis=1) for code in codes]
+    non_finite = int(np.count_nonzero(~np.all(finite, axis=0)))
+    if non_finite:
+        return {"non_finite": non_finite}
+    mean = np.concatenate([code.mean for code in codes], axis=1)
+    stddev = np.concatenate([code.stddev for code in codes], axis=1)
+    prior_stddev = np.concatenate([code.prior.stddev() for code in codes])
+    active = metrics.active_units(mean)
+    information = measuring.information_of(
+        [code.variable.posterior.distribution(code.params) for code in codes],
+        [tf.constant(code.z) for code in codes],
+    )
+    evidence = {
+        "non_finite": 0,
+        "rate": float(sum(code.rate.mean() for code in codes)),
+        "kl_per_unit": None,
+        "active_units": active.number,
+        "active": active.mask.tolist(),
+        "mutual_information": information.value,
+        "mutual_information_limit": information.limit,
+        "stddev_per_unit": (
+            np.sqrt(np.mean(stddev**2, axis=0)) / prior_stddev
+        ).tolist(),
+    }
+    if all(code.has_units for code in codes):
+        # In units of the prior the divergences are those from N(0, 1).
+        prior_mean = np.concatenate([code.prior.mean() for code in codes])
+        moments = (mean - prior_mean) / prior_stddev, stddev / prior_stddev
+        collapsed = metrics.collapsed_units(*moments)
+        evidence |= {
+            "kl_per_unit": np.concatenate(
+                [code.kl.mean(axis=0) for code in codes]
+            ).tolist(),
+            "collapsed_units": collapsed.number,
+            "collapsed": collapsed.mask.tolist(),
+            "aggregate_gap": metrics.aggregate_gap(*moments),
+        }
+    return evidence
+
+
+def _ramp(model):
+    """Where a weight that a schedule moves is off its final value; {} for nowhere."""
+    for item in _keras.sublayers(model, Hyperparameter):
+        schedule = item.last_schedule
+        end_step = getattr(schedule, "end_step", None)
+        if item.name != "kl_weight" or not end_step:
+            continue
+        final, value = float(schedule(end_step)), float(item.value)
+        step = int(item.last_step) - int(item.offset)
+        if step < end_step:
+            return {
+                "ramp_step": step,
+                "ramp_end": int(end_step),
+                "ramp_final": final,
+                "ramp_value": value,
+            }
+    return {}
+
+
+def _of_decoder(subject, x, y, codes, evidence, seed):
+    """What the decoder makes of the latents, of those of others, and of the means."""
+    own = [code.z for code in codes]
+    order = np.random.default_rng(seed).permutation(len(y))
+    others = [code.z[order] for code in codes]
+    means = [code.mean for code in codes]
+    drawn = _decode(subject, x, y, own)
+    if not np.isfinite(drawn["distortion"]).all():
+        bad = np.count_nonzero(~np.isfinite(drawn["distortion"]))
+        return {"non_finite": int(bad)}
+    distortion = float(drawn["distortion"].mean())
+    shuffled = float(_decode(subject, x, y, others)["distortion"].mean())
+    found = {
+        "distortion": distortion,
+        "negative_elbo": distortion + evidence["rate"],
+        "shuffled_distortion": shuffled,
+        "shuffle_cost": shuffled - distortion,
+    }
+    if drawn["variance"] is None:
+        return found
+    noise = drawn["variance"].mean()
+    found["error"] = float(np.sqrt(np.mean(drawn["residual"] ** 2)))
+    honest = 1.0
+    if isinstance(subject.likelihood, Normal | Laplace):
+        found["noise"] = float(np.sqrt(noise))
+        found["noise_ratio"] = float(noise / found["error"] ** 2)
+        honest = min(1.0, 1.0 / found["noise_ratio"])
+    unused = evidence["latent_dim"] - evidence["active_units"]
+    found["missing_rate"] = found["missing_rate_at_one"] = 0.0
+    if unused and len(y) > 1:
+        left = _decode(subject, x, y, means)
+        variance = np.maximum(
+            left["variance"].mean(axis=0), _LEAST_VARIANCE * left["variance"].mean()
+        )
+        residual = left["residual"] / np.sqrt(variance)
+        weight = max(evidence["kl_weight"], 1e-6)
+        found["missing_rate"] = metrics.missing_rate(residual, weight, unused)
+        # With the noise that the error has, and the weight of the ELBO.
+        found["missing_rate_at_one"] = metrics.missing_rate(residual, honest, unused)
+    return found
+
+
+def _decode(subject, x, y, latents):
+    """Returns the distortion, and the error and variance of each number, or None."""
+    likelihood = subject.likelihood
+    columns = []
+    for start, x_batch, y_batch in measuring.batches(x, y, _BATCH_SIZE):
+        rows = slice(start, start + len(y_batch))
+        params = subject.decode(x_batch, [tf.constant(z[rows]) for z in latents])
+        distortion = -likelihood.log_prob(params[:, None], y_batch)[:, 0]
+        column = [distortion.numpy()]
+        try:
+            variance = likelihood.distribution(params, 1).variance().numpy()
+        except NotImplementedError:
+            variance = None  # Classes have none.
+        if variance is not None:
+            residual = np.asarray(y_batch, np.float64) - likelihood.mean(params).numpy()
+            column += [residual, np.asarray(variance, np.float64)]
+        columns.append(column)
+    whole = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
+    return dict(
+        zip(
+            ("distortion", "residual", "variance"),
+            (*whole, None, None)[:3],
+            strict=True,
+        )
+    )

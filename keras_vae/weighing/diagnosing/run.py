@@ -1,0 +1,123 @@
+"""The diagnosis: looks at a model, judges, and says so."""
+
+from keras_vae.models import VAE
+from keras_vae.models import checks
+from keras_vae.weighing.auditing import audit as measure_weights
+from keras_vae.weighing.diagnosing.evidence import gather
+from keras_vae.weighing.diagnosing.report import Diagnosis
+from keras_vae.weighing.diagnosing.rules import Case
+from keras_vae.weighing.diagnosing.rules import findings_of
+from keras_vae.weighing.diagnosing.subject import subject_of
+
+# A weight that differs from 1 by less than this part is 1.
+_EQUAL = 1e-3
+
+
+def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0):
+    """Says what ails a trained model, by which numbers, and what to do about it.
+
+    | verdict | what was measured |
+    |---|---|
+    | "diverged" | NaN or infinity |
+    | "kl_weighted_by_mistake" | a coefficient that `kv.audit` finds wrong |
+    | "ramp_not_finished" | `kl_weight` is below what its schedule ends at |
+    | "posterior_variance_explodes" | posteriors 3 times as wide as the prior |
+    | "noise_too_high" | noise of 2 times the squared error, and units lost to it |
+    | "kl_weight_too_high" | next to nothing is coded at a weight above 1 |
+    | "decoder_ignores_z" | shuffled latents decode as well |
+    | "posterior_collapse" | unused units that would pay |
+    | "prior_holes" | an aggregate posterior that is not the prior |
+    | "healthy" | none of these |
+
+    Unused units are no illness by themselves. A unit pays if it explains more variance
+    than the noise of the decoder times the weight of the KL, as in Lucas et al.: so the
+    error of the reconstructions is searched for directions above that, and units are
+    surplus where there are none. A weight chosen above 1 may cost units, and is blamed
+    where it costs all. Under mixtures as priors neither the KL of a unit nor holes are
+    measured, and for class ids no error.
+
+    Keras models with `layers.Latent` are measured likewise if their loss is
+    `losses.NegativeLogLikelihood`; with other losses the encoder's side is, and the
+    weight of the KL by `kv.audit`. The model is left as it is, and no training noise is
+    drawn.
+
+    Args:
+        model: A `keras_vae.VAE`, or another Keras model with `Latent`s.
+        data: Array x (examples, ...) or tuple (x, y), as for `fit`; best examples that
+            were not trained on, a few hundred of them.
+        kl_weight: Float, the weight that was meant, for `kv.audit`, or None.
+        audit: Boolean, whether to run `kv.audit`. Defaults to None: for models other
+            than a plain `VAE`, whose weight is what it was given, and where `kl_weight`
+            is given.
+        max_examples: Integer, how many examples are looked at, the first ones.
+        seed: Integer, of the noise of z, and of what is shuffled.
+
+    Returns:
+        A `Diagnosis`: `.verdict`, `.action`, `.evidence`, `.findings`; `print` it.
+
+    Raises:
+        ValueError: If the model has no latent variable, or the data do not fit.
+
+    Example:
+    >>> x, _ = kv.datasets.digits()
+    >>> vae = kv.VAE(
+    ...     encoder=kv.networks.mlp_encoder([16]),
+    ...     decoder=kv.networks.mlp_decoder([16], (8, 8, 1)),
+    ...     latent_dim=2,
+    ...     seed=0,
+    ... )
+    >>> diagnosis = kv.diagnose(vae, x[:200])
+    >>> diagnosis.evidence["latent_dim"], diagnosis.evidence["num_examples"]
+    (2, 200)
+
+    References:
+        [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469);
+        [Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519);
+        [ELBO surgery: yet another way to carve up the variational evidence lower
+        bound](http://approximateinference.org/accepted/HoffmanJohnson2016.pdf)
+    """
+    checks.check_count(max_examples, "max_examples", 2)
+    subject = subject_of(model, data)
+    notes = list(subject.notes)
+    report = None
+    if _should_audit(model, kl_weight, audit):
+        report = _audited(subject, kl_weight, notes)
+    evidence = gather(subject, max_examples, seed)
+    findings = findings_of(Case(subject, evidence, report))
+    notes += _remarks(evidence, findings)
+    return Diagnosis(findings, evidence, tuple(notes))
+
+
+def _should_audit(model, kl_weight, audit):
+    if audit is None:
+        return type(model) is not VAE or kl_weight is not None
+    return audit
+
+
+def _audited(subject, kl_weight, notes):
+    if not getattr(subject.model, "optimizer", None):
+        notes.append("the model is not compiled, so that its weights were not audited")
+        return None
+    y = None if isinstance(subject.model, VAE) else subject.y
+    return measure_weights(subject.model, subject.x, y, kl_weight=kl_weight)
+
+
+def _remarks(evidence, findings):
+    """What is worth a word and no fault."""
+    names = {finding.name for finding in findings}
+    if not {"diverged", "ramp_not_finished"}.isdisjoint(names):
+        return
+    unused = evidence["latent_dim"] - evidence["active_units"]
+    explained = names & {"posterior_collapse", "noise_too_high", "kl_weight_too_high"}
+    if unused and not explained and "missing_rate" in evidence:
+        weight, missing = evidence["kl_weight"], evidence["missing_rate_at_one"]
+        if weight > 1 + _EQUAL and missing > evidence["missing_rate"]:
+            yield (
+                f"{unused} units are unused at kl_weight={weight:.3g}; at 1 "
+                f"{missing:.2g} nats more would pay"
+            )
+        else:
+            yield (
+                f"{unused} unused units are surplus: what the decoder leaves holds "
+                f"{evidence['missing_rate']:.2g} nats that would pay"
+            )
