@@ -1,6 +1,7 @@
 """Callbacks for `fit`."""
 
 from keras_vae.callbacks.aggressive_stopping import AggressiveStopping
+from keras_vae.callbacks.collapse_monitor import CollapseMonitor
 from keras_vae.callbacks.early_stopping import EarlyStopping
 from keras_vae.callbacks.hyperparameter_scheduler import HyperparameterScheduler
 from keras_vae.callbacks.hyperparameter_scheduler import KLAnnealing
@@ -9,6 +10,7 @@ from keras_vae.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "AggressiveStopping",
+    "CollapseMonitor",
     "EarlyStopping",
     "HyperparameterScheduler",
     "KLAnnealing",

@@ -3,7 +3,9 @@
 import numpy as np
 
 
-def missing_rate(residuals, noise: float = 1.0, units: int | None = None) -> float:
+def missing_rate(
+    residuals, noise: float | None = 1.0, units: int | None = None
+) -> float:
     """Rate which reverse water-filling would still spend on what is left of the data.
 
     A linear VAE spends `log(lambda / theta) / 2` nats on each direction of variance
@@ -19,7 +21,9 @@ def missing_rate(residuals, noise: float = 1.0, units: int | None = None) -> flo
     Args:
         residuals: (examples, ...) array, data minus reconstructions, each number
             in units of the noise.
-        noise: Float, theta in these units. Defaults to 1.
+        noise: Float, theta in these units, or None for the noise that is left once the
+            directions above it are coded, as probabilistic PCA learns it. Defaults
+            to 1.
         units: Integer, how many directions may count, None for all. Defaults to None.
 
     Returns:
@@ -40,7 +44,8 @@ def missing_rate(residuals, noise: float = 1.0, units: int | None = None) -> flo
         [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469)
     """
     residuals = np.asarray(residuals, np.float64)
-    if residuals.ndim < 2 or len(residuals) < 2 or not noise > 0:
+    positive = noise is None or noise > 0
+    if residuals.ndim < 2 or len(residuals) < 2 or not positive:
         raise ValueError(
             "`residuals` must have the shape (examples, ...) with two examples or "
             f"more, and `noise` must be positive. Received: residuals.shape="
@@ -51,7 +56,20 @@ def missing_rate(residuals, noise: float = 1.0, units: int | None = None) -> flo
     size, numbers = rows.shape
     # The smaller of covariance and Gram matrix has the same eigenvalues above 0.
     product = rows @ rows.T if size < numbers else rows.T @ rows
-    variances = np.linalg.eigvalsh(product)[::-1][:units] / size
+    variances = np.linalg.eigvalsh(product)[::-1] / size
     edge = (1 + np.sqrt(numbers / size)) ** 2
-    above = np.maximum(variances / (noise * edge), 1)
+    if noise is None:
+        noise = _left_noise(variances, numbers, edge, units)
+    above = np.maximum(variances[:units] / (noise * edge), 1)
     return float(np.log(above).sum() / 2)
+
+
+def _left_noise(variances, numbers, edge, units):
+    """Mean variance of the directions that are not above it, of `numbers` in all."""
+    limit = min(numbers - 1, len(variances)) if units is None else units
+    coded, noise = -1, variances.sum() / numbers
+    while True:
+        following = min(np.count_nonzero(variances > noise * edge), limit)
+        if following <= coded or following >= numbers:
+            return max(noise, np.finfo(np.float64).tiny)
+        coded, noise = following, variances[following:].sum() / (numbers - following)

@@ -29,6 +29,19 @@ def test_what_a_collapsed_code_misses_is_the_rate_of_water_filling():
     assert metrics.missing_rate(x, 5.0) == 0.0
 
 
+def test_learned_noise_is_that_of_probabilistic_pca():
+    x, _ = oracle.data(size=4000)
+    edge = (1 + np.sqrt(5 / 4000)) ** 2
+    for units, noise in ((3, 0.375), (2, 1.75 / 3), (1, 3.75 / 4)):
+        expected = oracle.water_filling(noise * edge, units).kl.sum()
+        found = metrics.missing_rate(x, None, units)
+        assert found == pytest.approx(expected)
+    assert metrics.missing_rate(x, None) > metrics.missing_rate(x, None, 3)
+    white = np.random.default_rng(3).normal(size=(500, 40))
+    assert metrics.missing_rate(white, None) == pytest.approx(0.0, abs=0.05)
+    assert metrics.missing_rate(np.zeros((4, 3)), None) == 0.0
+
+
 def test_it_is_the_same_whichever_matrix_is_smaller():
     wide = np.random.default_rng(0).normal(size=(40, 6, 20)) * 3
     rows = wide.reshape(40, -1)

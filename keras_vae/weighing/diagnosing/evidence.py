@@ -18,6 +18,9 @@ from keras_vae.weighing import measuring
 tfd = tfp.distributions
 
 _BATCH_SIZE = 256
+# Nats that shuffled latents have to cost for each nat of the rate if the decoder reads
+# them. They cost more than the rate wherever z is used at all.
+READ = 0.1
 # A number of the data whose variance under the decoder is below this part of the mean
 # one counts as if it had that: an error where the decoder was sure says nothing of
 # many examples.
@@ -113,6 +116,7 @@ def _of_codes(codes):
         "kl_per_unit": None,
         "active_units": active.number,
         "active": active.mask.tolist(),
+        "unused_units": len(active.mask) - active.number,
         "mutual_information": information.value,
         "mutual_information_limit": information.limit,
         "stddev_per_unit": (
@@ -131,6 +135,10 @@ def _of_codes(codes):
             "collapsed_units": collapsed.number,
             "collapsed": collapsed.mask.tolist(),
             "aggregate_gap": metrics.aggregate_gap(*moments),
+            "aggregate_gap_per_unit": [
+                metrics.aggregate_gap(*[m[:, [i]] for m in moments])
+                for i in range(mean.shape[1])
+            ],
         }
     return evidence
 
@@ -174,14 +182,22 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
     }
     if drawn["variance"] is None:
         return found
+    if subject.may_bypass:
+        fixed = [np.broadcast_to(code.prior.mean(), code.mean.shape) for code in codes]
+        decoded = y - _decode(subject, x, y, fixed)["residual"]
+        spread = np.var(y, axis=0, dtype=np.float64).sum()
+        found["bypass"] = float(np.var(decoded, axis=0).sum() / max(spread, 1e-12))
     noise = drawn["variance"].mean()
     found["error"] = float(np.sqrt(np.mean(drawn["residual"] ** 2)))
     honest = 1.0
     if isinstance(subject.likelihood, Normal | Laplace):
+        honest = None
         found["noise"] = float(np.sqrt(noise))
         found["noise_ratio"] = float(noise / found["error"] ** 2)
-        honest = min(1.0, 1.0 / found["noise_ratio"])
-    unused = evidence["latent_dim"] - evidence["active_units"]
+    # Where latents of others decode as well, no unit is used, active or not.
+    is_read = found["shuffle_cost"] >= READ * evidence["rate"]
+    unused = evidence["latent_dim"] - is_read * evidence["active_units"]
+    found["unused_units"] = int(unused)
     found["missing_rate"] = found["missing_rate_at_one"] = 0.0
     if unused and len(y) > 1:
         left = _decode(subject, x, y, means)
@@ -191,7 +207,7 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
         residual = left["residual"] / np.sqrt(variance)
         weight = max(evidence["kl_weight"], 1e-6)
         found["missing_rate"] = metrics.missing_rate(residual, weight, unused)
-        # With the noise that the error has, and the weight of the ELBO.
+        # With noise that is learned, where it can be, and the weight of the ELBO.
         found["missing_rate_at_one"] = metrics.missing_rate(residual, honest, unused)
     return found
 
@@ -214,10 +230,5 @@ def _decode(subject, x, y, latents):
             column += [residual, np.asarray(variance, np.float64)]
         columns.append(column)
     whole = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
-    return dict(
-        zip(
-            ("distortion", "residual", "variance"),
-            (*whole, None, None)[:3],
-            strict=True,
-        )
-    )
+    names = "distortion", "residual", "variance"
+    return dict(zip(names, (*whole, None, None)[:3], strict=True))

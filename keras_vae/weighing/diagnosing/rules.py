@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_vae.objectives import FreeBits
 from keras_vae.weighing.auditing import Finding
+from keras_vae.weighing.diagnosing.evidence import READ
 
 # Below this part of its final value, or above its inverse, a weight is on its ramp.
 RAMP = 0.9
@@ -19,12 +20,15 @@ MISSING = 0.5
 # Part of the nats that pay at a weight of 1 below which nothing is coded. A weight
 # chosen above 1 may cost the rest of them.
 NOTHING = 0.1
-# Rate in nats above which z should matter, and the part of it that shuffled latents
-# have to cost at least. Where z is used at all, they cost more than the rate.
-USED, IGNORED = 0.5, 0.1
-# KL(q(z) || p(z)) in nats, and its part of the rate, beyond which draws from the prior
-# are strangers to the decoder: exp(-3) is a twentieth.
-GAP, GAP_SHARE = 3.0, 0.1
+# Rate in nats from which on it matters whether the decoder reads z, see `READ`.
+USED = 0.5
+# Part of the variance of the data that is decoded although z is held fixed, from which
+# on the decoder has another way to the data.
+BYPASS = 0.1
+# KL(q(z) || p(z)) in nats, of all units and of each active one, beyond which draws from
+# the prior are strangers to the decoder. exp(-3) is a twentieth; a nat is what a unit
+# loses whose codes spread twice as wide as the prior. Sound models lose up to 0.6.
+GAP, GAP_PER_UNIT = 3.0, 1.0
 
 
 class Case:
@@ -53,15 +57,10 @@ class Case:
         return {name: self.evidence[name] for name in names if name in self.evidence}
 
     @property
-    def unused(self):
-        """How many units are not active."""
-        return self["latent_dim"] - self["active_units"]
-
-    @property
     def missed(self):
         """Nats that a rate of nothing else would still pay for, 0 for less than it has.
 
-        With the noise that the error has, and the weight of the ELBO.
+        With noise that is learned, where it can be, and the weight of the ELBO.
         """
         missing = self.evidence.get("missing_rate_at_one", 0.0)
         return missing if missing > max(self["rate"], MISSING) else 0.0
@@ -150,8 +149,8 @@ def _noise_too_high(case):
     yield Finding(
         "noise_too_high",
         f"the decoder's noise, {case['noise']:.3g}, is above its error, "
-        f"{case['error']:.3g}, so that {case.unused} of {case['latent_dim']} units do "
-        f"not pay; at the error's own noise {case['missing_rate_at_one']:.3g} nats "
+        f"{case['error']:.3g}, so that {case['unused_units']} of {case['latent_dim']} "
+        f"units do not pay; with learned noise {case['missing_rate_at_one']:.3g} nats "
         "more would",
         f'`likelihood=kv.distributions.{name}(scale="shared", '
         f"initial_scale={case['error']:.2g})`",
@@ -181,17 +180,28 @@ def _weight_too_high(case):
 
 
 def _decoder_ignores_z(case):
-    if "shuffle_cost" not in case or case["rate"] < USED:
+    if "shuffle_cost" not in case:
         return
-    if case["shuffle_cost"] >= IGNORED * case["rate"]:
+    cost, rate = case["shuffle_cost"], case["rate"]
+    bypass = case.evidence.get("bypass", 0.0)
+    if rate < USED and bypass > BYPASS:
+        message = (
+            f"{100 * bypass:.0f}% of the variance of the data is decoded with z held "
+            f"fixed, past z, which carries {rate:.2g} nats"
+        )
+    elif rate >= USED and cost < READ * rate:
+        message = (
+            f"latents of other examples decode as well: shuffling costs {cost:.2g} "
+            f"nats, where the code costs {rate:.3g}"
+        )
+    else:
         return
     yield Finding(
         "decoder_ignores_z",
-        f"latents of other examples decode as well: shuffling costs "
-        f"{case['shuffle_cost']:.2g} nats, where the code costs {case['rate']:.3g}",
+        message,
         "let z be all that the decoder gets, `decoder=kv.networks.mlp_decoder(...)`, "
         "without connections past z, and check that its first layer trains",
-        case.pick("shuffle_cost", "rate", "mutual_information"),
+        case.pick("shuffle_cost", "rate", "mutual_information", "bypass"),
     )
 
 
@@ -202,16 +212,16 @@ def _posterior_collapse(case):
     action = 'train anew with `callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`'
     relapsed = any(isinstance(o, FreeBits) for o in case.subject.objectives)
     if case.analytic and not relapsed:
-        nats = max(missing / case.unused / 2, 0.05)
+        nats = max(missing / case["unused_units"] / 2, 0.05)
         action += (
             "; where that relapses, "
             f"`objective=kv.objectives.FreeBits(nats={nats:.1g})`"
         )
     yield Finding(
         "posterior_collapse",
-        f"{case.unused} of {case['latent_dim']} units are unused, and the error still "
-        f"holds {missing:.3g} nats that would pay at this weight and noise, more than "
-        f"the {case['rate']:.2g} that are coded",
+        f"{case['unused_units']} of {case['latent_dim']} units are unused, and the "
+        f"error still holds {missing:.3g} nats that would pay at this weight and "
+        f"noise, more than the {case['rate']:.2g} that are coded",
         action,
         case.pick(
             "active_units", "collapsed_units", "rate", "missing_rate", "kl_per_unit"
@@ -222,8 +232,9 @@ def _posterior_collapse(case):
 def _prior_holes(case):
     if "aggregate_gap" not in case:
         return
-    gap = case["aggregate_gap"]
-    if gap <= max(GAP, GAP_SHARE * case["rate"]):
+    gap, per_unit = case["aggregate_gap"], case["aggregate_gap_per_unit"]
+    enough = max(GAP, GAP_PER_UNIT * case["active_units"])
+    if gap <= enough and max(per_unit) <= GAP:
         return
     yield Finding(
         "prior_holes",
@@ -231,7 +242,7 @@ def _prior_holes(case):
         f"of the rate of {case['rate']:.3g} nats, so that draws from the prior are not "
         "what the decoder was trained on",
         _fill_the_prior(case),
-        case.pick("aggregate_gap", "rate", "kl_weight", "noise_ratio"),
+        case.pick("aggregate_gap", "aggregate_gap_per_unit", "rate", "kl_weight"),
     )
 
 

@@ -107,8 +107,13 @@ def _remarks(evidence, findings):
     names = {finding.name for finding in findings}
     if not {"diverged", "ramp_not_finished"}.isdisjoint(names):
         return
-    unused = evidence["latent_dim"] - evidence["active_units"]
-    explained = names & {"posterior_collapse", "noise_too_high", "kl_weight_too_high"}
+    unused = evidence["unused_units"]
+    explained = names & {
+        "decoder_ignores_z",
+        "kl_weight_too_high",
+        "noise_too_high",
+        "posterior_collapse",
+    }
     if unused and not explained and "missing_rate" in evidence:
         weight, missing = evidence["kl_weight"], evidence["missing_rate_at_one"]
         if weight > 1 + _EQUAL and missing > evidence["missing_rate"]:

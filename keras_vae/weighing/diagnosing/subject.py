@@ -25,9 +25,11 @@ class Subject:
         objectives: List of their objectives.
         likelihood: `Likelihood` of the model's output, or None where it has none.
         notes: List of strings: what cannot be measured, and why.
+        may_bypass: Boolean, whether the decoder may see the input past z.
     """
 
     notes = ()
+    may_bypass = False
 
     def encode(self, x):
         """Returns the posterior parameters (batch, params_size) of each variable."""
@@ -75,6 +77,8 @@ class VAESubject(Subject):
 
 class LatentSubject(Subject):
     """Any Keras model with `Latent`s: its layers' methods are replaced for a look."""
+
+    may_bypass = True
 
     def __init__(self, model, data):
         self.model = model

@@ -1,0 +1,557 @@
+"""Planted runs: each sickness is named first, and no healthy model is accused."""
+
+import functools
+import json
+import re
+
+import keras
+import linear
+import numpy as np
+import oracle
+import pytest
+
+import keras_vae as kv
+from keras_vae.weighing.diagnosing import rules
+
+X, VECTORS = oracle.data(size=600)
+X = np.float32(X)
+PCA = 0.375
+DIGITS = kv.datasets.digits()[0][:800]
+BINARY = np.float32(DIGITS > 0.5)
+FLAT = BINARY.reshape(len(BINARY), -1)
+
+
+def linear_vae(theta, variance=PCA, beta=1.0, **kwargs):
+    scale = np.sqrt(variance)
+    return linear.optimal(theta, VECTORS, scale=scale, kl_weight=beta, **kwargs)
+
+
+def learned(theta, **kwargs):
+    """As `linear_vae`, with a noise that is learned."""
+    likelihood = kv.distributions.Normal("shared", initial_scale=float(np.sqrt(PCA)))
+    return linear_vae(theta, likelihood=likelihood, **kwargs)
+
+
+def fit(model, x, y=None, epochs=10, callbacks=(), loss=None):
+    model.compile(keras.optimizers.Adam(3e-3), loss=loss, jit_compile=False)
+    model.fit(x, y, epochs=epochs, batch_size=32, verbose=0, callbacks=list(callbacks))
+    return model
+
+
+def mlp(latent_dim=8, **kwargs):
+    keras.utils.set_random_seed(1)
+    return kv.VAE(
+        kv.networks.mlp_encoder([64]),
+        kv.networks.mlp_decoder([64], (8, 8, 1)),
+        latent_dim,
+        seed=0,
+        **kwargs,
+    )
+
+
+def conv(**kwargs):
+    keras.utils.set_random_seed(1)
+    settings = {"filters": [8], "hidden": [32]}
+    return kv.VAE(
+        kv.networks.conv_encoder((8, 8, 1), **settings),
+        kv.networks.conv_decoder((8, 8, 1), **settings),
+        latent_dim=6,
+        seed=0,
+        **kwargs,
+    )
+
+
+def functional(skip=False, **kwargs):
+    """A model of one's own, whose decoder may see x past z."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((64,))
+    hidden = keras.layers.Dense(64, "relu")(inputs)
+    z = kv.layers.Latent(6, seed=0, name="z", **kwargs)(hidden)
+    hidden = keras.layers.Dense(64, "relu")(z)
+    logits = keras.layers.Dense(64)(hidden)
+    if skip:
+        copied = keras.layers.Rescaling(20.0, -10.0)(inputs)
+        logits = keras.layers.Add()([logits, copied])
+    return keras.Model(inputs, logits)
+
+
+# === Healthy ===
+
+HEALTHY, SICK = {}, {}
+
+
+def healthy(function):
+    """Registers a function that returns a model and data."""
+    HEALTHY[function.__name__] = function
+    return function
+
+
+def sick(name):
+    """Registers one whose model has the sickness `name`."""
+
+    def register(function):
+        SICK[function.__name__] = (name, function)
+        return function
+
+    return register
+
+
+@healthy
+def optimum_of_known_noise():
+    return linear_vae(PCA), X
+
+
+@healthy
+def optimum_of_learned_noise():
+    return learned(PCA), X
+
+
+@healthy
+def optimum_at_beta_4_by_intent():
+    return linear_vae(4 * PCA, beta=4.0), X
+
+
+@healthy
+def learned_noise_at_beta_1_2():
+    # s2 = sum of the discarded eigenvalues / (D - a beta), section 2.1 of the oracle.
+    variance = 0.75 / (5 - 3 * 1.2)
+    return linear_vae(1.2 * variance, variance, beta=1.2), X
+
+
+@healthy
+def surplus_latents():
+    values = (4.0, 2.0, 1.0) + (PCA,) * 17
+    x, vectors = oracle.data(values, size=600)
+    scale = np.sqrt(PCA)
+    vae = linear.optimal(PCA, vectors, latents=12, eigenvalues=values, scale=scale)
+    return vae, np.float32(x)
+
+
+@healthy
+def nothing_to_learn():
+    x, vectors = oracle.data((1.0,) * 6, size=600)
+    return linear.optimal(1.0, vectors, eigenvalues=(1.0,) * 6), np.float32(x)
+
+
+@healthy
+def scaled_latents_under_a_learned_prior():
+    # The same model in units ten times as large.
+    vae = linear_vae(PCA, prior="learned_normal")
+    kernel = np.array(vae.latent.head.kernel) * np.repeat([10.0, 1.0], 3)
+    vae.latent.head.kernel.assign(kernel)
+    stddev = 10 * vae.encode(X[:1])[1].numpy()[0]
+    raw = kv.distributions.posteriors.inverse_soft_clip
+    offset = raw(1.0, 1e-5, 1e3)
+    shift = [raw(float(s), 1e-5, 1e3) - offset for s in stddev]
+    vae.latent.head.bias.assign(np.concatenate([np.zeros(3), shift]))
+    vae.latent.prior.raw_scale.assign(np.full(3, raw(10.0, 1e-5, 1e3) - offset))
+    decoder = vae.decoder.trainable_variables[0]
+    decoder.assign(np.array(decoder) / 10)
+    return vae, X
+
+
+@healthy
+def mlp_bernoulli():
+    return fit(mlp(), BINARY), BINARY
+
+
+@healthy
+def conv_bernoulli():
+    return fit(conv(), BINARY, epochs=12), BINARY
+
+
+@healthy
+def vamp_prior():
+    prior = kv.priors.VampPrior(8, seed=0)
+    vae = mlp(prior=prior, objective=kv.ELBO(kl="monte_carlo"))
+    return fit(vae, BINARY), BINARY
+
+
+@healthy
+def finished_ramp_of_a_functional_model():
+    annealing = kv.KLAnnealing(kv.schedules.linear("30%"))
+    loss = kv.losses.NegativeLogLikelihood("bernoulli")
+    model = fit(functional(), FLAT, FLAT, callbacks=[annealing], loss=loss)
+    return model, (FLAT, FLAT)
+
+
+# === Sick ===
+
+
+@sick("noise_too_high")
+def fixed_noise_above_all_eigenvalues():
+    return linear_vae(5.0, variance=5.0), X
+
+
+@sick("noise_too_high")
+def fixed_noise_that_leaves_one_unit():
+    return linear_vae(3.0, variance=3.0), X
+
+
+@sick("noise_too_high")
+def unit_noise_on_grey_images():
+    return fit(mlp(likelihood="unit_normal"), DIGITS, epochs=3), DIGITS
+
+
+@sick("kl_weight_too_high")
+def weight_at_which_nothing_pays():
+    return linear_vae(16 * PCA, beta=16.0), X
+
+
+@sick("posterior_collapse")
+def collapse_at_the_right_noise():
+    return learned(5.0), X
+
+
+@sick("posterior_collapse")
+def collapse_of_all_but_the_last_unit():
+    vae = learned(PCA)
+    kernel = np.array(vae.latent.head.kernel)
+    bias = np.array(vae.latent.head.bias)
+    decoder = np.array(vae.decoder.trainable_variables[0])
+    kernel[:, :2], bias[3:5], decoder[:2] = 0, 0, 0
+    vae.latent.head.kernel.assign(kernel)
+    vae.latent.head.bias.assign(bias)
+    vae.decoder.trainable_variables[0].assign(decoder)
+    return vae, X
+
+
+@sick("decoder_ignores_z")
+def decoder_without_weights():
+    vae = linear_vae(PCA)
+    decoder = vae.decoder.trainable_variables[0]
+    decoder.assign(np.zeros(decoder.shape))
+    return vae, X
+
+
+@sick("decoder_ignores_z")
+def decoder_that_sees_the_input():
+    # The posterior keeps a rate which nobody reads.
+    posterior = kv.distributions.CommittedNormal(delta=0.3)
+    loss = kv.losses.NegativeLogLikelihood("bernoulli")
+    model = fit(functional(skip=True, posterior=posterior), FLAT, FLAT, 2, loss=loss)
+    return model, (FLAT, FLAT)
+
+
+@sick("decoder_ignores_z")
+def decoder_that_needs_no_code():
+    loss = kv.losses.NegativeLogLikelihood("bernoulli")
+    model = fit(functional(skip=True), FLAT, FLAT, 3, loss=loss)
+    return model, (FLAT, FLAT)
+
+
+@sick("posterior_variance_explodes")
+def variance_of_one_unit():
+    vae = linear_vae(PCA)
+    bias = np.array(vae.latent.head.bias)
+    bias[4] = 20.0
+    vae.latent.head.bias.assign(bias)
+    return vae, X
+
+
+@sick("prior_holes")
+def codes_far_beyond_the_prior():
+    vae = linear_vae(PCA)
+    kernel = np.array(vae.latent.head.kernel)
+    kernel[:, 1] *= 12
+    vae.latent.head.kernel.assign(kernel)
+    decoder = np.array(vae.decoder.trainable_variables[0])
+    decoder[1] /= 12
+    vae.decoder.trainable_variables[0].assign(decoder)
+    return vae, X
+
+
+@sick("ramp_not_finished")
+def ramp_longer_than_the_run():
+    vae = linear_vae(PCA)
+    annealing = kv.KLAnnealing(kv.schedules.linear(1000))
+    with pytest.warns(UserWarning, match="but the schedule of `kl_weight`"):
+        fit(vae, X, epochs=1, callbacks=[annealing])
+    return vae, X
+
+
+@sick("kl_weighted_by_mistake")
+def mean_over_pixels():
+    model = functional()
+    model.compile("adam", loss="mse")
+    return model, (FLAT, FLAT)
+
+
+class TwiceTheKL(kv.VAE):
+    def train_step(self, data):
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(data, None, self(data, training=True))
+            loss += sum(self.losses)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return {"loss": loss}
+
+
+@sick("kl_weighted_by_mistake")
+def losses_added_again():
+    vae = TwiceTheKL(
+        kv.networks.mlp_encoder([8]), kv.networks.mlp_decoder([8], (8, 8, 1)), 3, seed=0
+    )
+    vae.compile("adam")
+    return vae, BINARY
+
+
+@sick("diverged")
+def weights_that_are_not_numbers():
+    vae = linear_vae(PCA)
+    vae.latent.head.kernel.assign(np.full(vae.latent.head.kernel.shape, np.nan))
+    return vae, X
+
+
+@functools.cache
+def diagnosed(name):
+    """The diagnosis of a sick run."""
+    return kv.diagnose(*SICK[name][1]())
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_no_healthy_run_is_accused(name):
+    diagnosis = kv.diagnose(*HEALTHY[name]())
+    assert diagnosis.verdict == "healthy", str(diagnosis)
+    assert diagnosis.healthy
+    assert diagnosis.action == "nothing"
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_every_sickness_is_named_first(name):
+    sickness, diagnosis = SICK[name][0], diagnosed(name)
+    assert diagnosis.verdict == sickness, str(diagnosis)
+    assert diagnosis.findings[0].evidence
+    assert json.loads(json.dumps(diagnosis.to_dict()))["verdict"] == sickness
+
+
+def test_enough_runs_are_planted():
+    assert len(HEALTHY) + len(SICK) >= 20
+    assert len({sickness for sickness, _ in SICK.values()}) >= 8
+
+
+# Converged models, and the same faults on them.
+TRAINED = {
+    "learned_noise": (lambda: (mlp(likelihood="normal"), DIGITS), "healthy"),
+    "beta_4_in_32_units": (
+        lambda: (
+            mlp(32, likelihood="normal", objective=kv.ELBO(kl_weight=4.0)),
+            DIGITS,
+        ),
+        "healthy",
+    ),
+    "optimal_noise": (lambda: (mlp(likelihood="optimal_normal"), DIGITS), "healthy"),
+    "conv_grey": (lambda: (conv(likelihood="continuous_bernoulli"), DIGITS), "healthy"),
+    "bernoulli_in_32_units": (lambda: (mlp(32), BINARY), "healthy"),
+    "importance_weighted": (
+        lambda: (mlp(objective=kv.ImportanceWeighted(5)), BINARY),
+        "healthy",
+    ),
+    "full_covariance": (
+        lambda: (mlp(posterior="full_covariance_normal"), BINARY),
+        "healthy",
+    ),
+    "unit_noise": (
+        lambda: (mlp(likelihood="unit_normal"), DIGITS),
+        "noise_too_high",
+    ),
+    "weight_60": (
+        lambda: (mlp(objective=kv.ELBO(kl_weight=60.0)), BINARY),
+        "kl_weight_too_high",
+    ),
+    "weight_0_001": (
+        lambda: (mlp(objective=kv.ELBO(kl_weight=0.001)), BINARY),
+        "prior_holes",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_models(name):
+    make, verdict = TRAINED[name]
+    model, x = make()
+    diagnosis = kv.diagnose(fit(model, x, epochs=80), x)
+    assert diagnosis.verdict == verdict, str(diagnosis)
+
+
+# === The numbers ===
+
+
+@pytest.fixture(scope="module")
+def optimum():
+    return kv.diagnose(linear_vae(PCA), X).evidence
+
+
+def test_evidence_is_that_of_the_closed_form(optimum):
+    best = oracle.water_filling(PCA, 3)
+    np.testing.assert_allclose(optimum["kl_per_unit"], best.kl, atol=1e-4)
+    assert optimum["rate"] == pytest.approx(best.kl.sum(), abs=1e-4)
+    constant = 2.5 * np.log(2 * np.pi * PCA)
+    expected = best.sse / (2 * PCA) + constant
+    assert optimum["distortion"] == pytest.approx(expected, abs=0.2)
+    # The aggregate posterior is the prior, so that the information is the rate.
+    assert optimum["aggregate_gap"] == pytest.approx(0.0, abs=0.01)
+    assert optimum["mutual_information"] == pytest.approx(best.kl.sum(), abs=0.15)
+    assert optimum["noise_ratio"] == pytest.approx(1.0, abs=0.05)
+    assert (optimum["active_units"], optimum["collapsed_units"]) == (3, 0)
+
+
+def test_shuffling_costs_twice_the_variance_that_the_code_explains(optimum):
+    # E|x - W z'|^2 = lambda + (lambda - theta) for each unit, in place of theta.
+    expected = 2 * (np.array(oracle.EIGENVALUES[:3]) - PCA).sum() / (2 * PCA)
+    assert optimum["shuffle_cost"] == pytest.approx(expected, rel=0.1)
+
+
+def test_what_is_missing_is_what_water_filling_would_spend():
+    evidence = kv.diagnose(learned(5.0), X).evidence
+    edge = (1 + np.sqrt(5 / len(X))) ** 2
+    expected = oracle.water_filling(PCA * edge, 3).kl.sum()
+    assert evidence["missing_rate"] == pytest.approx(expected, rel=1e-3)
+    assert (evidence["active_units"], evidence["collapsed_units"]) == (0, 3)
+
+
+def test_thresholds_are_where_the_verdicts_turn():
+    def verdict(**changes):
+        evidence = {
+            "non_finite": 0,
+            "num_examples": 100,
+            "latent_dim": 8,
+            "active_units": 4,
+            "unused_units": 4,
+            "kl_weight": 1.0,
+            "rate": 2.0,
+            "stddev_per_unit": [1.0],
+            "noise": 1.0,
+            "error": 0.5,
+            **changes,
+        }
+        findings = rules.findings_of(rules.Case(_Subject(), evidence))
+        return findings[0].name if findings else "healthy"
+
+    assert verdict() == "healthy"
+    assert verdict(stddev_per_unit=[1.0, 3.01]) == "posterior_variance_explodes"
+    assert verdict(missing_rate=1.99) == "healthy"
+    assert verdict(missing_rate=2.01) == "posterior_collapse"
+    assert verdict(rate=0.1, missing_rate=0.49) == "healthy"
+    assert verdict(missing_rate_at_one=9.0, noise_ratio=1.99) == "healthy"
+    assert verdict(missing_rate_at_one=9.0, noise_ratio=2.01) == "noise_too_high"
+    assert verdict(missing_rate_at_one=9.0, kl_weight=4.0) == "healthy"
+    assert (
+        verdict(missing_rate_at_one=20.1, kl_weight=4.0, rate=2.0)
+        == "kl_weight_too_high"
+    )
+    assert verdict(shuffle_cost=0.21) == "healthy"
+    assert verdict(shuffle_cost=0.19) == "decoder_ignores_z"
+    assert verdict(shuffle_cost=0.0, rate=0.4) == "healthy"
+    assert verdict(shuffle_cost=0.0, rate=0.4, bypass=0.09) == "healthy"
+    assert verdict(shuffle_cost=0.0, rate=0.4, bypass=0.11) == "decoder_ignores_z"
+    gap = {"aggregate_gap_per_unit": [0.5]}
+    assert verdict(aggregate_gap=3.9, **gap) == "healthy"
+    assert verdict(aggregate_gap=4.1, **gap) == "prior_holes"
+    assert verdict(aggregate_gap=3.5, aggregate_gap_per_unit=[3.1]) == "prior_holes"
+    ramp = {"ramp_final": 1.0, "ramp_step": 5, "ramp_end": 9}
+    assert verdict(ramp_value=0.91, **ramp) == "healthy"
+    assert verdict(ramp_value=0.89, **ramp) == "ramp_not_finished"
+
+
+class _Subject:
+    likelihood = kv.distributions.Normal(1.0)
+    objectives = (kv.ELBO(),)
+
+
+# === What it leaves alone ===
+
+
+def test_the_model_is_left_as_it_is():
+    vae = fit(
+        mlp(prior=kv.priors.VampPrior(4), objective=kv.ELBO(kl="monte_carlo")),
+        BINARY[:64],
+        epochs=1,
+    )
+    before = [np.asarray(v) for v in (*vae.variables, *vae.optimizer.variables)]
+    losses = len(vae.losses)
+    first, second = (kv.diagnose(vae, BINARY[:100]).to_dict() for _ in range(2))
+    assert first == second
+    after = (*vae.variables, *vae.optimizer.variables)
+    for variable, value in zip(after, before, strict=True):
+        np.testing.assert_array_equal(np.asarray(variable), value)
+    assert len(vae.losses) == losses
+
+
+def test_a_functional_model_is_left_as_it_is():
+    model = functional()
+    model.compile("adam", loss="mse")
+    latent = model.get_layer("z")
+    before = {name: value for name, value in vars(latent).items() if callable(value)}
+    expected = model(FLAT[:4])
+    kv.diagnose(model, FLAT[:50], audit=False)
+    after = {name: value for name, value in vars(latent).items() if callable(value)}
+    assert after == before
+    np.testing.assert_array_equal(model(FLAT[:4]), expected)
+    assert float(latent.report.result()["kl_loss"]) > 0
+    latent.report.reset_state()
+    kv.diagnose(model, FLAT[:50], audit=False)
+    assert float(latent.report.result()["kl_loss"]) == 0
+
+
+# === In words ===
+
+
+def test_text_is_a_verdict_a_few_numbers_and_an_action():
+    lines = str(diagnosed("fixed_noise_above_all_eigenvalues")).splitlines()
+    assert lines[0] == "Verdict: noise_too_high"
+    assert "noise, 2.24, is above its error, 1.2" in lines[1]
+    assert (
+        'Do: `likelihood=kv.distributions.Normal(scale="shared", initial_s' in lines[2]
+    )
+    assert lines[-1].strip().startswith("Measured on 600 examples: rate 0 nats")
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_actions_are_arguments_that_exist(name):
+    for finding in diagnosed(name).findings:
+        for code in finding.fix.split("`")[1::2]:
+            argument = re.fullmatch(r"[a-z_]+=(.*)", code)
+            code = argument[1] if argument else code
+            if "..." not in code and "kv." in code:
+                assert eval(code, {"kv": kv}) is not None
+
+
+def test_surplus_units_are_a_remark():
+    diagnosis = kv.diagnose(*surplus_latents())
+    assert "9 unused units are surplus" in diagnosis.notes[0]
+    diagnosis = kv.diagnose(*optimum_at_beta_4_by_intent())
+    assert "1 units are unused at kl_weight=4" in diagnosis.notes[0]
+
+
+def test_a_model_without_likelihood_says_what_was_left_out():
+    model = functional()
+    model.compile("adam", loss="mse")
+    diagnosis = kv.diagnose(model, FLAT[:100], audit=False)
+    assert "distortion" not in diagnosis.evidence
+    assert "no distortion in nats" in diagnosis.notes[0]
+    assert len(diagnosis.evidence["kl_per_unit"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: kv.diagnose(keras.Sequential(), X),
+            "`model` must be a `keras_vae.VAE`",
+        ),
+        (lambda: kv.diagnose(None, X), "`model` must be a `keras_vae.VAE`"),
+        (lambda: kv.diagnose(linear_vae(PCA), [1.0]), "`data` must be an array"),
+        (
+            lambda: kv.diagnose(linear_vae(PCA), X, max_examples=1),
+            "`max_examples` must",
+        ),
+        (lambda: kv.diagnose(linear_vae(PCA), X * np.nan), "must be finite"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
