@@ -176,8 +176,8 @@ def mutual_information(log_densities) -> float:
 
     Example:
         >>> far_apart = np.where(np.eye(8, dtype=bool), 0.0, -1e9)
-        >>> round(kv.metrics.mutual_information(far_apart) / np.log(8), 6)
-        1.0
+        >>> bool(np.isclose(kv.metrics.mutual_information(far_apart), np.log(8)))
+        True
 
     Reference:
         [ELBO surgery: yet another way to carve up the variational evidence lower
