@@ -1,6 +1,7 @@
 """What every model of `recipes.RECIPES` has to do, whatever it is made of."""
 
 import dataclasses
+import json
 
 import keras
 import numpy as np
@@ -212,6 +213,21 @@ def test_evaluations_agree_and_leave_the_weights(run):
     assert evaluation(run.model, run.recipe) == first
     assert np.all(np.isfinite(list(first.values())))
     after = values(run.model.weights)
+    assert all(np.array_equal(after[path], before[path]) for path in before)
+
+
+@every_costly
+def test_a_diagnosis_is_made_without_a_trace(run):
+    model, data = run.model, (run.recipe.x,)
+    if run.recipe.y is not None:
+        data += (run.recipe.y,)
+    before = values(model.weights)
+    diagnosis = kv.diagnose(model, data, audit=False)
+    assert diagnosis.evidence["num_examples"] == recipes.EXAMPLES
+    assert diagnosis.evidence["rate"] > 0
+    assert np.isfinite(diagnosis.evidence["shuffle_cost"])
+    assert json.loads(json.dumps(diagnosis.to_dict()))["verdict"] in str(diagnosis)
+    after = values(model.weights)
     assert all(np.array_equal(after[path], before[path]) for path in before)
 
 

@@ -925,3 +925,13 @@ def test_training_step_must_take_a_gradient():
     model.train_step = lambda data: {}
     with pytest.raises(RuntimeError, match="GradientTape"):
         audit(model, data(), data())
+
+
+def test_a_posterior_that_is_the_prior_hides_the_weight():
+    model = with_latent(kv.losses.NegativeLogLikelihood("bernoulli"))
+    head = next(w for w in model.weights if w.path.endswith("head/kernel"))
+    head.assign(np.zeros(head.shape))
+    report = audit(model, data(), data())
+    assert report.sound
+    assert not report.kl
+    assert "the prior for every example" in report.notes[0]

@@ -87,6 +87,12 @@ class Case:
         for small, large in pairs:
             name, form, size = self._identity(small)
             residual = max(small.residual, large.residual)
+            if residual == math.inf:
+                self.notes.append(
+                    f"the posterior of {name} is the prior for every example, where "
+                    "its KL has no gradient: its coefficient cannot be measured"
+                )
+                continue
             if residual > JOINT_TOLERANCE:
                 self.notes.append(
                     f"what reaches the gradient of {name} is not a multiple of its KL "

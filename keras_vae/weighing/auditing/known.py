@@ -25,7 +25,8 @@ class Solved:
     Args:
         latent: `LatentVariable`, or None for the callable.
         coefficient: Float.
-        residual: Float, what of the gradient is no multiple of the rate's.
+        residual: Float, what of the gradient is no multiple of the rate's; infinite
+            where the rate is at its minimum and has no gradient.
         terms: List of (`Added`, coefficient in it).
         asked: The weight that the layer was given, or None.
     """
@@ -109,7 +110,8 @@ def solve_layers(step, loss, rates):
     for rate, c in zip(rates, coefficients, strict=True):
         reference = step.gradient(rate.value, rate.params).numpy()
         within = terms(step, [(rate.params, reference, slice(None))])
-        solved.append(Solved(rate.latent, float(c), residual, within, rate.asked))
+        rest = residual if np.any(reference) else np.inf
+        solved.append(Solved(rate.latent, float(c), rest, within, rate.asked))
     return solved
 
 

@@ -52,7 +52,8 @@ class Diagnosis:
         lines = [f"Verdict: {self.verdict}"]
         if self.findings:
             lines += [f"  {self.findings[0].message}.", f"  Do: {self.action}"]
-        lines += [f"  Also {item.name}: {item.message}." for item in self.findings[1:]]
+        if others := ", ".join(item.name for item in self.findings[1:]):
+            lines.append(f"  Also found, see `findings`: {others}.")
         lines += [f"  {text}." for text in (_summary(self.evidence), *self.notes)]
         return "\n".join(lines)
 

@@ -116,7 +116,7 @@ def _ramp_not_finished(case):
     yield Finding(
         "ramp_not_finished",
         f"`kl_weight` is {value:.3g} on its way to {final:.3g}: {step} steps of its "
-        f"{end} are done, and no number here is that of the final weight",
+        f"{end} are done. Judge the latents after that",
         f"train at least {end - step} steps more with the same schedule, or shorten "
         'it: `kv.KLAnnealing(kv.schedules.linear("50%"))`',
         case.pick("ramp_step", "ramp_end", "ramp_value", "ramp_final"),
@@ -134,8 +134,8 @@ def _variance_explodes(case):
     many = int(np.count_nonzero(widths > EXPLODED))
     yield Finding(
         "posterior_variance_explodes",
-        f"{many} of {case['latent_dim']} units have posteriors wider than the prior, "
-        f"z{unit} {widths[unit]:.3g} times: noise that the decoder cannot read",
+        f"the posterior of z{unit} is {widths[unit]:.3g} times as wide as its prior: "
+        f"noise that the decoder cannot read, in {many} of {case['latent_dim']} units",
         "train anew with `posterior=kv.distributions.DiagonalNormal(max_scale=2.0)` "
         "and `keras.optimizers.Adam(1e-3, clipnorm=1.0)`",
         {"unit": unit, "stddev": float(widths[unit]), "rate": case["rate"]},
@@ -145,16 +145,24 @@ def _variance_explodes(case):
 def _noise_too_high(case):
     if not case.missed or case.evidence.get("noise_ratio", 0.0) <= NOISE:
         return
-    name = type(case.subject.likelihood).__name__
     yield Finding(
         "noise_too_high",
         f"the decoder's noise, {case['noise']:.3g}, is above its error, "
         f"{case['error']:.3g}, so that {case['unused_units']} of {case['latent_dim']} "
         f"units do not pay; with learned noise {case['missing_rate_at_one']:.3g} nats "
         "more would",
-        f'`likelihood=kv.distributions.{name}(scale="shared", '
-        f"initial_scale={case['error']:.2g})`",
+        _learned_noise(case),
         case.pick("noise", "error", "noise_ratio", "rate", "missing_rate_at_one"),
+    )
+
+
+def _learned_noise(case):
+    name = type(case.subject.likelihood).__name__
+    # Lucas et al.: learned noise that starts large may collapse the posterior too.
+    start = case["error"] / 2
+    return (
+        f'`likelihood=kv.distributions.{name}(scale="shared", '
+        f"initial_scale={start:.2g})`"
     )
 
 
@@ -250,11 +258,7 @@ def _fill_the_prior(case):
     if case["kl_weight"] < 1:
         return "`objective=kv.ELBO(kl_weight=1.0)`"
     if case.evidence.get("noise_ratio", 1.0) < 1 / NOISE:
-        name = type(case.subject.likelihood).__name__
-        return (
-            f'`likelihood=kv.distributions.{name}(scale="shared", '
-            f"initial_scale={case['error']:.2g})`: the noise is below the error"
-        )
+        return _learned_noise(case)
     return (
         "`prior=kv.priors.VampPrior(num_components=100)` with "
         '`objective=kv.ELBO(kl="monte_carlo")`'

@@ -96,7 +96,7 @@ def _should_audit(model, kl_weight, audit):
 
 def _audited(subject, kl_weight, notes):
     if not getattr(subject.model, "optimizer", None):
-        notes.append("the model is not compiled, so that its weights were not audited")
+        notes.append("The model is not compiled, so that its weights were not audited")
         return None
     y = None if isinstance(subject.model, VAE) else subject.y
     return measure_weights(subject.model, subject.x, y, kl_weight=kl_weight)
@@ -118,11 +118,12 @@ def _remarks(evidence, findings):
         weight, missing = evidence["kl_weight"], evidence["missing_rate_at_one"]
         if weight > 1 + _EQUAL and missing > evidence["missing_rate"]:
             yield (
-                f"{unused} units are unused at kl_weight={weight:.3g}; at 1 "
-                f"{missing:.2g} nats more would pay"
+                f"Unused at kl_weight={weight:.3g}: {unused} of "
+                f"{evidence['latent_dim']} units; at 1 {missing:.2g} nats more would "
+                "pay"
             )
         else:
             yield (
-                f"{unused} unused units are surplus: what the decoder leaves holds "
-                f"{evidence['missing_rate']:.2g} nats that would pay"
+                f"Unused, and surplus: {unused} of {evidence['latent_dim']} units; "
+                f"the error holds {evidence['missing_rate']:.2g} nats that would pay"
             )

@@ -94,7 +94,7 @@ class LatentSubject(Subject):
             self.likelihood = loss.likelihood
         else:
             self.notes = (
-                "without `keras_vae.losses.NegativeLogLikelihood` as its loss the "
+                "Without `keras_vae.losses.NegativeLogLikelihood` as its loss the "
                 "model has no distortion in nats, so that neither its noise, nor what "
                 "is left in its error, nor shuffled latents were looked at",
             )
