@@ -39,6 +39,7 @@ from keras_vae.objectives import ImportanceWeighted
 
 # === Callbacks ===
 from keras_vae.callbacks import AggressiveStopping
+from keras_vae.callbacks import CollapseMonitor
 from keras_vae.callbacks import EarlyStopping
 from keras_vae.callbacks import KLAnnealing
 from keras_vae.callbacks import ModelCheckpoint

@@ -123,6 +123,11 @@ def update_if(condition, update, gradients, variables):
         context.merge_call(across_replicas, args=(condition, gradients))
 
 
+def number(variable):
+    """Returns the value of a scalar variable, also of one with several copies."""
+    return tf.convert_to_tensor(variable).numpy().item()
+
+
 def own_losses(losses):
     """Returns those of the added losses that the running replica made.
 

@@ -50,10 +50,14 @@ FLAT_NAMES = [
     "ELBO",
     "ImportanceWeighted",
     "AggressiveStopping",
+    "CollapseMonitor",
     "EarlyStopping",
     "KLAnnealing",
     "ModelCheckpoint",
     "TensorBoard",
+    "audit",
+    "diagnose",
+    "rate_distortion",
     "Hyperparameter",
 ]
 MODULES = [

@@ -10,6 +10,7 @@ from keras_vae import metrics
 from keras_vae import objectives
 from keras_vae import random
 from keras_vae.models import checks
+from keras_vae.replicas import number
 
 # Latents that are decoded at once, and examples among which the information is
 # measured: all pairs of them are compared.
@@ -96,16 +97,15 @@ def weight_of(objective):
     Returns:
         Float.
     """
-    weight = float(objective.kl_weight.value)
+    weight = number(objective.kl_weight.value)
     if isinstance(objective, objectives.DistortionTarget):
-        return weight / float(objective.multiplier)
+        return weight / number(objective.multiplier)
     return weight
 
 
 def batches(x, y, size):
     """Yields (start, x, y) of consecutive examples."""
-    number = len(tf.nest.flatten(x)[0])
-    for start in range(0, number, size):
+    for start in range(0, len(tf.nest.flatten(x)[0]), size):
         rows = slice(start, start + size)
         taken = tf.nest.map_structure(lambda v, rows=rows: v[rows], x)
         yield start, taken, None if y is None else y[rows]
