@@ -13,10 +13,12 @@ if keras.backend.backend() != "tensorflow":
 from keras_vae import callbacks
 from keras_vae import datasets
 from keras_vae import distributions
+from keras_vae import evaluation
 from keras_vae import figures
 from keras_vae import layers
 from keras_vae import losses
 from keras_vae import metrics
+from keras_vae import models
 from keras_vae import networks
 from keras_vae import objectives
 from keras_vae import priors
@@ -27,6 +29,8 @@ from keras_vae import training
 from keras_vae import weighing
 
 # === Models ===
+from keras_vae.models import AggressiveVAE
+from keras_vae.models import FactorVAE
 from keras_vae.models import VAE
 from keras_vae.models import MultiRateVAE
 
@@ -35,6 +39,8 @@ from keras_vae.objectives import ELBO
 from keras_vae.objectives import ImportanceWeighted
 
 # === Callbacks ===
+from keras_vae.callbacks import AggressiveStopping
+from keras_vae.callbacks import CollapseMonitor
 from keras_vae.callbacks import EarlyStopping
 from keras_vae.callbacks import KLAnnealing
 from keras_vae.callbacks import ModelCheckpoint

@@ -24,8 +24,6 @@ import zipfile
 
 import keras
 import numpy as np
-import sklearn.datasets
-import sklearn.model_selection
 import tensorflow as tf
 
 from keras_vae import random
@@ -141,11 +139,13 @@ def digits(test_fraction=0.2, seed=0, labels=False):
     >>> x_train.shape, x_test.shape, float(x_train.max())
     ((1437, 8, 8, 1), (360, 8, 8, 1), 1.0)
     """
+    from sklearn.datasets import load_digits
+
     _check_fraction(test_fraction)
-    scans, y = sklearn.datasets.load_digits(return_X_y=True)
+    scans, y = load_digits(return_X_y=True)
     x = (scans / 16).astype("float32").reshape(-1, 8, 8, 1)
-    x_train, x_test, y_train, y_test = sklearn.model_selection.train_test_split(
-        x, y, test_size=test_fraction, random_state=seed, stratify=y
+    x_train, x_test, y_train, y_test = _split(
+        x, y, test_fraction=test_fraction, seed=seed, stratify=y
     )
     return ((x_train, y_train), (x_test, y_test)) if labels else (x_train, x_test)
 
@@ -595,10 +595,17 @@ def _load_arrays(path, key=None, **kwargs):
 
 def _load_unsplit(read, test_fraction=0.1, seed=0, **kwargs):
     _check_fraction(test_fraction)
-    train, test = sklearn.model_selection.train_test_split(
-        read(**kwargs), test_size=test_fraction, random_state=seed
-    )
+    train, test = _split(read(**kwargs), test_fraction=test_fraction, seed=seed)
     return Dataset(train, None, test)
+
+
+def _split(*arrays, test_fraction, seed, stratify=None):
+    # Most programs never split data with scikit-learn, which takes long to import.
+    from sklearn.model_selection import train_test_split
+
+    return train_test_split(
+        *arrays, test_size=test_fraction, random_state=seed, stratify=stratify
+    )
 
 
 def _find(file, data_dir):

@@ -5,13 +5,11 @@ import numbers
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from keras_vae import random
 from keras_vae import serialization
+from keras_vae.distributions import tfd
 from keras_vae.distributions.posteriors import DiagonalNormal
-
-tfd = tfp.distributions
 
 
 class Prior(keras.layers.Layer):

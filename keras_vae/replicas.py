@@ -80,6 +80,54 @@ def assign(variable, value):
     copy.assign(tf.cast(value, copy.dtype))
 
 
+def update_if(condition, update, gradients, variables):
+    """Lets an optimiser update variables where a condition holds.
+
+    Args:
+        condition: Boolean scalar tensor, equal on all replicas.
+        update: Callable, gradients, variables -> None, `apply` of an optimiser that is
+            built.
+        gradients: List of tensors, this replica's share.
+        variables: List of `keras.Variable`.
+
+    Example:
+    >>> variable, sgd = keras.Variable(1.0), keras.optimizers.SGD(0.25)
+    >>> sgd.build([variable])
+    >>> for condition in (False, True):
+    ...     gradients = [tf.constant(1.0)]
+    ...     kv.replicas.update_if(condition, sgd.apply, gradients, [variable])
+    >>> float(variable), int(sgd.iterations)
+    (0.75, 1)
+    """
+
+    def choose(condition, run):
+        def taken():
+            run()
+            return True
+
+        tf.cond(tf.convert_to_tensor(condition), taken, lambda: False)
+
+    # An update meets the other replicas, which it may in no branch of one replica.
+    def across_replicas(strategy, condition, gradients):
+        call, arguments = (
+            strategy.extended.call_for_each_replica,
+            (gradients, variables),
+        )
+        condition = strategy.experimental_local_results(condition)[0]
+        choose(condition, lambda: call(update, args=arguments))
+
+    if num_replicas() == 1:
+        choose(condition, lambda: update(gradients, variables))
+    else:
+        context = tf.distribute.get_replica_context()
+        context.merge_call(across_replicas, args=(condition, gradients))
+
+
+def number(variable):
+    """Returns the value of a scalar variable, also of one with several copies."""
+    return tf.convert_to_tensor(variable).numpy().item()
+
+
 def own_losses(losses):
     """Returns those of the added losses that the running replica made.
 

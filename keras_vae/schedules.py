@@ -456,6 +456,41 @@ def repeat(schedule, duration) -> Schedule:
     )
 
 
+def restart(schedule, boundaries) -> Schedule:
+    """A schedule that starts again at given steps, and then goes on to its end.
+
+    A posterior that collapsed once the weight was full gets a further chance. Restarts
+    at equal distances are `cyclical`, without an end `repeat`; a restart with a further
+    `fit` is `KLAnnealing(schedule, restart=True)`.
+
+    Args:
+        schedule: `Schedule`, or what `get` makes one of.
+        boundaries: List of integers or strings, in increasing order: the steps of the
+            whole run at which the schedule is at its step 0 again.
+
+    Returns:
+        A `Schedule`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> schedule = kv.schedules.restart(kv.schedules.linear(50), [200, 300])
+        >>> schedule(np.array([25, 199, 200, 225, 310, 350])).numpy().tolist()
+        [0.5, 1.0, 0.0, 0.5, 0.20000000298023224, 1.0]
+    """
+    schedule = get(schedule)
+    starts = (schedule,) * (len(boundaries) + 1)
+    boundaries = _boundaries(boundaries, "schedule", starts)
+    pieces = join(starts, boundaries)
+    return Schedule(
+        restart,
+        {"schedule": schedule, "boundaries": boundaries},
+        pieces._formula,
+        pieces._end_step,
+    )
+
+
 # === Combinations ===
 
 
@@ -763,6 +798,7 @@ _FACTORIES = {
         exponential,
         cyclical,
         repeat,
+        restart,
         piecewise,
         join,
         delay,

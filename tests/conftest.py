@@ -30,3 +30,10 @@ def data_dir():
     if not directory:
         pytest.skip("needs the data sets: set KERAS_VAE_DATA to their directory")
     return pathlib.Path(directory)
+
+
+@pytest.fixture(scope="session")
+def strategy():
+    """Two replicas."""
+    # One for all tests: the collectives of several strategies mix up their keys.
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -25,6 +25,8 @@ class Recipe:
     x: np.ndarray
     y: np.ndarray | None = None
     loss: keras.losses.Loss | None = None
+    # Steps of `fit` in which each weight is updated once.
+    steps_per_update: int = 1
 
     @property
     def data(self):
@@ -60,9 +62,9 @@ def binary_images(shape=EVENT_SHAPE):
     return np.round(grey_images(shape))
 
 
-def mlp(outputs=1, **kwargs):
+def mlp(outputs=1, model=kv.VAE, **kwargs):
     """A VAE of small dense networks, with `outputs` numbers for each pixel."""
-    return kv.VAE(
+    return model(
         encoder=kv.networks.mlp_encoder([16], activation="tanh"),
         decoder=kv.networks.mlp_decoder(
             [16], (*EVENT_SHAPE[:-1], outputs), activation="tanh"
@@ -226,6 +228,23 @@ def skew_jensen_shannon():
     return Recipe(mlp(objective=objective), binary_images())
 
 
+# === Steps of their own ===
+
+
+@recipe
+def factor():
+    discriminator = kv.networks.mlp_decoder([16], (2,), activation="leaky_relu")
+    model = mlp(model=kv.FactorVAE, gamma=2.0, discriminator=discriminator)
+    return Recipe(model, binary_images())
+
+
+@recipe
+def aggressive():
+    # The encoder's step and the decoder's in turn.
+    model = mlp(model=kv.AggressiveVAE, max_steps=1)
+    return Recipe(model, binary_images(), steps_per_update=2)
+
+
 # === Networks ===
 
 
@@ -239,6 +258,18 @@ def convolutions():
         seed=7,
     )
     return Recipe(model, binary_images(shape))
+
+
+@recipe
+def skip_connections_and_input_dropout():
+    decoder = kv.networks.mlp_decoder([8, 8], EVENT_SHAPE, skip_connections=True)
+    model = kv.VAE(
+        encoder=kv.networks.mlp_encoder([16], activation="tanh"),
+        decoder=keras.Sequential([kv.layers.InputDropout(0.2, seed=5), decoder]),
+        latent_dim=3,
+        seed=7,
+    )
+    return Recipe(model, binary_images())
 
 
 # === Models ===

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import keras_vae as kv
@@ -18,14 +19,45 @@ keras.backend.backend = lambda: wanted
 import keras_vae
 """
 
+# What takes long to import and only some programs need. Keras itself loads parts of
+# scikit-learn and matplotlib where they are installed.
+LAZY = """
+import sys
+import keras
+
+before = set(sys.modules)
+import keras_vae
+
+names = {"matplotlib", "sklearn", "tensorflow_probability", "tf_keras"}
+print(sorted(m for m in set(sys.modules) - before if m.split(".")[0] in names))
+"""
+# Where the first use of a distribution is in the trace of a graph.
+FIRST_USE = """
+import keras_vae as kv
+import tensorflow as tf
+
+likelihood = kv.distributions.Bernoulli()
+traced = tf.function(likelihood.log_prob, jit_compile=True)
+zeros = tf.zeros((1, 1, 4))
+for log_prob in (traced, likelihood.log_prob):
+    print(float(log_prob(zeros, zeros[0])[0, 0]))
+"""
+
 FLAT_NAMES = [
     "VAE",
+    "AggressiveVAE",
+    "FactorVAE",
     "ELBO",
     "ImportanceWeighted",
+    "AggressiveStopping",
+    "CollapseMonitor",
     "EarlyStopping",
     "KLAnnealing",
     "ModelCheckpoint",
     "TensorBoard",
+    "audit",
+    "diagnose",
+    "rate_distortion",
     "Hyperparameter",
 ]
 MODULES = [
@@ -35,6 +67,7 @@ MODULES = [
     "layers",
     "losses",
     "metrics",
+    "models",
     "networks",
     "objectives",
     "priors",
@@ -66,6 +99,19 @@ def test_the_tensorflow_backend_is_none():
     result = run("import keras_vae; print(keras_vae.__version__)", "tensorflow")
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == kv.__version__
+
+
+def test_the_import_loads_nothing_that_only_some_programs_need():
+    result = run(LAZY, "tensorflow")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_first_distribution_may_be_made_in_a_graph():
+    result = run(FIRST_USE, "tensorflow")
+    assert result.returncode == 0, result.stderr
+    values = [float(value) for value in result.stdout.split()]
+    np.testing.assert_allclose(values, 4 * np.log(0.5), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", FLAT_NAMES + MODULES)

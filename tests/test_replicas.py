@@ -21,12 +21,6 @@ SHARDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    # One for all tests: the collectives of several strategies mix up their keys.
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def reference_gradient(model, latent, shards):
     """Gradient of the mean over the global batch, on one device."""
     vae = isinstance(model, kv.VAE)

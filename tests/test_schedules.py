@@ -13,6 +13,7 @@ RESOLVED = {
     "exponential": schedules.exponential(300, 1.0, 1e-6),
     "cyclical": schedules.cyclical(301, 3, 0.37, "sigmoid"),
     "repeat": schedules.repeat(schedules.linear(70), 101),
+    "restart": schedules.restart(schedules.sigmoid(70), [101, "250 steps"]),
     "piecewise": schedules.piecewise([50, 200], [0.1, 0.2, 0.3]),
     "join": schedules.join([schedules.cosine(90), schedules.linear(90, 1, 0.3)], [150]),
     "delay": schedules.delay(schedules.linear(70, 0.1), 101),
@@ -72,6 +73,12 @@ def trace(schedule, steps):
             [0, 1, 2, 3, 4, 5, 401],
             [0, 0.5, 1, 1, 0, 0.5, 0.5],
         ),
+        (
+            schedules.restart(schedules.linear(4, 0.2), [10, 12]),
+            [0, 2, 4, 9, 10, 11, 12, 13, 16, 99],
+            [0.2, 0.6, 1, 1, 0.2, 0.4, 0.2, 0.4, 1, 1],
+        ),
+        (schedules.restart(schedules.linear(4), []), [0, 2, 4, 9], [0, 0.5, 1, 1]),
         (schedules.custom(lambda step: step / 8), [0, 2, 8], [0, 0.25, 1]),
     ],
 )
@@ -291,6 +298,8 @@ def test_unresolved_schedules_cannot_be_used(use):
         (schedules.cyclical(100, 1, 0.07), 7),
         (schedules.repeat(schedules.linear(10), 20), None),
         (schedules.repeat(1.0, 20), 0),
+        (schedules.restart(schedules.linear(10), [15, 18]), 28),
+        (schedules.restart(schedules.linear("10%"), ["50%"]).resolve(100), 60),
         (schedules.piecewise([5, 9], [0, 1, 2]), 9),
         (schedules.join([schedules.linear(10), schedules.linear(5)], [20]), 25),
         (schedules.join([0, schedules.repeat("linear", 9)], [20]).resolve(10), None),
@@ -314,6 +323,14 @@ def test_end_step_is_the_first_of_the_last_weight(schedule):
     values = trace(schedule, np.arange(end + 1000))
     assert (values[end:] == values[-1]).all()
     assert end == 0 or values[end - 1] != values[-1]
+
+
+def test_equal_restarts_are_cycles():
+    """Four cycles of 10 steps, half of each a ramp, are three restarts."""
+    restarted = schedules.restart(schedules.linear(5), [10, 20, 30])
+    cycles = schedules.cyclical(40, num_cycles=4, ratio=0.5)
+    np.testing.assert_array_equal(trace(restarted, range(60)), trace(cycles, range(60)))
+    assert restarted.end_step == cycles.end_step
 
 
 # === Names, configurations and errors ===
@@ -401,6 +418,10 @@ def test_config_of_a_registered_function():
         ),
         (
             lambda: schedules.join([1, 2, 3], [2, 1]),
+            "`boundaries` must be in increasing",
+        ),
+        (
+            lambda: schedules.restart("linear", [2, 1]),
             "`boundaries` must be in increasing",
         ),
         (lambda: schedules.piecewise([0.5], [1, 2]), "`boundaries` must be.*=0.5"),

@@ -1,5 +1,6 @@
 """Callbacks for `fit`."""
 
+from keras_vae.callbacks.aggressive_stopping import AggressiveStopping
 from keras_vae.callbacks.collapse_monitor import CollapseMonitor
 from keras_vae.callbacks.early_stopping import EarlyStopping
 from keras_vae.callbacks.hyperparameter_scheduler import HyperparameterScheduler
@@ -8,6 +9,7 @@ from keras_vae.callbacks.model_checkpoint import ModelCheckpoint
 from keras_vae.callbacks.tensorboard import TensorBoard
 
 __all__ = [
+    "AggressiveStopping",
     "CollapseMonitor",
     "EarlyStopping",
     "HyperparameterScheduler",

@@ -4,11 +4,11 @@ import warnings
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import schedules
 from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.replicas import number
 
 
 class HyperparameterScheduler(keras.callbacks.Callback):
@@ -185,7 +185,8 @@ class KLAnnealing(HyperparameterScheduler):
     Args:
         schedule: `Schedule`, see `keras_vae.schedules`, or a callable of the step.
         layers: List of names of `Latent` layers, or None for all of the model.
-        restart: Boolean, whether the schedule begins anew with this `fit`.
+        restart: Boolean, whether the schedule begins anew with this `fit`. Within one
+            `fit`, `schedules.restart` does.
 
     Example:
     >>> callback = kv.KLAnnealing(kv.schedules.sigmoid(duration="50%"))
@@ -211,8 +212,3 @@ class KLAnnealing(HyperparameterScheduler):
 def _accumulation(optimizer):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return getattr(inner, "gradient_accumulation_steps", None) or 1
-
-
-def number(variable):
-    """Returns the value of a scalar variable, also of one with several copies."""
-    return tf.convert_to_tensor(variable).numpy().item()

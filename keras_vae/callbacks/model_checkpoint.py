@@ -8,9 +8,9 @@ import warnings
 import keras
 import tensorflow as tf
 
-from keras_vae.callbacks.hyperparameter_scheduler import number
 from keras_vae.callbacks.monitor import ComparesEpochs
 from keras_vae.callbacks.monitor import ramp_end
+from keras_vae.replicas import number
 
 
 class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):

@@ -3,8 +3,8 @@
 from absl import logging
 
 from keras_vae import _keras
-from keras_vae.callbacks.hyperparameter_scheduler import number
 from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.replicas import number
 
 # In the logs of this library's models; Keras knows the direction of others.
 _MINIMISED = {"loss", "negative_elbo", "reconstruction_loss", "kl_loss"}

@@ -86,7 +86,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         **kwargs,
     ):
         super().__init__(log_dir=log_dir, **kwargs)
-        self.data = None if data is None else _check_data(data)
+        self.data = None if data is None else checks.check_examples(data)
         self.images_freq = _check_integer("images_freq", images_freq, 0)
         self.num_images = _check_integer("num_images", num_images, 1)
         self.seed = _check_integer("seed", seed, 0)
@@ -229,29 +229,13 @@ def _above_each_other(originals, decoded, columns):
     return rows.reshape(-1, *originals.shape[1:]), columns
 
 
-def _check_data(data):
-    data = np.asarray(checks.check_array(data, "data"))
-    if not data.size:
-        raise ValueError(
-            f"`data` must hold at least one example. Received: data.shape={data.shape}"
-        )
-    return data
-
-
 def _check_model(model, data):
     if not isinstance(model, VAE):
         raise ValueError(
             "`data` are encoded and decoded, which takes a `keras_vae.VAE`. Leave "
             f"`data` out to write the logs alone. Received: a {type(model).__name__}"
         )
-    shape = model.get_build_config()["input_shape"]
-    if not checks.is_shape(shape) or not tf.TensorShape(
-        (None, *tuple(shape)[1:])
-    ).is_compatible_with(data.shape):
-        raise ValueError(
-            "`data` must have the shape of the model's input, "
-            f"{shape}. Received: data.shape={data.shape}"
-        )
+    checks.check_input_shape(model, data)
 
 
 def _check_integer(name, value, smallest):

@@ -6,14 +6,12 @@ import numbers
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from keras_vae import random
 from keras_vae import replicas
 from keras_vae import serialization
 from keras_vae.distributions import posteriors
-
-tfd = tfp.distributions
+from keras_vae.distributions import tfd
 
 
 class Likelihood(keras.layers.Layer):
@@ -182,24 +180,11 @@ class Bernoulli(_UnitInterval):
         return np.log(mean / (1 - mean)).astype("float32")
 
     def _elements(self, params):
-        return _Bernoulli(tf.cast(params, tf.float32), dtype=tf.float32)
+        return tfd.StableBernoulli(tf.cast(params, tf.float32), dtype=tf.float32)
 
     def _draw(self, elements, key):
         noise = random.uniform(keras.ops.shape(elements.logits), key)
         return tf.cast(noise < elements.mean(), tf.float32)
-
-
-class _Bernoulli(tfd.Bernoulli):
-    """TFP's, with one softplus per element in place of two."""
-
-    def _log_prob(self, event):
-        # Selected, not max(l, 0) and |l|: their derivatives at 0, where a decoder of
-        # zero weights starts, would not add up to x - 1/2.
-        logits = self.logits
-        positive = logits >= 0.0
-        relu = tf.where(positive, logits, 0.0)
-        minus_abs = tf.where(positive, -logits, logits)
-        return logits * event - relu - tf.math.log1p(tf.exp(minus_abs))
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -4,13 +4,11 @@ import math
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 from scipy import special
 
 from keras_vae import random
 from keras_vae import serialization
-
-tfd = tfp.distributions
+from keras_vae.distributions import tfd
 
 
 def soft_clip(x, low, high):
@@ -375,7 +373,7 @@ class MultivariateNormalTriL(Posterior):
                 f"Received: params.shape={tuple(params.shape)}"
             )
         params = tf.cast(params, tf.float32)
-        tril = tfp.math.fill_triangular(params[..., latent_dim:])
+        tril = tfd.fill_triangular(params[..., latent_dim:])
         diagonal = self._scale(tf.linalg.diag_part(tril))
         return params[..., :latent_dim], tf.linalg.set_diag(tril, diagonal)
 
@@ -442,7 +440,7 @@ def kl_per_dimension(posterior, prior):
     array([[0.5, 2. ]], dtype=float32)
     """
     full = isinstance(posterior, tfd.MultivariateNormalTriL)
-    if not _is_diagonal(prior) or not (full or _is_diagonal(posterior)):
+    if not tfd.is_diagonal(prior) or not (full or tfd.is_diagonal(posterior)):
         raise ValueError(
             "`prior` must be a normal with independent latents and `posterior` a "
             "normal for the KL to have a closed form per dimension. Received: "
@@ -484,49 +482,6 @@ _MAKERS = {
     "committed_normal": CommittedNormal,
     "batch_normalized_normal": BatchNormalizedNormal,
 }
-
-
-@tfd.RegisterKL(tfd.MultivariateNormalTriL, tfd.Independent)
-def _kl_full_diagonal(q, p, name=None):
-    _check_diagonal(p)
-    with tf.name_scope(name or "kl_full_diagonal"):
-        stddev = p.stddev()
-        # Row i of T in units of p's scale i. What the diagonal contributes is written
-        # as in the KL of two normals, which is exactly 0 where they agree.
-        rows = q.scale.to_dense() / stddev[..., None]
-        log_ratio = tf.math.log(tf.linalg.diag_part(rows))
-        below = tf.linalg.set_diag(rows, tf.zeros_like(log_ratio))
-        per_latent = (
-            0.5 * tf.math.expm1(2.0 * log_ratio)
-            - log_ratio
-            + 0.5 * tf.reduce_sum(tf.square(below), axis=-1)
-            + 0.5 * tf.square((q.mean() - p.mean()) / stddev)
-        )
-        return tf.reduce_sum(per_latent, axis=-1)
-
-
-@tfd.RegisterKL(tfd.Independent, tfd.MultivariateNormalTriL)
-def _kl_diagonal_full(q, p, name=None):
-    _check_diagonal(q)
-    diagonal = tfd.MultivariateNormalDiag(q.mean(), q.stddev())
-    return tfd.kl_divergence(diagonal, p, name=name)
-
-
-def _is_diagonal(distribution):
-    return (
-        isinstance(distribution, tfd.Independent)
-        and isinstance(distribution.distribution, tfd.Normal)
-        and distribution.event_shape.rank == 1
-    )
-
-
-def _check_diagonal(distribution):
-    # The registry knows only the outer class, and any family may be inside.
-    if not _is_diagonal(distribution):
-        raise NotImplementedError(
-            "No KL divergence is registered between a MultivariateNormalTriL and "
-            f"{distribution}"
-        )
 
 
 def _sample_shape(loc, num_samples):

@@ -363,6 +363,28 @@ def check_array(value, name):
     return value
 
 
+def check_examples(data):
+    """Returns the `data` of a callback as an array; raises ValueError where empty."""
+    data = np.asarray(check_array(data, "data"))
+    if not data.size:
+        raise ValueError(
+            f"`data` must hold at least one example. Received: data.shape={data.shape}"
+        )
+    return data
+
+
+def check_input_shape(model, data):
+    """Raises ValueError where a model that is built does not take `data`."""
+    shape = model.get_build_config()["input_shape"]
+    if not is_shape(shape) or not tf.TensorShape(
+        (None, *tuple(shape)[1:])
+    ).is_compatible_with(data.shape):
+        raise ValueError(
+            "`data` must have the shape of the model's input, "
+            f"{shape}. Received: data.shape={data.shape}"
+        )
+
+
 def check_weights(sample_weight, size):
     """Raises ValueError where the weights cannot weigh examples."""
     weights = np.asarray(sample_weight)

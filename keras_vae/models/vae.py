@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae import evaluation
 from keras_vae import export
 from keras_vae import objectives
 from keras_vae import random
@@ -220,6 +221,12 @@ class VAE(BlockTraining, keras.Model):
         # Keras cannot sum losses of several dtypes, which mixed precision makes.
         return [tf.cast(v, tf.float32) for v in replicas.own_losses(super().losses)]
 
+    def _build_optimizers(self):
+        # Of an optimiser without variables no state could be loaded.
+        optimizer = getattr(self, "optimizer", None)
+        if self.built and optimizer is not None and not optimizer.built:
+            optimizer.build(self.trainable_variables)
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
@@ -311,9 +318,7 @@ class VAE(BlockTraining, keras.Model):
         An optimiser without variables would drop its step, and with it the place in
         every schedule, so it is built first.
         """
-        optimizer = getattr(self, "optimizer", None)
-        if self.built and optimizer is not None and not optimizer.built:
-            optimizer.build(self.trainable_variables)
+        self._build_optimizers()
         super().load_weights(filepath, *args, **kwargs)
 
     # === Use ===
@@ -424,54 +429,46 @@ class VAE(BlockTraining, keras.Model):
         Returns:
             Float32 tensor of shape (batch,), nats.
         """
-        key = random.key(checks.check_seed(seed))
-        estimate = self.estimate(x, y, num_samples, key)
-        return -estimate.distortion - self.objective.rate(estimate)
-
-    def log_likelihood(self, x, y=None, num_samples=100, seed=0):
-        """Estimates log p(x) of each example by importance sampling.
-
-        The bound of Burda et al. (2015), L_k with k = `num_samples` draws from q(z|x):
-        it never exceeds log p(x) in the mean, and rises to it with k.
-
-        Args:
-            x: Tensor of shape (batch, *event_shape).
-            y: Target where it is not `x`.
-            num_samples: Integer, draws of z per example; papers take 500 to 5,000.
-            seed: Integer or integer tensor of shape (); equal seeds, equal draws.
-
-        Returns:
-            Float32 tensor of shape (batch,), nats.
-        """
-        key = random.key(checks.check_seed(seed))
-        return self.estimate(x, y, num_samples, key).importance_bound()
-
-    def estimate(self, x, y=None, num_samples=1, key=None, z=None):
-        """Returns what an objective sees of a batch: rate, distortion, draws.
-
-        Args:
-            x: Tensor of shape (batch, *event_shape).
-            y: Target where it is not `x`.
-            num_samples: Integer, draws of z per example.
-            key: Int64 tensor (2,), see `keras_vae.random`, or None for that of seed 0.
-            z: Tensor of shape (batch, samples, latent_dim) to score in place of draws
-                from q(z|x), or None.
-
-        Returns:
-            An `Estimate`.
-        """
         checks.check_count(num_samples, "num_samples", 1)
+        seed = checks.check_seed(seed)
         x = self._tensor(x)
         target = checks.check_target(x, y, self.event_shape)
         if tf.executing_eagerly():
             checks.check_support(self, target, y)
+        estimate = self.estimate(x, target, num_samples, random.key(seed))
+        return -estimate.distortion - self.objective.rate(estimate)
+
+    def estimate(self, x, y, num_samples, key):
+        """Draws from q(z|x) and evaluates all densities there, outside training.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            y: Target, which may be `x`.
+            num_samples: Integer, draws of z per example.
+            key: Int64 tensor of shape (2,), see `keras_vae.random`.
+
+        Returns:
+            A `keras_vae.objectives.Estimate`.
+        """
         params = self._infer(x)
-        if z is None:
-            key = random.key(0) if key is None else key
-            z = self.latent.sample(params, num_samples, key)
+        z = self.latent.sample(params, num_samples, key)
         outputs = {"posterior": params, "z": z, "likelihood": self._decode(z)}
         outputs["prior"] = self.latent.prior.params(self._infer)
-        return self._estimate(outputs, target)
+        return self._estimate(outputs, y)
+
+    def log_likelihood(self, x, y=None, num_samples=5000, **kwargs):
+        """Estimates log p(x) by importance sampling, whatever the objective.
+
+        Args:
+            x: Array of shape (N, *event_shape), of any length.
+            y: Target where it is not `x`.
+            num_samples: Integer, draws of z per example.
+            **kwargs: See `keras_vae.evaluation.log_likelihood`.
+
+        Returns:
+            Float32 array of shape (N,), nats.
+        """
+        return evaluation.log_likelihood(self, x, y, num_samples, **kwargs)
 
     def export(self, filepath, **kwargs):
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""

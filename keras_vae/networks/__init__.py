@@ -13,8 +13,10 @@ from keras_vae.networks.mlp import mlp_decoder
 from keras_vae.networks.mlp import mlp_encoder
 from keras_vae.networks.resnet import resnet_decoder
 from keras_vae.networks.resnet import resnet_encoder
+from keras_vae.networks.skip import SkipSequential
 
 __all__ = [
+    "SkipSequential",
     "conv_decoder",
     "conv_encoder",
     "mlp_decoder",

@@ -5,6 +5,7 @@ import math
 import keras
 
 from keras_vae.networks import _arguments
+from keras_vae.networks import skip
 from keras_vae.networks.mlp import dense_stack
 
 _SMALLEST_SIDE = 4
@@ -82,6 +83,7 @@ def conv_decoder(
     kernel_size=4,
     activation="relu",
     output_bias=None,
+    skip_connections=False,
     name=None,
 ):
     """Makes the transpose of `conv_encoder`, linear in its last layer.
@@ -98,10 +100,12 @@ def conv_decoder(
         activation: Name of a Keras activation or a callable. Defaults to "relu".
         output_bias: Number or array of shape (channels,), the initial bias of the last
             layer. Defaults to None, which is zero.
+        skip_connections: Boolean, whether each layer also sees z, see
+            `SkipSequential`. Defaults to False.
         name: String, optional name of the model.
 
     Returns:
-        A `keras.Sequential` that maps (batch, latent) to
+        A `keras.Sequential`, or `SkipSequential`, that maps (batch, latent) to
         (batch, height, width, channels). The size of the latent is that of the first
         call.
 
@@ -132,7 +136,7 @@ def conv_decoder(
         activation=None,
         bias_initializer=channel_bias(output_bias, output_shape),
     )
-    return keras.Sequential(layers, name=name)
+    return skip.sequential(layers, skip_connections, name)
 
 
 def check_filters(filters, image_shape):

@@ -5,6 +5,7 @@ import math
 import keras
 
 from keras_vae.networks import _arguments
+from keras_vae.networks import skip
 
 
 def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
@@ -40,7 +41,14 @@ def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
     return keras.Sequential(layers, name=name)
 
 
-def mlp_decoder(hidden, output_shape, activation="relu", output_bias=None, name=None):
+def mlp_decoder(
+    hidden,
+    output_shape,
+    activation="relu",
+    output_bias=None,
+    skip_connections=False,
+    name=None,
+):
     """Makes a decoder of dense layers, the last of which is linear.
 
     Args:
@@ -51,11 +59,13 @@ def mlp_decoder(hidden, output_shape, activation="relu", output_bias=None, name=
         output_bias: Number or array of shape `output_shape`, the initial bias of the
             last layer; the logit of the data's mean is a good start for a Bernoulli.
             Defaults to None, which is zero.
+        skip_connections: Boolean, whether each layer also sees z, see
+            `SkipSequential`. Defaults to False.
         name: String, optional name of the model.
 
     Returns:
-        A `keras.Sequential` that maps (batch, latent) to (batch, *output_shape). The
-        size of the latent is that of the first call.
+        A `keras.Sequential`, or `SkipSequential`, that maps (batch, latent) to
+        (batch, *output_shape). The size of the latent is that of the first call.
 
     Raises:
         ValueError: If `hidden`, `output_shape` or `output_bias` has a wrong shape.
@@ -67,14 +77,12 @@ def mlp_decoder(hidden, output_shape, activation="relu", output_bias=None, name=
     """
     output_shape = _arguments.check_sizes("output_shape", output_shape, empty=False)
     bias = _arguments.bias_initializer(output_bias, output_shape)
-    return keras.Sequential(
-        [
-            *dense_stack(hidden, activation),
-            keras.layers.Dense(math.prod(output_shape), bias_initializer=bias),
-            keras.layers.Reshape(output_shape),
-        ],
-        name=name,
-    )
+    layers = [
+        *dense_stack(hidden, activation),
+        keras.layers.Dense(math.prod(output_shape), bias_initializer=bias),
+        keras.layers.Reshape(output_shape),
+    ]
+    return skip.sequential(layers, skip_connections, name)
 
 
 def dense_stack(hidden, activation):

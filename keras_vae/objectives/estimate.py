@@ -1,7 +1,5 @@
 """What an objective sees of one batch."""
 
-import math
-
 import tensorflow as tf
 
 from keras_vae.distributions import kl_divergence
@@ -74,14 +72,3 @@ class Estimate:
         if kl == "monte_carlo":
             return tf.reduce_mean(self.log_ratio, axis=1)
         return kl_divergence(self.posterior, self.prior)
-
-    def importance_bound(self, kl_weight=1.0):
-        """Importance-weighted bound on log p(x), shape (batch,), nats.
-
-        `log (1/k) sum_i p(x|z_i) (p(z_i) / q(z_i|x))^kl_weight` over the k samples.
-
-        Args:
-            kl_weight: Float or scalar tensor; at 1 it is L_k of Burda et al. (2015).
-        """
-        log_weights = self.log_likelihood - kl_weight * self.log_ratio
-        return tf.reduce_logsumexp(log_weights, axis=1) - math.log(self.z.shape[1])

@@ -1,6 +1,8 @@
 """Importance-weighted bounds."""
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from keras_vae.objectives.elbo import ELBO
 
@@ -31,5 +33,8 @@ class ImportanceWeighted(ELBO):
 
     def losses(self, estimate, mean):
         """See `ELBO.losses`."""
-        bound = estimate.importance_bound(self.kl_weight.value)
+        log_weights = (
+            estimate.log_likelihood - self.kl_weight.value * estimate.log_ratio
+        )
+        bound = tf.reduce_logsumexp(log_weights, axis=1) - np.log(self.num_samples)
         return {"importance_weighted_bound": -mean(bound)}

@@ -72,21 +72,42 @@ def choose(model, num_batches, num_steps, callbacks, jit_compile, steps):
     return Choice(auto.jit_compile, steps, auto.reason)
 
 
-def _choose(model, num_steps):
+def reason_against_xla(model):
+    """Returns why XLA would not make a model faster on this machine, or None.
+
+    Args:
+        model: A `keras.layers.Layer` or `keras.Model`.
+
+    Returns:
+        A string that follows "because", or None where XLA pays.
+
+    Example:
+    >>> kv.training.choice.reason_against_xla(kv.networks.conv_encoder((8, 8, 1)))
+    'XLA runs convolutions slowly on a CPU'
+    """
     layers = _keras.sublayers(model, keras.layers.Layer)
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    if not all(layer.supports_jit for layer in layers):
+        return "one of its layers does not support XLA"
+    if any(isinstance(layer, CONVOLUTIONS) for layer in layers) and not _on_gpu():
+        return "XLA runs convolutions slowly on a CPU"
+    return None
+
+
+def _on_gpu():
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
+def _choose(model, num_steps):
     if model.run_eagerly:
         return Choice(False, 1, "it runs eagerly")
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return Choice(False, 1, "several replicas train it")
     if num_steps is not None and num_steps < SHORT:
         return Choice(False, 1, f"{num_steps} steps do not repay compiling it")
-    if not all(layer.supports_jit for layer in layers):
-        return Choice(False, GRAPH_BLOCK, "one of its layers does not support XLA")
-    if any(isinstance(layer, CONVOLUTIONS) for layer in layers) and not on_gpu:
-        return Choice(False, GRAPH_BLOCK, "XLA runs convolutions slowly on a CPU")
-    if any(isinstance(layer, RECURRENT) for layer in layers):
-        if on_gpu:
+    if reason := reason_against_xla(model):
+        return Choice(False, GRAPH_BLOCK, reason)
+    if _keras.sublayers(model, RECURRENT):
+        if _on_gpu():
             return Choice(False, GRAPH_BLOCK, "a GPU has kernels for recurrent layers")
         return Choice(True, 1, "XLA runs recurrent layers fastest step by step")
     return Choice(True, XLA_BLOCK, "XLA runs dense layers fastest in blocks of steps")

@@ -10,6 +10,7 @@ from keras_vae import metrics
 from keras_vae import objectives
 from keras_vae import random
 from keras_vae.models import checks
+from keras_vae.replicas import number
 
 # Latents that are decoded at once, and examples among which the information is
 # measured: all pairs of them are compared.
@@ -96,16 +97,15 @@ def weight_of(objective):
     Returns:
         Float.
     """
-    weight = float(objective.kl_weight.value)
+    weight = number(objective.kl_weight.value)
     if isinstance(objective, objectives.DistortionTarget):
-        return weight / float(objective.multiplier)
+        return weight / number(objective.multiplier)
     return weight
 
 
 def batches(x, y, size):
     """Yields (start, x, y) of consecutive examples."""
-    number = len(tf.nest.flatten(x)[0])
-    for start in range(0, number, size):
+    for start in range(0, len(tf.nest.flatten(x)[0]), size):
         rows = slice(start, start + size)
         taken = tf.nest.map_structure(lambda v, rows=rows: v[rows], x)
         yield start, taken, None if y is None else y[rows]
@@ -125,32 +125,29 @@ def measure(model, x, y, num_samples, importance_samples, seed):
     Returns:
         `Terms`.
     """
-    # So that a batch is alike for all models, whatever their number of draws.
-    size = max(1, _DECODED // max(num_samples, importance_samples, 16))
+    size = max(1, _DECODED // max(num_samples, 16))
     columns = []
-    for start, x_batch, y_batch in batches(x, y, size):
-        key = random.key(seed, start)
-        # Layers called in this scope neither keep losses nor move their state.
-        with keras.StatelessScope():
-            estimate = model.estimate(x_batch, y_batch, num_samples, key)
-            column = [
+    # Layers called in this scope neither keep losses nor move their state.
+    with keras.StatelessScope():
+        for start, *batch in batches(x, x if y is None else y, size):
+            estimate = model.estimate(*batch, num_samples, random.key(seed, start))
+            column = (
                 model.objective.rate(estimate),
                 estimate.distortion,
                 estimate.posterior.mean(),
                 estimate.posterior.stddev(),
-            ]
-            if importance_samples:
-                key = random.fork(key, 1)
-                bound = model.estimate(x_batch, y_batch, importance_samples, key)
-                column.append(bound.importance_bound())
-        columns.append([np.asarray(v, np.float64) for v in column])
+            )
+            columns.append([np.asarray(v, np.float64) for v in column])
+        _, *batch = next(batches(x, x if y is None else y, _PAIRED))
+        first = model.estimate(*batch, 1, random.key(seed))
     whole = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
-    log_likelihood = whole[4] if importance_samples else None
-    _, x_first, y_first = next(batches(x, y, _PAIRED))
-    with keras.StatelessScope():
-        first = model.estimate(x_first, y_first, key=random.key(seed))
+    log_likelihood = None
+    if importance_samples:
+        # A model of another weight would be compiled anew.
+        settings = {"seed": seed, "jit_compile": False, "verbose": 0}
+        log_likelihood = model.log_likelihood(x, y, importance_samples, **settings)
     information = information_of([first.posterior], [first.z[:, 0]])
-    return Terms(*whole[:4], log_likelihood, information)
+    return Terms(*whole, log_likelihood, information)
 
 
 def information_of(posteriors, latents):

@@ -3,6 +3,7 @@ import linear
 import numpy as np
 import oracle
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
@@ -143,3 +144,16 @@ def test_it_goes_on_where_a_model_diverges():
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.slow
+def test_two_replicas_end_in_the_same_weights():
+    weights = []
+    for callbacks in ([], [CollapseMonitor(X, verbose=0)]):
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        with strategy.scope():
+            model, _ = train(callbacks, jit_compile=False)
+        weights.append([tf.convert_to_tensor(v).numpy() for v in model.variables])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(callbacks[0].history) == 3

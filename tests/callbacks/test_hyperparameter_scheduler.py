@@ -205,6 +205,15 @@ def test_second_fit_continues_and_restart_begins_anew():
     np.testing.assert_array_equal(applied[25:], expected(0, 16, short))
 
 
+def test_a_ramp_restarts_within_a_fit():
+    model, (recording,) = make("vae")
+    schedule = kv.schedules.restart(kv.schedules.linear("20%"), ["50%", 30])
+    fit(model, data(), callbacks=[kv.KLAnnealing(schedule)])
+    ramp = np.minimum(np.arange(STEPS) / 8, 1)
+    trace = np.concatenate([ramp[:20], ramp[:10], ramp[:10]])
+    np.testing.assert_allclose(recording.applied(), trace, rtol=1e-6)
+
+
 def test_gradient_accumulation_counts_applied_updates():
     model, objectives = make(
         "vae", optimizer=keras.optimizers.Adam(gradient_accumulation_steps=4)

@@ -1,11 +1,8 @@
 """Numbers that a VAE computes, against NumPy and against other ways to the same one."""
 
 import keras
-import linear
 import numpy as np
-import oracle
 import pytest
-import scipy.stats
 import tensorflow as tf
 
 import keras_vae as kv
@@ -584,24 +581,3 @@ def test_a_saved_model_goes_on_where_it_was(tmp_path):
     for model in (first, second):
         model.fit(GREY, batch_size=5, shuffle=False, verbose=0)
     assert_equal_weights(first, second)
-
-
-def test_log_likelihood_is_exact_under_the_exact_posterior():
-    x, vectors = oracle.data(size=20)
-    best = oracle.ProbabilisticPCA.fit(3, oracle.EIGENVALUES, vectors)
-    vae = linear.optimal(best.variance, vectors, scale=np.sqrt(best.variance))
-    found = vae.log_likelihood(np.float32(x), num_samples=3, seed=1)
-    np.testing.assert_allclose(found, best.log_prob(x), atol=1e-4)
-
-
-def test_estimate_scores_latents_that_are_given():
-    x, vectors = oracle.data(size=20)
-    x, vae = np.float32(x), linear.optimal(1.0, vectors)
-    z = np.float32(np.random.default_rng(0).normal(size=(20, 2, 3)))
-    estimate = vae.estimate(x, z=z)
-    means = vae.decode(z.reshape(-1, 3)).numpy().reshape(20, 2, 5)
-    expected = scipy.stats.norm.logpdf(x[:, None], means).sum(-1)
-    np.testing.assert_allclose(estimate.log_likelihood, expected, rtol=1e-5)
-    drawn = vae.estimate(x, num_samples=2, key=kv.random.key(5))
-    elbo = -drawn.distortion - drawn.rate()
-    np.testing.assert_array_equal(elbo, vae.elbo(x, num_samples=2, seed=5))

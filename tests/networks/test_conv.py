@@ -96,3 +96,30 @@ def test_arguments_are_checked(arguments, message):
 def test_output_bias_is_one_number_a_channel():
     with pytest.raises(ValueError, match="one bias a channel: pass the mean over the"):
         networks.conv_decoder((8, 8, 1), output_bias=np.zeros((8, 8, 1)))
+
+
+def test_skip_connections_show_z_to_each_pixel():
+    """Of all further kernels 0, the last layer alone sees z, the same everywhere."""
+    arguments = {"filters": [4, 3], "hidden": [5]}
+    decoder = networks.conv_decoder((6, 7, 2), skip_connections=True, **arguments)
+    z = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")
+    decoder(z)
+    plain = networks.conv_decoder((6, 7, 2), **arguments)
+    plain(z)
+    shapes = [np.shape(weight) for weight in plain.get_weights()]
+    # The kernels of all layers but the first see the latent's two units beside h.
+    for index in range(2, len(shapes), 2):
+        axis = 3 if len(shapes[index]) == 4 else 0
+        shapes[index] = tuple(
+            size + 2 * (place == axis) for place, size in enumerate(shapes[index])
+        )
+    assert [np.shape(weight) for weight in decoder.get_weights()] == shapes
+    *others, kernel, bias = decoder.get_weights()
+    decoder.set_weights([*map(np.zeros_like, others), kernel, bias])
+    params = decoder(z)
+    assert params.shape == (3, 6, 7, 2)
+    images = np.broadcast_to(z[:, None, None], (3, 3, 4, 2))
+    transpose = keras.ops.conv_transpose(
+        np.ascontiguousarray(images), kernel[..., -2:], strides=2, padding="same"
+    )
+    np.testing.assert_allclose(params, transpose[:, :6, :7] + bias, atol=1e-6)

@@ -28,6 +28,17 @@ def test_decoder_is_linear_in_its_last_layer():
     np.testing.assert_allclose(params, expected.reshape(4, 2, 3), rtol=1e-5, atol=1e-6)
 
 
+def test_skip_connections_show_z_to_each_layer():
+    decoder = networks.mlp_decoder([5, 4], (2, 3), "tanh", skip_connections=True)
+    z = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+    params = decoder(z)
+    w1, b1, w2, b2, w3, b3 = decoder.get_weights()
+    h = np.tanh(z @ w1 + b1)
+    h = np.tanh(np.hstack([h, z]) @ w2 + b2)
+    expected = np.hstack([h, z]) @ w3 + b3
+    np.testing.assert_allclose(params, expected.reshape(4, 2, 3), rtol=1e-5, atol=1e-6)
+
+
 def test_encoder_with_a_shape_is_built():
     encoder = networks.mlp_encoder([256, 256], input_shape=(28, 28, 1))
     assert encoder.count_params() == 784 * 256 + 256 + 256 * 256 + 256
@@ -57,6 +68,10 @@ def test_kernels_start_at_the_variance_that_suits_the_activation(activation, sca
         (networks.mlp_encoder([4], (3, 3)), np.ones((2, 3, 3), "float32")),
         (
             networks.mlp_decoder([4], (2, 2), output_bias=np.eye(2)),
+            np.ones((2, 3), "float32"),
+        ),
+        (
+            networks.mlp_decoder([4, 3], (2, 2), skip_connections=True),
             np.ones((2, 3), "float32"),
         ),
     ],

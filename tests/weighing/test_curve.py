@@ -95,7 +95,7 @@ def test_intervals_are_those_of_the_standard_error(measured):
 
 
 def measured_terms(model):
-    return model.estimate(X, num_samples=16).distortion.numpy()
+    return model.estimate(X, X, 16, kv.random.key(0)).distortion.numpy()
 
 
 def test_the_gap_is_small_at_the_optimum(measured):

@@ -439,6 +439,10 @@ def test_thresholds_are_where_the_verdicts_turn():
     assert verdict(missing_rate=2.01) == "posterior_collapse"
     assert verdict(rate=0.1, missing_rate=0.49) == "healthy"
     assert verdict(missing_rate_at_one=9.0, noise_ratio=1.99) == "healthy"
+    # Four active units gain log(2.5) / 2 nats each.
+    noisy = {"missing_rate_at_one": 0.0, "noise_ratio": 2.5}
+    assert verdict(rate=1.84, **noisy) == "healthy"
+    assert verdict(rate=1.82, **noisy) == "noise_too_high"
     assert verdict(missing_rate_at_one=9.0, noise_ratio=2.01) == "noise_too_high"
     assert verdict(missing_rate_at_one=9.0, kl_weight=4.0) == "healthy"
     assert (
@@ -503,7 +507,8 @@ def test_a_functional_model_is_left_as_it_is():
 def test_text_is_a_verdict_a_few_numbers_and_an_action():
     lines = str(diagnosed("fixed_noise_above_all_eigenvalues")).splitlines()
     assert lines[0] == "Verdict: noise_too_high"
-    assert "noise, 2.24, is above its error, 1.2" in lines[1]
+    assert "noise, 2.24, has 3.23 times the variance of its error, 1.24" in lines[1]
+    assert "0 nats are coded where some 2.2 more would pay" in lines[1]
     assert (
         'Do: `likelihood=kv.distributions.Normal(scale="shared", initial_s' in lines[2]
     )

@@ -3,19 +3,18 @@
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from keras_vae import _keras
 from keras_vae import metrics
 from keras_vae import random
 from keras_vae.distributions import posteriors
+from keras_vae.distributions import tfd
 from keras_vae.distributions.likelihoods import Laplace
 from keras_vae.distributions.likelihoods import Normal
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.objectives import Estimate
+from keras_vae.replicas import number
 from keras_vae.weighing import measuring
-
-tfd = tfp.distributions
 
 _BATCH_SIZE = 256
 # Nats that shuffled latents have to cost for each nat of the rate if the decoder reads
@@ -150,8 +149,8 @@ def _ramp(model):
         end_step = getattr(schedule, "end_step", None)
         if item.name != "kl_weight" or not end_step:
             continue
-        final, value = float(schedule(end_step)), float(item.value)
-        step = int(item.last_step) - int(item.offset)
+        final, value = float(schedule(end_step)), number(item.value)
+        step = number(item.last_step) - number(item.offset)
         if step < end_step:
             return {
                 "ramp_step": step,

@@ -143,16 +143,20 @@ def _variance_explodes(case):
 
 
 def _noise_too_high(case):
-    if not case.missed or case.evidence.get("noise_ratio", 0.0) <= NOISE:
+    ratio = case.evidence.get("noise_ratio", 0.0)
+    if ratio <= NOISE:
+        return
+    # A unit that pays gains log(theta / theta') / 2 where theta falls to theta'.
+    lost = case["missing_rate_at_one"] + case["active_units"] * np.log(ratio) / 2
+    if lost <= max(case["rate"], MISSING):
         return
     yield Finding(
         "noise_too_high",
-        f"the decoder's noise, {case['noise']:.3g}, is above its error, "
-        f"{case['error']:.3g}, so that {case['unused_units']} of {case['latent_dim']} "
-        f"units do not pay; with learned noise {case['missing_rate_at_one']:.3g} nats "
-        "more would",
+        f"the decoder's noise, {case['noise']:.3g}, has {ratio:.3g} times the variance "
+        f"of its error, {case['error']:.3g}: {case['rate']:.2g} nats are coded where "
+        f"some {lost:.2g} more would pay",
         _learned_noise(case),
-        case.pick("noise", "error", "noise_ratio", "rate", "missing_rate_at_one"),
+        {**case.pick("noise", "error", "noise_ratio", "rate"), "lost": float(lost)},
     )
 
 

@@ -22,7 +22,7 @@ def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0)
     | "kl_weighted_by_mistake" | a coefficient that `kv.audit` finds wrong |
     | "ramp_not_finished" | `kl_weight` is below what its schedule ends at |
     | "posterior_variance_explodes" | posteriors 3 times as wide as the prior |
-    | "noise_too_high" | noise of 2 times the squared error, and units lost to it |
+    | "noise_too_high" | noise of 2 times the squared error, and nats lost to it |
     | "kl_weight_too_high" | next to nothing is coded at a weight above 1 |
     | "decoder_ignores_z" | shuffled latents decode as well |
     | "posterior_collapse" | unused units that would pay |

@@ -1,0 +1,119 @@
+"""The end of the aggressive training of an encoder."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from keras_vae import metrics
+from keras_vae import random
+from keras_vae.callbacks.hyperparameter_scheduler import number
+from keras_vae.models import AggressiveVAE
+from keras_vae.models import checks
+
+
+class AggressiveStopping(keras.callbacks.Callback):
+    """Ends the aggressive phase when the mutual information of x and z falls.
+
+    After each epoch of the phase `I(x; z)` is estimated on held-out data with one
+    draw of z for each example, always from the same noise; the phase of the
+    `AggressiveVAE` ends after the first epoch whose estimate is below the one before,
+    by He et al. An epoch of `fit` has fewer updates of the decoder than one of the
+    paper: measure more seldom with `period`.
+
+    Writes `mutual_information` into the logs of the epochs that it measures. What it
+    compares with is saved with the model, so that a resumed run ends the phase where
+    the interrupted one would have.
+
+    Args:
+        data: Array of shape (examples, *input_shape), held out.
+        period: Positive integer, measure after every `period` epochs.
+        batch_size: Positive integer, examples of which one estimate is made; it never
+            exceeds log(batch_size).
+        seed: Integer in [0, 2**31), of the noise.
+        verbose: 0, or 1 to print when the phase ends; it is always logged.
+
+    Raises:
+        ValueError: If an argument is out of range, and at the start of `fit`, if the
+            model is no `AggressiveVAE` or does not take the data.
+
+    Example:
+    >>> _, x_test = kv.datasets.digits()
+    >>> callback = kv.callbacks.AggressiveStopping(x_test)
+
+    Reference:
+        [Lagging Inference Networks and Posterior Collapse in Variational
+        Autoencoders](https://arxiv.org/abs/1901.05534)
+    """
+
+    def __init__(self, data, period=1, batch_size=256, seed=0, verbose=0):
+        super().__init__()
+        self.data = checks.check_examples(data)
+        checks.check_count(period, "period", 1)
+        checks.check_count(batch_size, "batch_size", 2)
+        self.period = period
+        self.batch_size = batch_size
+        self.seed = random.check_seed(seed)
+        self.verbose = verbose
+
+    def on_train_begin(self, logs=None):
+        """Checks that the model has a phase and can encode the data."""
+        if not isinstance(self.model, AggressiveVAE):
+            raise ValueError(
+                "`AggressiveStopping` needs a model with an aggressive phase, a "
+                f"`keras_vae.AggressiveVAE`. Received: a {type(self.model).__name__}"
+            )
+        checks.check_input_shape(self.model, self.data)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Makes up for an epoch after which a run was interrupted."""
+        # `BackupAndRestore` may have saved before this callback's turn came.
+        self._compare(epoch - 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measures, and ends the phase where the mutual information fell."""
+        self._compare(epoch, logs)
+
+    def _compare(self, epoch, logs=None):
+        loop, step = self.model.inner_loop, number(self.model.latent.noise.count)
+        last_step = number(loop.measured_step)
+        is_due = step != last_step and (epoch + 1) % self.period == 0
+        if not (is_due and self.model.aggressive):
+            return
+        before = number(loop.information)
+        loop.information.assign(self.mutual_information())
+        # As it is compared next time, in float32.
+        now = number(loop.information)
+        loop.measured_step.assign(step)
+        if logs is not None:
+            logs["mutual_information"] = now
+        if last_step and now < before:
+            self.model.aggressive = False
+            text = (
+                f"The aggressive phase ends after {step} steps: the mutual information "
+                f"fell from {before:.4f} to {now:.4f} nats."
+            )
+            logging.info(text)
+            if self.verbose:
+                print(f"\nEpoch {epoch + 1}: {text}")
+
+    def mutual_information(self):
+        """Estimates I(x; z) of the data.
+
+        Returns:
+            Float, nats, the mean over batches by their size.
+        """
+        starts = range(0, len(self.data), self.batch_size)
+        batches = [self.data[start : start + self.batch_size] for start in starts]
+        # Layers called in this scope neither keep losses nor move their state.
+        with keras.StatelessScope():
+            values = [self._estimate(*batch) for batch in enumerate(batches)]
+        return float(np.average(values, weights=[len(batch) for batch in batches]))
+
+    def _estimate(self, index, batch):
+        latent = self.model.latent
+        params = latent.infer(self.model.encoder(tf.convert_to_tensor(batch)))
+        z = latent.sample(params, 1, random.key(self.seed, index))
+        return metrics.mutual_information(
+            latent.posterior.distribution(params).log_prob(z)
+        )

@@ -1,0 +1,64 @@
+"""What the library adds to TFP's distributions; `tfd` gives both."""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+tfd = tfp.distributions
+fill_triangular = tfp.math.fill_triangular
+
+
+class StableBernoulli(tfd.Bernoulli):
+    """TFP's `Bernoulli`, with one softplus per element in place of two."""
+
+    def _log_prob(self, event):
+        # Selected, not max(l, 0) and |l|: their derivatives at 0, where a decoder of
+        # zero weights starts, would not add up to x - 1/2.
+        logits = self.logits
+        positive = logits >= 0.0
+        relu = tf.where(positive, logits, 0.0)
+        minus_abs = tf.where(positive, -logits, logits)
+        return logits * event - relu - tf.math.log1p(tf.exp(minus_abs))
+
+
+def is_diagonal(distribution):
+    """Whether a distribution of vectors is a normal with independent elements."""
+    return (
+        isinstance(distribution, tfd.Independent)
+        and isinstance(distribution.distribution, tfd.Normal)
+        and distribution.event_shape.rank == 1
+    )
+
+
+@tfd.RegisterKL(tfd.MultivariateNormalTriL, tfd.Independent)
+def _kl_full_diagonal(q, p, name=None):
+    _check_diagonal(p)
+    with tf.name_scope(name or "kl_full_diagonal"):
+        stddev = p.stddev()
+        # Row i of T in units of p's scale i. What the diagonal contributes is written
+        # as in the KL of two normals, which is exactly 0 where they agree.
+        rows = q.scale.to_dense() / stddev[..., None]
+        log_ratio = tf.math.log(tf.linalg.diag_part(rows))
+        below = tf.linalg.set_diag(rows, tf.zeros_like(log_ratio))
+        per_latent = (
+            0.5 * tf.math.expm1(2.0 * log_ratio)
+            - log_ratio
+            + 0.5 * tf.reduce_sum(tf.square(below), axis=-1)
+            + 0.5 * tf.square((q.mean() - p.mean()) / stddev)
+        )
+        return tf.reduce_sum(per_latent, axis=-1)
+
+
+@tfd.RegisterKL(tfd.Independent, tfd.MultivariateNormalTriL)
+def _kl_diagonal_full(q, p, name=None):
+    _check_diagonal(q)
+    diagonal = tfd.MultivariateNormalDiag(q.mean(), q.stddev())
+    return tfd.kl_divergence(diagonal, p, name=name)
+
+
+def _check_diagonal(distribution):
+    # The registry knows only the outer class, and any family may be inside.
+    if not is_diagonal(distribution):
+        raise NotImplementedError(
+            "No KL divergence is registered between a MultivariateNormalTriL and "
+            f"{distribution}"
+        )

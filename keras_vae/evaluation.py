@@ -1,0 +1,143 @@
+"""Estimates of log p(x) that need more draws than memory holds."""
+
+import itertools
+import math
+import weakref
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import random
+from keras_vae.models import checks
+from keras_vae.training import choice
+
+# Decoded rows at once: enough to keep the cores busy, few enough that what a block
+# takes stays in the megabytes.
+_MAX_ROWS, _MAX_PARAMS = 5000, 2**22
+# With a single example in a block the encoder runs as often as the decoder.
+_MAX_SAMPLES = 500
+
+_blocks = weakref.WeakKeyDictionary()
+
+
+def log_likelihood(
+    model,
+    x,
+    y=None,
+    num_samples=5000,
+    batch_size=None,
+    seed=0,
+    jit_compile="auto",
+    verbose="auto",
+):
+    """Estimates log p(x) of each example by importance sampling.
+
+    `log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)`, z_k ~ q(z|x), L_K of Burda et al., where
+    K is `num_samples`: a lower bound in expectation, which is tight for large K. The
+    sum is kept as a logarithm and grows block by block, so that memory depends neither
+    on K nor on the number of examples.
+
+    Args:
+        model: `VAE`.
+        x: Array of shape (N, *event_shape), or a structure of arrays.
+        y: Target where it is not `x`.
+        num_samples: Integer, K, draws of z for each example. The usual 5000 compare
+            with published figures.
+        batch_size: Integer, draws that are decoded at once, of all examples together.
+            Defaults to None: 5000, fewer for large events.
+        seed: Integer in [0, 2**31), or None to draw one. Equal seeds, and equal other
+            arguments, give equal draws.
+        jit_compile: Boolean, whether to use XLA, or "auto": where it is faster.
+        verbose: 0 for no progress bar; "auto", 1 or 2 as in `keras.utils.Progbar`.
+
+    Returns:
+        Float32 array of shape (N,), nats.
+
+    Raises:
+        ValueError: If the data do not fit the model, or an argument is out of range.
+
+    Example:
+    >>> vae = kv.VAE(
+    ...     encoder=kv.networks.mlp_encoder([32]),
+    ...     decoder=kv.networks.mlp_decoder([32], (8, 8, 1)),
+    ...     latent_dim=4,
+    ... )
+    >>> x = np.zeros((3, 8, 8, 1), "float32")
+    >>> vae.log_likelihood(x, num_samples=100, verbose=0).shape
+    (3,)
+
+    Reference:
+        [Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
+    """
+    checks.check_count(num_samples, "num_samples", 1)
+    seed = random.check_seed(seed)
+    x, y, size = _check_arrays(model, x, y)
+    params_size = math.prod(model.likelihood.params_shape(model.event_shape))
+    if batch_size is None:
+        batch_size = min(_MAX_ROWS, max(1, _MAX_PARAMS // params_size))
+    checks.check_count(batch_size, "batch_size", 1)
+    if verbose not in ("auto", 0, 1, 2):
+        raise ValueError(
+            f"`verbose` must be 'auto', 0, 1 or 2. Received: verbose={verbose!r}"
+        )
+    if jit_compile == "auto":
+        jit_compile = choice.reason_against_xla(model) is None
+
+    # Blocks of one shape, so that they are traced once.
+    rounds = -(-num_samples // min(batch_size, _MAX_SAMPLES))
+    samples = -(-num_samples // rounds)
+    examples = min(size, max(1, batch_size // samples))
+    add_block = _block_function(model, bool(jit_compile))
+    progress = keras.utils.Progbar(
+        rounds * -(-size // examples),
+        verbose=1 if verbose == "auto" else verbose,
+        unit_name="block",
+    )
+    blocks = itertools.count()
+    sums = []
+    for start in range(0, size, examples):
+        # The last block repeats an example and drops what comes of it.
+        index = np.minimum(np.arange(start, start + examples), size - 1)
+        data = tf.nest.map_structure(lambda v, i=index: v[i], (x, y))
+        total = tf.fill([examples], -np.inf)
+        for done in range(0, rounds * samples, samples):
+            key = random.key(seed, next(blocks))
+            left = tf.constant(num_samples - done)
+            total = add_block(data, key, left, total, samples)
+            progress.add(1)
+        sums.append(total[: size - start])
+    return np.concatenate(sums) - np.float32(np.log(num_samples))
+
+
+def _check_arrays(model, x, y):
+    if any(part is not None and not hasattr(part, "__getitem__") for part in (x, y)):
+        raise ValueError(
+            "`x` must be an array, or a structure of arrays. Received: a "
+            f"{type(x).__name__}. Of a data set, pass one batch after the other."
+        )
+    checks.check_data(model, x, y)
+    x, y = tf.nest.map_structure(np.asarray, (x, x if y is None else y))
+    return x, y, len(tf.nest.flatten(x)[0])
+
+
+def _block_function(model, jit_compile):
+    """Returns the function that adds one block of draws, made once for each model."""
+    functions = _blocks.setdefault(model, {})
+    if jit_compile not in functions:
+        # A function that held the model would keep its entry alive for ever.
+        reference = weakref.ref(model)
+
+        def add_block(data, key, left, total, samples):
+            # Else what layers add to their losses would be tensors of this graph.
+            with keras.StatelessScope():
+                estimate = reference().estimate(*data, samples, key)
+            weights = estimate.log_likelihood - estimate.log_ratio
+            weights = tf.where(tf.range(samples) < left, weights, -np.inf)
+            block = tf.reduce_logsumexp(weights, axis=1)
+            return tf.reduce_logsumexp(tf.stack([total, block]), axis=0)
+
+        functions[jit_compile] = tf.function(
+            add_block, autograph=False, jit_compile=jit_compile
+        )
+    return functions[jit_compile]

@@ -1,0 +1,206 @@
+"""A VAE whose encoder is trained ahead of its decoder, so that it does not lag."""
+
+import keras
+import tensorflow as tf
+
+from keras_vae import replicas
+from keras_vae.metrics.trackers import Reading
+from keras_vae.models import checks
+from keras_vae.models.two_optimizers import TwoOptimizers
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class AggressiveVAE(TwoOptimizers):
+    """VAE with the aggressive training of the encoder of He et al.
+
+    While the phase lasts, each step of `fit` is one of the inner loop: the encoder is
+    updated, on a fresh batch in each step, until the mean loss over `window` steps is
+    not below that over the `window` before, or for `max_steps` steps; then one step
+    updates the decoder, and the loop begins again. What is not updated stands still,
+    the moments of its optimiser included. After the phase each step updates both, as in
+    a `VAE` with two optimisers.
+
+    The phase begins with the model. `callbacks.AggressiveStopping` ends it once the
+    mutual information of validation data falls; so does `model.aggressive = False`.
+
+    The encoder are the encoder network, the posterior and its head; the decoder is all
+    else, the likelihood and the prior included. Batch statistics move in all steps.
+
+    `optimizer.iterations`, and with it t of `KLAnnealing` and other schedules, counts
+    the decoder's updates, as in the paper. In the phase an epoch of `fit` has fewer of
+    them than it has steps: a ramp that is to end needs a longer run, or a `duration` in
+    steps. `fit` also logs `aggressive`: 1 in the phase, then 0.
+
+    Args:
+        encoder: See `VAE`.
+        decoder: See `VAE`.
+        latent_dim: See `VAE`.
+        window: Positive integer, steps of the encoder over which losses are averaged.
+        max_steps: Positive integer, the most steps of the encoder in a row.
+        **kwargs: See `VAE`.
+
+    Example:
+    >>> vae = kv.AggressiveVAE(
+    ...     encoder=kv.networks.mlp_encoder([32]),
+    ...     decoder=kv.networks.mlp_decoder([32], (8, 8, 1)),
+    ...     latent_dim=4,
+    ...     max_steps=3,
+    ... )
+    >>> vae.compile("adam")
+    >>> history = vae.fit(np.zeros((64, 8, 8, 1)), batch_size=8, verbose=0).history
+    >>> history["aggressive"], int(vae.optimizer.iterations)
+    ([1.0], 2)
+
+    Reference:
+        [Lagging Inference Networks and Posterior Collapse in Variational
+        Autoencoders](https://arxiv.org/abs/1901.05534)
+    """
+
+    second_optimizer_name = "encoder_optimizer"
+
+    def __init__(
+        self, encoder, decoder, latent_dim, window=15, max_steps=100, **kwargs
+    ):
+        super().__init__(encoder, decoder, latent_dim, **kwargs)
+        self.inner_loop = InnerLoop(window, max_steps, name="inner_loop")
+        self._aggressive = Reading(
+            "aggressive", lambda: tf.cast(self.inner_loop.active.value, tf.float32)
+        )
+
+    @property
+    def aggressive(self):
+        """Whether the phase lasts; can be assigned."""
+        return bool(tf.convert_to_tensor(self.inner_loop.active))
+
+    @aggressive.setter
+    def aggressive(self, value):
+        self.inner_loop.active.assign(int(value))
+
+    @property
+    def second_variables(self):
+        """The encoder's trainable variables: network, head and posterior."""
+        parts = (self.encoder, self.latent.head, self.latent.posterior)
+        return [v for part in parts for v in part.trainable_variables]
+
+    def compile(self, optimizer="adam", encoder_optimizer=None, **kwargs):
+        """Configures the model for training.
+
+        Args:
+            optimizer: Name or `keras.optimizers.Optimizer` of the decoder.
+            encoder_optimizer: Name or optimiser of the encoder, or None for another one
+                like `optimizer`.
+            **kwargs: See `VAE.compile`.
+
+        Raises:
+            ValueError: If both are the same optimiser, or as `VAE.compile`.
+        """
+        optimizer = keras.optimizers.get(optimizer)
+        if encoder_optimizer is None:
+            encoder_optimizer = type(optimizer).from_config(optimizer.get_config())
+        self._compile(optimizer, encoder_optimizer, **kwargs)
+
+    def train_step(self, data):
+        """Updates what it is the turn of."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        encodes, decodes = self.inner_loop.turns()
+        optimizers = (self.encoder_optimizer, self.optimizer)
+        scales = [optimizer.scale_loss(tf.constant(1.0)) for optimizer in optimizers]
+        # Of an optimiser that adapts its scale only an update tells it of an overflow.
+        scale = tf.where(decodes, scales[1], scales[0])
+        with tf.GradientTape() as tape:
+            outputs, loss = self._forward(x, y, sample_weight)
+            scaled = scale * loss
+        encoder = self.second_variables
+        others = {id(variable) for variable in encoder}
+        decoder = [v for v in self.trainable_variables if id(v) not in others]
+        gradients = tape.gradient(scaled, [encoder, decoder])
+        for turn, optimizer, own, part, variables in zip(
+            (encodes, decodes),
+            optimizers,
+            scales,
+            gradients,
+            (encoder, decoder),
+            strict=True,
+        ):
+            # Both scales are powers of two, so that this is exact.
+            part = [
+                g if g is None else tf.math.scalar_mul(own / scale, g) for g in part
+            ]
+            replicas.update_if(turn, optimizer.apply, part, variables)
+        self.inner_loop.advance(replicas.sum_over_replicas(loss))
+        return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal model."""
+        return {
+            **super().get_config(),
+            "window": self.inner_loop.window,
+            "max_steps": self.inner_loop.max_steps,
+        }
+
+
+class InnerLoop(keras.layers.Layer):
+    """Whose turn it is, in saved variables; see `AggressiveVAE`.
+
+    Args:
+        window: Positive integer.
+        max_steps: Positive integer.
+    """
+
+    def __init__(self, window, max_steps, **kwargs):
+        super().__init__(**kwargs)
+        checks.check_count(window, "window", 1)
+        checks.check_count(max_steps, "max_steps", 1)
+        self.window = int(window)
+        self.max_steps = int(max_steps)
+        self.active = self._add("active", "int64", 1)
+        self.decodes = self._add("decodes", "int64", 0)
+        self.steps = self._add("steps", "int64", 0)
+        self.total = self._add("total", "float32", 0.0)
+        self.last_mean = self._add("last_mean", "float32", 0.0)
+        # Of `AggressiveStopping`: they must outlive an interruption.
+        self.information = self._add("information", "float32", 0.0)
+        self.measured_step = self._add("measured_step", "int64", 0)
+        self.built = True
+
+    def _add(self, name, dtype, value):
+        return self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(value),
+            dtype=dtype,
+            autocast=False,
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
+
+    def turns(self):
+        """Returns whether the encoder and whether the decoder are to be updated."""
+        joint = tf.equal(self.active.value, 0)
+        decodes = tf.equal(self.decodes.value, 1)
+        return joint | ~decodes, joint | decodes
+
+    def advance(self, loss):
+        """Takes up the loss of a step and says whose turn is next.
+
+        Args:
+            loss: Float32 scalar tensor, equal on all replicas.
+        """
+        steps = tf.identity(self.steps.value) + 1
+        total = tf.identity(self.total.value) + loss
+        last_mean = tf.identity(self.last_mean.value)
+        mean = total / self.window
+        is_full = tf.equal(steps % self.window, 0)
+        # Written so that a loss which is not a number ends the loop.
+        stops_falling = is_full & (steps > self.window) & ~(mean < last_mean)
+        ends = stops_falling | (steps >= self.max_steps)
+        _, restarts = self.turns()
+        state = (
+            (self.decodes, tf.cast(ends, tf.int64)),
+            (self.steps, steps),
+            (self.total, tf.where(is_full, 0.0, total)),
+            (self.last_mean, tf.where(is_full, mean, last_mean)),
+        )
+        for variable, value in state:
+            value = tf.where(restarts, tf.zeros_like(value), value)
+            replicas.assign(variable, value)

@@ -1,0 +1,243 @@
+"""A VAE whose adversary estimates the total correlation of its latents."""
+
+import keras
+import tensorflow as tf
+
+from keras_vae import networks
+from keras_vae import random
+from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.metrics.trackers import CountedMean
+from keras_vae.metrics.trackers import Reading
+from keras_vae.models import checks
+from keras_vae.models.two_optimizers import TwoOptimizers
+from keras_vae.objectives import BatchMean
+from keras_vae.objectives.elbo import check_number
+from keras_vae.objectives.reduction import check_sample_weight
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class FactorVAE(TwoOptimizers):
+    """VAE with a penalty on the total correlation, estimated by a discriminator.
+
+        loss = -ELBO + gamma E[D_0(z) - D_1(z)]
+
+    by Kim & Mnih; D_0 and D_1 are the logits with which a discriminator tells z ~ q(z)
+    from codes each unit of which was permuted over the batch, a draw of
+    `prod_j q(z_j)`. Their difference estimates the log density ratio, and its mean the
+    total correlation `KL(q(z) || prod_j q(z_j))` in nats. `gamma=0` is the VAE exactly.
+    For an estimate without an adversary see `objectives.TotalCorrelation`.
+
+    In each step the VAE and then the discriminator take one step of their own
+    optimisers, both from the same z. Codes are permuted within the batch of a replica,
+    whatever `sample_weight` is; it weighs the rows. The discriminator is no part of
+    `trainable_variables`.
+
+    `fit` also logs `total_correlation_loss`, unweighted, `discriminator_loss`, which is
+    log 2 where the discriminator tells nothing, and `gamma`, which
+    `callbacks.HyperparameterScheduler("gamma", schedule)` moves.
+
+    Args:
+        encoder: See `VAE`.
+        decoder: See `VAE`.
+        latent_dim: See `VAE`.
+        gamma: Non-negative float, the weight of the total correlation.
+        discriminator: `keras.Model` or layer, (batch, latent_dim) -> logits (batch, 2),
+            or None for six layers of 1000 leaky rectifiers.
+        **kwargs: See `VAE`.
+
+    Call arguments:
+        inputs: Tensor of shape (batch, *event_shape).
+        training: Boolean.
+
+    Returns:
+        The dict of `VAE`, and in it "discriminator": (batch, 2, 2) float32, the two
+        logits of z and those of the permuted codes.
+
+    Raises:
+        ValueError: If `gamma` or the discriminator's output has not this form.
+
+    Example:
+    >>> vae = kv.FactorVAE(
+    ...     encoder=kv.networks.mlp_encoder([32]),
+    ...     decoder=kv.networks.mlp_decoder([32], (8, 8, 1)),
+    ...     latent_dim=4,
+    ...     gamma=6.4,
+    ...     discriminator=kv.networks.mlp_decoder([64, 64], (2,)),
+    ... )
+    >>> vae.compile("adam")
+    >>> history = vae.fit(np.zeros((64, 8, 8, 1)), verbose=0).history
+    >>> [name for name in sorted(history) if name not in ("kl_loss", "kl_weight")]
+    ['discriminator_loss', 'gamma', 'loss', 'negative_elbo', 'reconstruction_loss',
+     'total_correlation_loss']
+
+    Reference:
+        [Disentangling by Factorising](https://arxiv.org/abs/1802.05983)
+    """
+
+    second_optimizer_name = "discriminator_optimizer"
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        latent_dim,
+        gamma=10.0,
+        discriminator=None,
+        **kwargs,
+    ):
+        super().__init__(encoder, decoder, latent_dim, **kwargs)
+        self.gamma = Hyperparameter(check_number("gamma", gamma), name="gamma")
+        if discriminator is None:
+            discriminator = networks.mlp_decoder(
+                [1000] * 6, (2,), activation="leaky_relu", name="discriminator"
+            )
+        self.discriminator = checks.check_network(discriminator, "discriminator")
+        # A count of its own leaves the draws of z those of a `VAE`.
+        self.permutations = random.Noise(self.latent.noise.seed, name="permutations")
+        self._total_correlation_loss = CountedMean("total_correlation_loss")
+        self._discriminator_loss = CountedMean("discriminator_loss")
+        self._gamma = Reading("gamma", lambda: self.gamma.value)
+
+    def build(self, input_shape):
+        """Creates all weights; see `VAE.build`."""
+        super().build(input_shape)
+        shape = checks.build_network(
+            self.discriminator, (None, self.latent_dim), "discriminator"
+        )
+        if shape[1:] != (2,):
+            raise ValueError(
+                "`discriminator` must put out two logits for each example, shape "
+                f"(batch, 2). Received: shape {shape}"
+            )
+
+    @property
+    def second_variables(self):
+        """The discriminator's trainable variables."""
+        return self.discriminator.trainable_variables
+
+    @property
+    def trainable_variables(self):
+        """What `optimizer` moves: all trainable variables but the discriminator's."""
+        return self._without_discriminator(super().trainable_variables)
+
+    @property
+    def trainable_weights(self):
+        """What `optimizer` moves: all trainable weights but the discriminator's."""
+        return self._without_discriminator(super().trainable_weights)
+
+    def _without_discriminator(self, variables):
+        others = {id(variable) for variable in self.discriminator.variables}
+        return [variable for variable in variables if id(variable) not in others]
+
+    def call(self, inputs, training=False):
+        """See the class."""
+        outputs = super().call(inputs, training=training)
+        z = outputs["z"][:, 0]
+        if training:
+            key = self.permutations.next_key()
+        else:
+            key = self.permutations.evaluation_key(self._negative_elbo.batches)
+        permuted = permute_units(tf.stop_gradient(z), random.fork(key, 3))
+        logits = self.discriminator(tf.concat([z, permuted], axis=0))
+        logits = tf.reshape(tf.cast(logits, tf.float32), [2, -1, 2])
+        outputs["discriminator"] = tf.transpose(logits, [1, 0, 2])
+        return outputs
+
+    def compile(self, optimizer="adam", discriminator_optimizer=None, **kwargs):
+        """Configures the model for training.
+
+        Args:
+            optimizer: Name or `keras.optimizers.Optimizer` of the VAE.
+            discriminator_optimizer: Name or optimiser of the discriminator, or None for
+                `Adam(1e-4, beta_1=0.5, beta_2=0.9)`.
+            **kwargs: See `VAE.compile`.
+
+        Raises:
+            ValueError: If both are the same optimiser, or as `VAE.compile`.
+        """
+        if discriminator_optimizer is None:
+            discriminator_optimizer = keras.optimizers.Adam(1e-4, 0.5, 0.9)
+        self._compile(optimizer, discriminator_optimizer, **kwargs)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Adds the total correlation to the terms of `VAE.compute_loss`."""
+        logits = y_pred["discriminator"]
+        mean = BatchMean(tf.shape(logits)[0], check_sample_weight(sample_weight))
+        if training:
+            self.gamma.advance()
+        total_correlation = mean(logits[:, 0, 0] - logits[:, 0, 1])
+        self.add_loss(self.gamma.value * total_correlation)
+        self._total_correlation_loss.update(total_correlation, mean)
+        self._discriminator_loss.update(discriminator_loss(logits, mean), mean)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def train_step(self, data):
+        """Takes a step of the VAE's optimiser and one of the discriminator's."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        adversary = self.discriminator_optimizer
+        with tf.GradientTape(persistent=True) as tape:
+            outputs, loss = self._forward(x, y, sample_weight)
+            loss = self.optimizer.scale_loss(loss)
+            logits = outputs["discriminator"]
+            mean = BatchMean(tf.shape(logits)[0], check_sample_weight(sample_weight))
+            # Each replica's share, as Keras shares out the added losses.
+            second_loss = discriminator_loss(logits, mean) / mean.replicas
+            second_loss = adversary.scale_loss(second_loss)
+        for optimizer, value, variables in (
+            (self.optimizer, loss, self.trainable_variables),
+            (adversary, second_loss, self.second_variables),
+        ):
+            gradients = tape.gradient(value, variables)
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal model."""
+        return {
+            **super().get_config(),
+            "gamma": self.gamma.initial_value,
+            "discriminator": keras.saving.serialize_keras_object(self.discriminator),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes a model from what `get_config` returned."""
+        discriminator = keras.saving.deserialize_keras_object(
+            config["discriminator"], custom_objects=custom_objects
+        )
+        config = {**config, "discriminator": discriminator}
+        return super().from_config(config, custom_objects)
+
+
+def permute_units(z, key):
+    """Permutes each unit over the batch by a permutation of its own.
+
+    Args:
+        z: Tensor of shape (batch, latent).
+        key: Int64 tensor of shape (2,), see `keras_vae.random.key`.
+
+    Returns:
+        Tensor of shape (batch, latent).
+
+    Example:
+    >>> z = tf.constant([[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]])
+    >>> permuted = permute_units(z, kv.random.key(0))
+    >>> np.sort(permuted, axis=0).tolist()
+    [[0.0, 10.0], [1.0, 11.0], [2.0, 12.0]]
+    """
+    units = tf.transpose(z)
+    order = tf.argsort(random.uniform(tf.shape(units), key), axis=1)
+    return tf.transpose(tf.gather(units, order, batch_dims=1))
+
+
+def discriminator_loss(logits, mean):
+    """Mean cross-entropy of telling z, class 0, from permuted codes, class 1, in nats.
+
+    Args:
+        logits: Tensor of shape (batch, 2, 2), see `FactorVAE`.
+        mean: `BatchMean` of the batch.
+    """
+    log_probs = tf.nn.log_softmax(logits)
+    return -0.5 * mean(log_probs[:, 0, 0] + log_probs[:, 1, 1])

@@ -1,0 +1,67 @@
+"""Layers in a row that all see the latent."""
+
+import keras
+from keras import ops
+
+
+def sequential(layers, skip_connections, name):
+    """Returns the model of `layers` in a row, with skip connections or without."""
+    return (SkipSequential if skip_connections else keras.Sequential)(layers, name=name)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class SkipSequential(keras.Model):
+    """Layers in a row, each of which also sees z, the input of the first.
+
+    `h_l = f_l([h_{l-1}, z])`, as in the skip models of Dieng et al.: the way from z to
+    the output is short however deep the decoder is. z is appended to the features, and
+    to the channels of each pixel of an image. Layers without a kernel, which reshape or
+    crop, see h alone.
+
+    Args:
+        layers: List of `keras.layers.Layer`.
+        **kwargs: See `keras.Model`.
+
+    Example:
+    >>> layers = [keras.layers.Dense(5), keras.layers.Dense(7)]
+    >>> model = kv.networks.SkipSequential(layers)
+    >>> model(np.zeros((3, 2))).shape, tuple(layers[1].kernel.shape)
+    (TensorShape([3, 7]), (7, 7))
+
+    Reference:
+        [Avoiding Latent Variable Collapse With Generative Skip Models](
+        https://arxiv.org/abs/1807.04863)
+    """
+
+    def __init__(self, layers, **kwargs):
+        super().__init__(**kwargs)
+        self.stack = list(layers)
+
+    def call(self, inputs):
+        """See the class."""
+        h = inputs
+        for index, layer in enumerate(self.stack):
+            if index and hasattr(layer, "kernel_initializer"):
+                h = _append(h, inputs)
+            h = layer(h)
+        return h
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal model."""
+        layers = [keras.saving.serialize_keras_object(layer) for layer in self.stack]
+        return {**super().get_config(), "layers": layers}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes a model from what `get_config` returned."""
+        layers = [
+            keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
+            for layer in config["layers"]
+        ]
+        return cls(**{**config, "layers": layers})
+
+
+def _append(h, z):
+    z = ops.reshape(z, (-1, *[1] * (len(h.shape) - 2), z.shape[-1]))
+    # Broadcast over the pixels, whose number may be that of a symbolic tensor.
+    return ops.concatenate([h, z + ops.zeros_like(h[..., :1])], axis=-1)
