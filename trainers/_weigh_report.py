@@ -16,7 +16,7 @@ from trainers import _run
 
 _SHOWN, _WEIGHTS, _MARK = 8, 5, "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
 _TITLE = {"loc": "left", "fontsize": 12, "fontweight": "bold", "pad": 8}
-_COLORS = ("#d9742b", "#3a8f5c", "#7a5ba8", "#6b7280", "#b5485d", "#2a6fbb")
+_COLORS = ("#d9742b", "#3a8f5c", "#7a5ba8", "#b5485d", "#6b7280", "#2f9e9e")
 _METRICS = ("rate", "distortion", "negative_elbo", "active_units")
 
 

@@ -135,10 +135,17 @@ def _check(chosen, run, data, reading):
     each = _sources.train_each(chosen, run, data, sorted(set(three)))
     separate = _advice.measure(chosen, data, each, sorted(set(three)))
     comparison = reading.curve.compare(separate)
+    remark = ""
+    if reading.is_normal:
+        nats = ", ".join(
+            f"{excess / beta:.2f}"
+            for excess, beta in zip(comparison.excess, comparison.beta, strict=True)
+        )
+        remark = f"\nDivided by beta, nats of -ELBO at the noise of each: {nats}"
     return (
         "Check: distortion + beta rate of the one model less that of VAEs trained for "
         f"{chosen.epochs} epochs\nat one weight each, on held-out data, with 95% "
-        f"intervals\n{comparison}"
+        f"intervals; negative is better\n{comparison}{remark}"
     )
 
 

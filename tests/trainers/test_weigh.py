@@ -498,7 +498,6 @@ def planted(tmp_path, make, *args):
         f"--run_dir={tmp_path / 'run'}",
         "--hidden=64,64",
         "--latent_dim=5",
-        "--epochs=60",
         *args,
     )
     text = weigh.weigh(*weigh.prepare(chosen))
