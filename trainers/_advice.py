@@ -14,6 +14,7 @@ from trainers import _sources
 _LOG_2PI = math.log(2 * math.pi)
 # Draws and examples whose distances are compared.
 _COMPARED = 500
+_DECODED = 1000
 _BISECTIONS = 4
 _RESAMPLES = 400
 _WIDTH = 80
@@ -105,9 +106,8 @@ class Reading:
         self.curve = self._measure(self.betas)
         self.event_size = math.prod(data.train.shape[1:])
         self.is_normal = chosen.likelihood == "normal"
-        self.is_grey = chosen.likelihood == "bernoulli" and not _data.is_binary(data)
-        if chosen.binarize != "none":
-            self.is_grey = False
+        binary = chosen.binarize != "none" or _data.is_binary(data)
+        self.is_grey = chosen.likelihood == "bernoulli" and not binary
         self.error = self._squared_error()
         self.bound = self._bound(
             self.curve.rate, self.curve.distortion, self.error, self.curve.beta
@@ -124,7 +124,7 @@ class Reading:
             return self._error_of(self.curve.distortion)
         if not self.is_grey:
             return None
-        x, errors = self._data.held_out, []
+        x, errors = self._data.held_out[:_DECODED], []
         for beta in self.betas:
             vae = self._source.at(beta)
             z = vae.sample_posterior(x, self._chosen.seed)
@@ -173,14 +173,11 @@ class Reading:
                 weight.sigma * float(scaling.scale) if one_scale else None,
                 "all exact, beta is the variance of p(x|z)",
             )
-        if chosen.likelihood == "bernoulli":
-            mean_weight = weight.mean_weight()
-        else:
-            mean_weight = None
+        is_bernoulli = chosen.likelihood == "bernoulli"
         family = chosen.likelihood.replace("_", " ")
         return Units(
             weight.beta_norm,
-            mean_weight,
+            weight.mean_weight() if is_bernoulli else None,
             None,
             None,
             f"exact; there is no sigma, a {family} has no scale",
@@ -315,13 +312,15 @@ class Reading:
             ]
         )
         best = int(np.argmin(distances))
-        floor = energy_distance(_flat(self._data.train[:_COMPARED]), real)
+        data = self._data
+        other = data.train if data.validation is None else data.test
+        floor = energy_distance(_flat(other[:_COMPARED]), real)
         return self._advice(
             purpose,
             self.curve.beta[best],
             "what `generate` returns is nearest to held-out data: energy distance "
             f"{distances[best]:.3g}, from {distances.min():.3g} to "
-            f"{distances.max():.3g} over all weights; training data are at {floor:.3g}",
+            f"{distances.max():.3g} over all weights; other data are at {floor:.3g}",
         )
 
     def _samples_of(self, beta):
@@ -344,6 +343,8 @@ class Reading:
         return self._advice(title, found.beta, reason, found.interval)
 
     def _active_units(self):
+        if not self.curve.active_units.any():
+            return Advice("Most active units", None, "no weight keeps any")
         found = self.curve.recommend("active_units")
         return self._advice("Most active units", found.beta, found.reason)
 
@@ -454,8 +455,7 @@ def energy_distance(x, y):
     """
 
     def within(values):
-        pairs = scipy.spatial.distance.pdist(values)
-        return pairs.mean()
+        return scipy.spatial.distance.pdist(values).mean()
 
     across = scipy.spatial.distance.cdist(x, y).mean()
     return float(across - within(x) / 2 - within(y) / 2)

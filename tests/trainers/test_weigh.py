@@ -194,6 +194,14 @@ def test_target_out_of_reach_names_the_flag(monkeypatch):
     assert "`--target_rate`=99: " in str(advice)
 
 
+def test_a_curve_without_active_units_says_so(monkeypatch):
+    curve = linear_curve(EIGENVALUES, 3, [5.0, 50.0])
+    reading = reading_of(monkeypatch, curve, np.eye(10))
+    advice = {item.purpose: item for item in reading.advise()}
+    assert advice["Most active units"].beta is None
+    assert advice["Units begin to collapse"].beta is None
+
+
 def test_energy_distance_is_scipys():
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(30, 1)), generator.normal(1.0, 2.0, size=(40, 1))
@@ -411,11 +419,74 @@ def test_resume_with_another_range_is_an_error(finished):
         run(directory, "--betas=0.005,1", "--resume")
 
 
-# === Sweeps ===
-
-
 class _Killed(BaseException):
     """As abrupt as a signal: no callback hears of it."""
+
+
+@pytest.mark.slow
+def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
+    run(tmp_path / "whole", *BETAS, "--epochs=3")
+    remember = _run.Run.remember
+
+    def killed(self, model, epoch, logs):
+        remember(self, model, epoch, logs)
+        if epoch == 1:
+            raise _Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_run.Run, "remember", killed)
+        with pytest.raises(_Killed):
+            run(tmp_path / "killed", *BETAS, "--epochs=3")
+    assert not (tmp_path / "killed" / "last.keras").exists()
+    run(tmp_path / "killed", *BETAS, "--epochs=3", "--resume")
+    for name in ("history.json", "metrics.json", "advice.json"):
+        assert read(tmp_path / "killed", name) == read(tmp_path / "whole", name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--network=conv", "--filters=4", "--betas=0.01,0.1"),
+        ("--network=resnet", "--filters=4", "--betas=0.01,0.1"),
+        ("--prior=vamp_prior", "--num_components=5", "--betas=0.01,0.1"),
+        ("--prior=gaussian_mixture", "--likelihood=continuous_bernoulli"),
+        ("--binarize=dynamic", "--target_distortion=25"),
+        ("--posterior=full_covariance_normal", "--validation_fraction=0"),
+    ],
+    ids=lambda args: args[0],
+)
+def test_variants_run(args, tmp_path):
+    text = run(tmp_path / "run", *args)
+    assert "Best likelihood: beta = " in text
+    assert np.isfinite(read(tmp_path / "run", "metrics.json")["negative_elbo"])
+
+
+@pytest.mark.slow
+def test_classes_have_their_bound_at_one(tmp_path):
+    np.save(tmp_path / "c.npy", np.random.default_rng(0).integers(0, 3, (300, 6)))
+    args = (f"--dataset={tmp_path / 'c.npy'}", "--likelihood=categorical")
+    run(tmp_path / "run", *args, "--num_classes=3")
+    advice = {item["purpose"]: item for item in read(tmp_path / "run", "advice.json")}
+    assert advice["Best likelihood"]["beta"] == 1.0
+
+
+@pytest.mark.slow
+def test_tables_are_weighed_in_standardised_units(tmp_path):
+    x = linear_gaussian(300) * np.arange(1, 11)
+    np.savetxt(tmp_path / "t.csv", x, delimiter=",", header="a,b", comments="")
+    args = (f"--dataset={tmp_path / 't.csv'}", "--export_beta=0.5")
+    with pytest.raises(_flags.FlagError, match="equal length"):
+        run(tmp_path / "run", *args)
+    np.savetxt(tmp_path / "t.csv", x, delimiter=",")
+    run(tmp_path / "run", *args)
+    scaling = read(tmp_path / "run", "scaling.json")
+    assert len(scaling["scale"]) == 10
+    advice = read(tmp_path / "run", "advice.json")
+    assert advice[0]["units"]["data_sigma"] is None
+
+
+# === Sweeps ===
 
 
 def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch):
