@@ -448,7 +448,6 @@ def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
     "args",
     [
         ("--network=conv", "--filters=4", "--betas=0.01,0.1"),
-        ("--network=resnet", "--filters=4", "--betas=0.01,0.1"),
         ("--prior=vamp_prior", "--num_components=5", "--betas=0.01,0.1"),
         ("--prior=gaussian_mixture", "--likelihood=continuous_bernoulli"),
         ("--binarize=dynamic", "--target_distortion=25"),
