@@ -40,7 +40,6 @@ _QUICK = {
 # Examples trained and images decoded per second of one core, for the first guess.
 _TRAINED, _DECODED = 40_000, 100_000
 _EVALUATED_AT_ONCE = 500
-_STEPS_PER_EXECUTION = 50
 
 
 class Problem(typing.NamedTuple):
@@ -341,11 +340,7 @@ def build(method, problem):
     )
     steps = problem.epochs * -(-len(problem.train) // problem.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(problem.learning_rate, steps)
-    model.compile(
-        keras.optimizers.Adam(rate),
-        steps_per_execution=_STEPS_PER_EXECUTION,
-        jit_compile=True,
-    )
+    model.compile(keras.optimizers.Adam(rate))
     return model
 
 
