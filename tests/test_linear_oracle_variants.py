@@ -1,5 +1,6 @@
 """Ways to weight, target and floor the rate, against reverse water-filling."""
 
+import keras
 import numpy as np
 import oracle
 import pytest
@@ -156,14 +157,21 @@ def test_rate_target(rate):
     assert float(vae.objective.feasible) == 1.0
 
 
-# The multiplier of the second has the longest way, from 1 to 2.5.
-@pytest.mark.parametrize(("sse", "steps"), some((2.5, 4000), (1.2, 8000), (5.0, 4000)))
-def test_distortion_target(sse, steps):
+@pytest.mark.parametrize(
+    ("sse", "start"),
+    # From the last three starts the bound of 1e4, which the multiplier then met, left
+    # the rate 2.6% to 4.2% too high: Adam's second moments forget it too slowly.
+    some((2.5, 0), (1.2, 0), (5.0, 0), (2.5, 2), (2.5, 3), (2.5, 4)),
+)
+def test_distortion_target(sse, start):
+    keras.utils.set_random_seed(start)
     x, _ = oracle.data()
     constant = 0.5 * x.shape[1] * np.log(2 * np.pi * VARIANCE)
     target = sse / (2 * VARIANCE) + constant
-    objective = kv.objectives.DistortionTarget(target, speed=0.02, **SAMPLES)
-    vae = trained(x, likelihood(), objective=objective, steps=steps)
+    objective = kv.objectives.DistortionTarget(
+        target, speed=0.02, max_multiplier=10.0, **SAMPLES
+    )
+    vae = trained(x, likelihood(), objective=objective, steps=4000)
     terms = terms_of(vae, x)
     theta = scipy.optimize.brentq(
         lambda level: oracle.water_filling(level, LATENTS).sse - sse, 1e-6, 3.999
