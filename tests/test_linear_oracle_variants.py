@@ -7,6 +7,7 @@ import pytest
 import scipy.optimize
 from test_linear_oracle import DIMENSIONS
 from test_linear_oracle import LATENTS
+from test_linear_oracle import STEPS
 from test_linear_oracle import assert_collapsed
 from test_linear_oracle import assert_optimal
 from test_linear_oracle import terms_of
@@ -52,16 +53,18 @@ RAMPS = (
 )
 
 
-def assert_ends_at_optimum(schedule, end):
+def assert_ends_at_optimum(schedule, end, steps=STEPS):
     x, _ = oracle.data()
-    vae = trained(x, likelihood(), callbacks=[kv.KLAnnealing(schedule)])
+    vae = trained(x, likelihood(), steps=steps, callbacks=[kv.KLAnnealing(schedule)])
     assert_optimal(terms_of(vae, x), oracle.water_filling(end * VARIANCE, LATENTS))
 
 
 @pytest.mark.parametrize(("duration", "end"), some(*SETTINGS))
 @pytest.mark.parametrize("schedule", some(*RAMPS), ids=lambda f: f.__name__)
 def test_scheduled_weight_ends_at_the_optimum_of_its_end(schedule, duration, end):
-    assert_ends_at_optimum(schedule(duration, end=end), end)
+    # A late end leaves few steps at the last weight, with small learning rates.
+    steps = 2 * STEPS if duration == "80%" else STEPS
+    assert_ends_at_optimum(schedule(duration, end=end), end, steps)
 
 
 @pytest.mark.slow
