@@ -292,7 +292,7 @@ class BatchNormalizedNormal(DiagonalNormal):
         if not 0 < gamma < math.inf:
             raise ValueError(f"`gamma` must be positive. Received: gamma={gamma}")
         self.gamma = float(gamma)
-        self.normalization = _BatchNormalization(dtype="float32")
+        self.normalization = _BatchNormalization(dtype="float32", name="normalization")
 
     def transform(self, raw):
         """See `Posterior.transform`."""
