@@ -9,7 +9,9 @@ at once, and a second call goes on with the rows that are missing; `--output` is
 table in Markdown. A further method is one more entry of `METHODS`.
 """
 
+import functools
 import json
+import os
 import pathlib
 import platform
 import sys
@@ -46,6 +48,7 @@ class Problem(typing.NamedTuple):
     """What all methods are trained on, and with which budget."""
 
     train: np.ndarray
+    validation: np.ndarray
     test: np.ndarray
     hidden: list
     latent_dim: int
@@ -65,23 +68,31 @@ class Method(typing.NamedTuple):
     Args:
         name: String, the key of the row.
         parts: Callable, `Problem` -> the arguments of `kv.VAE` that make the method.
-        callbacks: Callable without arguments that returns callbacks of `fit`.
+        callbacks: Callable, `Problem` -> callbacks of `fit`.
         target: "rate" or "distortion" where the method is led to one, or None.
         note: String, what theory says of the row, or "".
         likelihood: Callable that returns p(x|z).
+        model: Class of the model.
+        decoder: Callable that takes the arguments of `kv.networks.mlp_decoder`.
     """
 
     name: str
     parts: Callable
-    callbacks: Callable = list
+    callbacks: Callable = lambda problem: []
     target: str | None = None
     note: str = ""
     likelihood: Callable = kv.distributions.Bernoulli
+    model: type = kv.VAE
+    decoder: Callable = kv.networks.mlp_decoder
 
     @property
     def comparable(self):
         """Whether its nats are probabilities of binary images, as those of most."""
         return self.likelihood is kv.distributions.Bernoulli
+
+
+def _nothing(problem):
+    return {}
 
 
 def _objective(make):
@@ -100,14 +111,14 @@ def _weight(make):
 
 def _annealed(name, schedule, note=""):
     return Method(
-        name, lambda problem: {}, lambda: [kv.KLAnnealing(schedule())], note=note
+        name, _nothing, lambda problem: [kv.KLAnnealing(schedule())], note=note
     )
 
 
 def _sigma(name, scale, note):
     return Method(
         name,
-        lambda problem: {},
+        _nothing,
         note=note,
         likelihood=lambda: kv.distributions.Normal(scale=scale),
     )
@@ -124,13 +135,22 @@ def _vamp_prior(problem):
     }
 
 
-def _raised_capacity():
-    # The target of a scheduled capacity is the end of its schedule.
-    return [
-        kv.callbacks.HyperparameterScheduler(
-            "capacity", kv.schedules.linear("50%", end=flags.FLAGS.rate_target)
-        )
-    ]
+def _raised_capacity(problem):
+    schedule = kv.schedules.linear("50%", end=problem.rate_target)
+    return [kv.callbacks.HyperparameterScheduler("capacity", schedule)]
+
+
+def _factor(problem):
+    hidden = [4 * units for units in problem.hidden]
+    return {
+        "gamma": 6.4,
+        "discriminator": kv.networks.mlp_decoder(hidden, (2,), "leaky_relu"),
+    }
+
+
+def _dropping_decoder(*args, **kwargs):
+    decoder = kv.networks.mlp_decoder(*args, **kwargs)
+    return keras.Sequential([kv.layers.InputDropout(0.2, seed=0), decoder])
 
 
 METHODS = [
@@ -303,6 +323,12 @@ METHODS = [
         note="pulls the variances of z to 1, which collapsed units have",
     ),
     Method(
+        "FactorVAE, gamma = 6.4",
+        _factor,
+        note="the total correlation by a discriminator instead of the batch",
+        model=kv.FactorVAE,
+    ),
+    Method(
         "skew Jensen-Shannon, 0.5",
         _objective(lambda problem: kv.objectives.SkewJensenShannon(0.5)),
         note="a fourth of the KL where the posterior is near the prior: more rate than "
@@ -314,6 +340,29 @@ METHODS = [
         note="a tighter bound on log p(x): NLL falls while the ELBO need not",
     ),
     Method("VampPrior, K = 100", _vamp_prior, note="a prior that follows q(z)"),
+    # === Other steps and networks ===
+    Method(
+        "aggressive encoder",
+        lambda problem: {"max_steps": 10},
+        lambda problem: [kv.callbacks.AggressiveStopping(problem.validation)],
+        note="at most 10 steps of the encoder for each of the decoder, until the "
+        "mutual information of validation data falls; fewer steps of the decoder "
+        "within the budget",
+        model=kv.AggressiveVAE,
+    ),
+    Method(
+        "skip connections",
+        _nothing,
+        note="every layer of the decoder sees z",
+        decoder=functools.partial(kv.networks.mlp_decoder, skip_connections=True),
+    ),
+    Method(
+        "input dropout 0.2",
+        _nothing,
+        note="drops units of z in training, which a decoder without other inputs "
+        "only loses by",
+        decoder=_dropping_decoder,
+    ),
 ]
 
 
@@ -325,9 +374,9 @@ def build(method, problem):
     keras.utils.set_random_seed(problem.seed)
     event_shape = problem.train.shape[1:]
     likelihood = method.likelihood()
-    model = kv.VAE(
+    model = method.model(
         kv.networks.mlp_encoder(problem.hidden, event_shape, activation="tanh"),
-        kv.networks.mlp_decoder(
+        method.decoder(
             problem.hidden[::-1],
             likelihood.params_shape(event_shape),
             activation="tanh",
@@ -363,7 +412,7 @@ def run(method, problem, progress):
         batch_size=problem.batch_size,
         epochs=problem.epochs,
         verbose=0,
-        callbacks=[*method.callbacks(), _Progress(progress)],
+        callbacks=[*method.callbacks(problem), _Progress(progress)],
     )
     row = _terms(model, problem.test)
     parts = range(0, len(problem.test), _EVALUATED_AT_ONCE)
@@ -392,7 +441,9 @@ def bound_gap(model, problem):
     """Returns how far -ELBO lies above -log p(x), the mean over `nll_images`."""
     objective = kv.ImportanceWeighted(problem.importance_samples, kl=model.objective.kl)
     config = keras.saving.serialize_keras_object(objective)
-    evaluator = type(model).from_config({**model.get_config(), "objective": config})
+    # Subclasses have further terms in their loss.
+    parts = kv.VAE.get_config(model)
+    evaluator = kv.VAE.from_config({**parts, "objective": config})
     evaluator.build((None, *problem.test.shape[1:]))
     for part in ("encoder", "decoder", "latent", "likelihood"):
         getattr(evaluator, part).set_weights(getattr(model, part).get_weights())
@@ -535,12 +586,14 @@ def load(chosen):
             if not chosen[name].present:
                 chosen[name].value = value
         train, test = (kv.datasets.binarize(x) for x in kv.datasets.digits())
+        train, validation = train[:-200], train[-200:]
         dataset = "Digits 8x8, binarised"
     else:
-        train, _, test = kv.datasets.binarized_mnist(chosen.data_dir)
+        train, validation, test = kv.datasets.binarized_mnist(chosen.data_dir)
         dataset = "Static binarised MNIST"
     problem = Problem(
         train,
+        validation[:1000],
         test,
         [int(units) for units in chosen.hidden],
         chosen.latent_dim,
@@ -601,9 +654,9 @@ def _machine():
     if cpuinfo.is_file():
         names = [x for x in cpuinfo.read_text().splitlines() if "model name" in x]
         model = names[0].split(":")[1].strip() if names else model
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
+    cores = os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())
     return (
-        f"{model} ({threads} threads of TensorFlow), TensorFlow {tf.__version__}, "
+        f"{cores} cores of an {model}, TensorFlow {tf.__version__} and "
         f"Keras {keras.__version__}"
     )
 
@@ -616,7 +669,7 @@ def benchmark(chosen, argv):
         **{
             name: value
             for name, value in problem._asdict().items()
-            if name not in ("train", "test")
+            if name not in ("train", "validation", "test")
         },
     }
     results = pathlib.Path(chosen.results)

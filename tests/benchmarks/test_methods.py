@@ -36,6 +36,7 @@ def test_names_are_keys():
         methods.chosen_methods(["unheard of"])
 
 
+@pytest.mark.slow
 def test_rows_are_written_once_and_kept(run, monkeypatch):
     text, stored = run("--methods=ControlVAE")
     (row,) = stored["rows"].values()

@@ -49,14 +49,17 @@ CASES = {
         {"kl_weight/value", "kl_weight/last_step"},
     ),
 }
-FIRST = ("rate target", "batch-normalised means")
-every = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in FIRST else pytest.mark.slow)
-        for name in CASES
-    ],
-)
+
+
+def every(*first):
+    """Runs the named cases always and the others with the slow tests."""
+    return pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=[] if name in first else pytest.mark.slow)
+            for name in CASES
+        ],
+    )
 
 
 def data(steps=STEPS):
@@ -104,7 +107,7 @@ def assert_same(model, other, **tolerance):
         np.testing.assert_allclose(value, expected, err_msg=path, **tolerance)
 
 
-@every
+@every("rate target")
 def test_blocks_under_xla_take_the_path_of_single_steps(name):
     single = fit(make(name, jit_compile=False), name, data())
     blocks = fit(make(name, jit_compile=True, steps_per_execution=4), name, data())
@@ -113,7 +116,7 @@ def test_blocks_under_xla_take_the_path_of_single_steps(name):
 
 
 @pytest.mark.filterwarnings("ignore:.*the model never trains at the final value")
-@every
+@every("rate target")
 def test_saved_and_resumed_state_goes_on_alike(name, tmp_path):
     halves = np.split(data(), 2)
     model = fit(make(name, jit_compile=False), name, halves[0])
@@ -127,7 +130,7 @@ def test_saved_and_resumed_state_goes_on_alike(name, tmp_path):
     assert_same(resumed, model, rtol=0)
 
 
-@every
+@every("batch-normalised means")
 def test_replicas_hold_equal_state(name, strategy):
     with strategy.scope():
         model = make(name, jit_compile=False)
@@ -141,7 +144,7 @@ def test_replicas_hold_equal_state(name, strategy):
         )
 
 
-@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("name", ["rate target", "batch-normalised means"])
 def test_first_step_of_replicas_sees_the_global_batch(name, strategy):
     """What moves here has no noise at the initial weights: one device agrees."""
     x = data(steps=1)
