@@ -169,7 +169,8 @@ METHODS = [
     Method(
         "beta = 4",
         _objective(lambda problem: kv.ELBO(kl_weight=4.0)),
-        note="less rate, more distortion, fewer units",
+        note="less rate, more distortion, fewer units, and a looser bound: q(z|x) is "
+        "too broad for its own decoder, so that NLL rises less than -ELBO",
     ),
     Method(
         "beta_norm = 0.1",
@@ -243,12 +244,15 @@ METHODS = [
     Method(
         "delta-VAE",
         _posterior(lambda: kv.distributions.CommittedNormal(0.1)),
-        note="at least 0.1 nats a unit",
+        note="at least 0.1 nats a unit; its variances lie between 0.49 and 1.77, so "
+        "that no posterior is sharp",
     ),
     Method(
         "BN-VAE",
         _posterior(lambda: kv.distributions.BatchNormalizedNormal(0.5)),
-        note="at least gamma^2 / 2 = 0.125 nats a unit; all are active",
+        note="at least gamma^2 / 2 = 0.125 nats a unit, and all are active; with means "
+        "of spread 0.5 the aggregate posterior is narrower than the prior, which costs "
+        "rate",
     ),
     # === Targets ===
     Method(
@@ -263,8 +267,20 @@ METHODS = [
             lambda p: kv.objectives.DistortionTarget(p.distortion_target, speed=0.1)
         ),
         target="distortion",
-        note="the least rate at its distortion; `speed` 0.1, since the default of "
-        "0.02 needs more steps than these",
+        note="the target, but not the least rate: while the first distortions are "
+        "large the multiplier overshoots, all units are taken up, and these steps do "
+        "not suffice to give them back. `speed` 0.1, since the default of 0.02 is too "
+        "slow for so few",
+    ),
+    Method(
+        "GECO, multiplier at most 3",
+        _objective(
+            lambda p: kv.objectives.DistortionTarget(
+                p.distortion_target, speed=0.1, max_multiplier=3.0
+            )
+        ),
+        target="distortion",
+        note="less rate at the same distortion",
     ),
     # === Learned noise ===
     _sigma("sigma-VAE, shared", "shared", "one learned scale"),
@@ -282,14 +298,16 @@ METHODS = [
                 4.5, kernel="rbf", kl_weight=0.5
             )
         ),
-        note="alpha = 0.5, lambda = 5",
+        note="alpha = 0.5, lambda = 5: hardly more than beta = 0.5, for so small a "
+        "multiple of an MMD weighs little beside nats",
     ),
     Method(
         "InfoVAE, IMQ",
         _objective(
             lambda problem: kv.objectives.MaximumMeanDiscrepancy(4.5, kl_weight=0.5)
         ),
-        note="alpha = 0.5, lambda = 5",
+        note="alpha = 0.5, lambda = 5: hardly more than beta = 0.5, for so small a "
+        "multiple of an MMD weighs little beside nats",
     ),
     Method(
         "WAE-MMD, IMQ",
@@ -303,6 +321,8 @@ METHODS = [
         _objective(
             lambda problem: kv.objectives.TotalCorrelation(len(problem.train), 6.0)
         ),
+        note="a small batch sees little of q(z) but the example itself, which makes "
+        "the penalty one on all of the KL, nearly beta = 6",
     ),
     Method(
         "beta-TCVAE, stratified",
@@ -311,6 +331,7 @@ METHODS = [
                 len(problem.train), 6.0, sampling="stratified"
             )
         ),
+        note="likewise, but less so",
     ),
     Method(
         "DIP-VAE I",
@@ -320,7 +341,7 @@ METHODS = [
     Method(
         "DIP-VAE II",
         _objective(lambda problem: kv.objectives.DisentangledInferredPrior("ii", 1.0)),
-        note="pulls the variances of z to 1, which collapsed units have",
+        note="pulls the variances of z to 1, which collapsed units have already",
     ),
     Method(
         "FactorVAE, gamma = 6.4",
@@ -331,8 +352,8 @@ METHODS = [
     Method(
         "skew Jensen-Shannon, 0.5",
         _objective(lambda problem: kv.objectives.SkewJensenShannon(0.5)),
-        note="a fourth of the KL where the posterior is near the prior: more rate than "
-        "beta = 1",
+        note="means cost a fourth of their KL and sharp posteriors more than theirs, "
+        "so that information comes by large means: much rate for its distortion",
     ),
     Method(
         "IWAE, k = 5",
