@@ -28,9 +28,10 @@ def test_names_are_keys():
     names = [method.name for method in methods.METHODS]
     assert len(set(names)) == len(names)
     assert methods.chosen_methods([]) == methods.METHODS
-    assert [m.name for m in methods.chosen_methods(["GECO", "BN"])] == [
+    assert [m.name for m in methods.chosen_methods(["DIP", "BN"])] == [
         "BN-VAE",
-        "GECO",
+        "DIP-VAE I",
+        "DIP-VAE II",
     ]
     with pytest.raises(ValueError, match="`--methods`.*'unheard of'"):
         methods.chosen_methods(["unheard of"])
