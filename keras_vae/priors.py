@@ -19,6 +19,9 @@ class Prior(keras.layers.Layer):
     a call of this class's; and `params` where it has to call layers.
     """
 
+    # Whether `params` calls `encode`.
+    calls_encoder = False
+
     def build_for(self, latent_dim, input_shape=None, posterior=None):
         """Creates the weights; a second call with the same latents does nothing.
 
@@ -295,6 +298,8 @@ class VampPrior(_Mixture):
     Reference:
         [VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
     """
+
+    calls_encoder = True
 
     def __init__(self, num_components=500, value_range=(0.0, 1.0), **kwargs):
         super().__init__(num_components, **kwargs)

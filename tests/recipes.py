@@ -272,6 +272,36 @@ def skip_connections_and_input_dropout():
     return Recipe(model, binary_images())
 
 
+# === Models ===
+
+
+@recipe
+def multi_rate():
+    model = kv.MultiRateVAE(
+        encoder=kv.networks.mlp_encoder([16], activation="tanh"),
+        decoder=kv.networks.mlp_decoder([16], EVENT_SHAPE, activation="tanh"),
+        latent_dim=3,
+        seed=7,
+    )
+    return Recipe(model, binary_images())
+
+
+@recipe
+def multi_rate_convolutions():
+    shape = (8, 8, 1)
+    model = kv.MultiRateVAE(
+        encoder=kv.networks.conv_encoder(shape, filters=[4], hidden=[8]),
+        decoder=kv.networks.conv_decoder(shape, filters=[4], hidden=[8]),
+        latent_dim=2,
+        prior=priors.VampPrior(4, seed=2),
+        gates="original",
+        kl="monte_carlo",
+        num_samples=2,
+        seed=7,
+    )
+    return Recipe(model, binary_images(shape))
+
+
 # === Models of one's own ===
 
 

@@ -44,8 +44,12 @@ class LatentVariable(keras.layers.Layer):
         self.posterior = posteriors.get(posterior)
         self.prior = priors.get(prior)
         self.noise = random.Noise(seed, name="noise")
+        self.head = self.make_head()
+
+    def make_head(self):
+        """Returns the layer that turns features into posterior parameters."""
         # Scales and log-scales in half precision lose the rate's digits.
-        self.head = keras.layers.Dense(
+        return keras.layers.Dense(
             self.posterior.params_size(self.units), dtype="float32", name="head"
         )
 
@@ -62,10 +66,17 @@ class LatentVariable(keras.layers.Layer):
             self.prior.build_for(self.units, pseudo_input_shape, self.posterior)
         self.built = True
 
-    def infer(self, features):
-        """Returns posterior parameters of features, (batch, params_size), float32."""
+    def infer(self, features, **condition):
+        """Returns posterior parameters of features, (batch, params_size), float32.
+
+        Args:
+            features: Tensor of shape (batch, ...).
+            **condition: What the head takes besides; nothing but for a head of one's
+                own.
+        """
         size = flat_size(features.shape, "the encoder's output")
-        return self.posterior.transform(self.head(tf.reshape(features, [-1, size])))
+        raw = self.head(tf.reshape(features, [-1, size]), **condition)
+        return self.posterior.transform(raw)
 
     def sample(self, params, num_samples, key):
         """Draws z, shape (batch, num_samples, units), float32, reparameterised."""

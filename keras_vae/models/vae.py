@@ -1,5 +1,6 @@
 """The variational autoencoder."""
 
+import functools
 import math
 
 import keras
@@ -96,7 +97,7 @@ class VAE(BlockTraining, keras.Model):
         self.decoder = checks.check_network(decoder, "decoder")
         self.likelihood = likelihoods.get(likelihood)
         self.objective = objectives.get(objective)
-        self.latent = LatentVariable(
+        self.latent = self.make_latent(
             latent_dim, posterior=posterior, prior=prior, seed=seed, name="latent"
         )
         checks.check_output_activation(self.decoder, self.likelihood)
@@ -107,6 +108,15 @@ class VAE(BlockTraining, keras.Model):
         self._kl_loss = CountedMean("kl_loss")
         self._negative_elbo = CountedMean("negative_elbo")
         self._kl_weight = Reading("kl_weight", lambda: self.objective.kl_weight.value)
+
+    def make_latent(self, *args, **kwargs):
+        """Returns the `LatentVariable` of these arguments."""
+        return LatentVariable(*args, **kwargs)
+
+    @property
+    def plain_networks(self):
+        """The networks as `__init__` takes them, by name."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
 
     @property
     def latent_dim(self):
@@ -134,21 +144,27 @@ class VAE(BlockTraining, keras.Model):
 
     def call(self, inputs, training=False):
         """See the class."""
-        params = self._infer(inputs)
+        return self._forward(inputs, self._key(training))
+
+    def _key(self, training):
         if training:
-            key = self.latent.noise.next_key()
-        else:
-            key = self.latent.noise.evaluation_key(self._negative_elbo.batches)
+            return self.latent.noise.next_key()
+        return self.latent.noise.evaluation_key(self._negative_elbo.batches)
+
+    def _forward(self, inputs, key, **condition):
+        """Returns what `call` does; `condition` is what the networks take besides."""
+        infer = functools.partial(self._infer, **condition)
+        params = infer(inputs)
         z = self.latent.sample(params, self.objective.num_samples, key)
         outputs = {
             "posterior": params,
             "z": z,
-            "likelihood": self._decode(z),
+            "likelihood": self._decode(z, **condition),
         }
         # What the encoder says of pseudo-inputs is no data: it must neither move batch
         # statistics nor add losses a second time.
         with keras.StatelessScope():
-            prior = self.latent.prior.params(self._infer)
+            prior = self.latent.prior.params(infer)
         if prior is not None:
             outputs["prior"] = prior
         if self.objective.needs_prior_samples:
@@ -156,12 +172,12 @@ class VAE(BlockTraining, keras.Model):
             outputs["prior_z"] = self.latent.sample_prior(tf.shape(z)[0], key, prior)
         return outputs
 
-    def _infer(self, inputs):
-        return self.latent.infer(self.encoder(inputs))
+    def _infer(self, inputs, **condition):
+        return self.latent.infer(self.encoder(inputs, **condition), **condition)
 
-    def _decode(self, z):
+    def _decode(self, z, **condition):
         batch, samples = tf.shape(z)[0], z.shape[1]
-        params = self.decoder(tf.reshape(z, [-1, self.latent_dim]))
+        params = self.decoder(tf.reshape(z, [-1, self.latent_dim]), **condition)
         shape = tf.concat([[batch, samples], params.shape[1:]], axis=0)
         params = tf.reshape(tf.cast(params, tf.float32), shape)
         return tf.ensure_shape(params, [z.shape[0], samples, *params.shape[2:]])
@@ -177,6 +193,7 @@ class VAE(BlockTraining, keras.Model):
             log_likelihood=log_likelihood,
             event_size=math.prod(self.event_shape),
             prior_z=outputs.get("prior_z"),
+            beta=outputs.get("beta"),
         )
 
     # === Training ===
@@ -477,8 +494,10 @@ class VAE(BlockTraining, keras.Model):
         latent = self.latent.get_config()
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
+            **{
+                name: keras.saving.serialize_keras_object(network)
+                for name, network in self.plain_networks.items()
+            },
             "latent_dim": self.latent_dim,
             "likelihood": keras.saving.serialize_keras_object(self.likelihood),
             "posterior": latent["posterior"],

@@ -1,0 +1,243 @@
+"""Networks whose pre-activations are gated, and which fold back into plain ones."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.layers import gates
+from keras_vae.layers.latent_variable import LatentVariable
+
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+GATED = (keras.layers.Dense, *_CONVOLUTIONS, *_TRANSPOSED)
+# Layers with weights that all u share, and that treat each example by itself.
+_SHARED = (
+    keras.layers.Embedding,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.Normalization,
+    keras.layers.PReLU,
+)
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class GatedNetwork(keras.layers.Layer):
+    """A copy of a network, of which each dense and convolutional layer has a gate.
+
+    Gates act on pre-activations, between the layer's bias and its activation. All other
+    layers are the same at each u. At a given u the gates fold into kernels and biases,
+    which gives a network of the original's form, see `fold`.
+
+    Args:
+        network: `keras.Sequential`, functional `keras.Model` or one layer. The
+            weights start as its own where it is built.
+        gate: One of `gates.GATES`.
+        default: Float, u where none is given.
+
+    Call arguments:
+        inputs: What the network takes.
+        u: Float tensor of shape (batch, 1) or (1, 1), or None for the default.
+
+    Raises:
+        ValueError: If a part of the network can neither be gated nor shared.
+    """
+
+    def __init__(self, network, gate, default=0.0, **kwargs):
+        # Else u would be rounded to half precision before it is used.
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        for layer in _leaves(network):
+            _check(layer)
+        self.gate = gate
+        self.default = default
+        self.network = _copy(network, lambda layer: _with_gate(layer, gate))
+        # A closure, because the weights of what was given are not those of the copy.
+        self._plain = lambda: network
+
+    @property
+    def plain_network(self):
+        """The network that was given, with the weights that it had then."""
+        return self._plain()
+
+    def build(self, input_shape):
+        """Creates all weights."""
+        self._input_shape = input_shape
+        _build(self.network, input_shape)
+        layers, originals = _leaves(self.network), _leaves(self.plain_network)
+        for layer, original in zip(layers, originals, strict=True):
+            if isinstance(layer, GATED):
+                layer.activation.build(_units(layer))
+            else:
+                _check_shared(layer)
+            if original.built:
+                _copy_weights(layer, original)
+        self.built = True
+
+    def call(self, inputs, u=None):
+        """See the class."""
+        with gates.gating(tf.constant([[self.default]]) if u is None else u):
+            return self.network(inputs)
+
+    def compute_output_spec(self, inputs, u=None):
+        """Returns what the network puts out."""
+        return self.network.compute_output_spec(inputs)
+
+    def fold(self, u):
+        """Makes the plain network that does what this one does at `u`.
+
+        Args:
+            u: Float.
+
+        Returns:
+            A network of the original's form, whose dense and convolutional layers all
+            have a bias.
+        """
+        network = _copy(self.plain_network, _with_bias)
+        _build(network, self._input_shape)
+        for plain, layer in zip(_leaves(network), _leaves(self.network), strict=True):
+            if isinstance(layer, GATED):
+                _fold(layer, u, plain)
+            else:
+                plain.set_weights(layer.get_weights())
+        return network
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.plain_network),
+            "gate": self.gate,
+            "default": self.default,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes a layer from what `get_config` returned."""
+        network = keras.saving.deserialize_keras_object(
+            config["network"], custom_objects=custom_objects
+        )
+        return cls(**{**config, "network": network})
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class GatedLatentVariable(LatentVariable):
+    """A latent variable whose head is gated.
+
+    Args:
+        *args: See `LatentVariable`.
+        gate: See `GatedNetwork`.
+        default: See `GatedNetwork`.
+        **kwargs: See `LatentVariable`.
+    """
+
+    def __init__(self, *args, gate, default=0.0, **kwargs):
+        self.gate = gate
+        self.default = default
+        super().__init__(*args, **kwargs)
+
+    def make_head(self):
+        """See `LatentVariable.make_head`."""
+        return GatedNetwork(super().make_head(), self.gate, self.default, name="head")
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "gate": self.gate, "default": self.default}
+
+
+def _leaves(network):
+    """Returns the layers of a network, nested ones included, each once."""
+    if not _is_graph(network):
+        return [network]
+    found = [leaf for layer in network.layers for leaf in _leaves(layer)]
+    return list({id(leaf): leaf for leaf in found}.values())
+
+
+def _is_graph(network):
+    return isinstance(network, keras.Sequential) or hasattr(network, "operations")
+
+
+def _copy(network, copy_layer):
+    """Returns a network of copied layers."""
+
+    def copy(part):
+        return _copy(part, copy_layer)
+
+    if _is_graph(network):
+        return keras.models.clone_model(network, clone_function=copy)
+    if isinstance(network, GATED):
+        return copy_layer(network)
+    return type(network).from_config(network.get_config())
+
+
+def _build(network, input_shape):
+    if not network.built:
+        network.build(input_shape)
+
+
+def _check(layer):
+    if isinstance(layer, keras.layers.BatchNormalization):
+        raise ValueError(
+            f"{layer.name!r} is a BatchNormalization, whose statistics would mix the "
+            "examples of all betas: use LayerNormalization or GroupNormalization. "
+            f"Received: {layer!r}"
+        )
+    if isinstance(layer, keras.Model):
+        raise ValueError(
+            f"{layer.name!r} must be a Sequential or functional model, whose layers "
+            f"can be gated one by one. Received: a {type(layer).__name__}, a subclass "
+            "of keras.Model"
+        )
+    if layer.built:
+        _check_shared(layer)
+
+
+def _check_shared(layer):
+    if layer.weights and not isinstance(layer, GATED + _SHARED):
+        names = sorted(kind.__name__ for kind in GATED + _SHARED)
+        raise ValueError(
+            f"{layer.name!r} must be a layer without weights or one of "
+            f"{', '.join(names)}, because no gate for it would fold into ordinary "
+            f"weights. Received: a {type(layer).__name__}"
+        )
+
+
+def _with_gate(layer, gate):
+    copy = type(layer).from_config(layer.get_config())
+    axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
+    copy.activation = gates.GATES[gate](
+        copy.activation, axis=axis, name=f"{layer.name}_gate"
+    )
+    return copy
+
+
+def _with_bias(layer):
+    return type(layer).from_config({**layer.get_config(), "use_bias": True})
+
+
+def _units(layer):
+    return layer.units if isinstance(layer, keras.layers.Dense) else layer.filters
+
+
+def _copy_weights(layer, original):
+    if not isinstance(layer, GATED):
+        layer.set_weights(original.get_weights())
+        return
+    layer.kernel.assign(original.kernel)
+    if layer.use_bias:
+        layer.bias.assign(original.bias)
+
+
+def _fold(layer, u, plain):
+    """Assigns to `plain` what `layer` does at `u`."""
+    scale, shift = layer.activation.scale_and_shift(tf.constant([[u]], tf.float32))
+    scale = np.asarray(scale)[0]
+    shift = np.zeros_like(scale) if shift is None else np.asarray(shift)[0]
+    kernel = np.asarray(layer.kernel)
+    bias = np.asarray(layer.bias) if layer.use_bias else 0.0
+    # Transposed convolutions have the units on the last axis but one.
+    along = scale[:, None] if isinstance(layer, _TRANSPOSED) else scale
+    plain.kernel.assign(kernel * along)
+    plain.bias.assign(bias * scale + shift)

@@ -1,0 +1,264 @@
+"""One variational autoencoder for all weights of the rate."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_vae import random
+from keras_vae.distributions import likelihoods
+from keras_vae.layers.gated_network import GatedLatentVariable
+from keras_vae.layers.gated_network import GatedNetwork
+from keras_vae.layers.gates import LIMIT
+from keras_vae.models import checks
+from keras_vae.models.vae import VAE
+from keras_vae.objectives import ELBO
+from keras_vae.objectives.elbo import check_number
+from keras_vae.objectives.multi_rate import MultiRateELBO
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class MultiRateVAE(VAE):
+    """Variational autoencoder that one `fit` trains for every weight beta of the KL.
+
+    Each training example draws a beta, log-uniform on `beta_range`; the loss is its
+    `distortion + beta rate`. Gates let the networks depend on beta: they scale and
+    shift the pre-activations of each dense and convolutional layer of the encoder, the
+    posterior's head and the decoder. `at(beta)` folds them into ordinary weights.
+
+    Bae et al.'s gates multiply by sigmoid(w u + b) in the encoder and by
+    sqrt(max(1 - exp(w u + b), 0)) in the decoder, where u is log beta with mean 0 and
+    variance 1; they are `gates="original"`. The default, "spline", is piecewise linear
+    in u, and shifts too, which the posterior's log-scales need.
+
+    The networks are copied, with their weights where they are built. They may hold any
+    layer without weights besides Dense, Conv1D to Conv3D and their transposes, and
+    Embedding, GroupNormalization, LayerNormalization, Normalization and PReLU, which
+    all betas share. All else with weights is a ValueError.
+
+    Whatever else a `VAE` does (`evaluate`, `predict`, `encode`, `export`...), this one
+    does at beta = 1, or at the end of `beta_range` next to it: see `beta`. For another
+    beta use `at`. In the logs of training, `reconstruction_loss`, `kl_loss` and their
+    sum `negative_elbo` are means over the betas that were drawn; in those of validation
+    all are at `beta`. `kl_weight` multiplies all betas, which `KLAnnealing` may use to
+    warm up.
+
+    A learned noise of the likelihood is one for all betas. With a `VampPrior` all
+    examples of a batch share a beta, because its components depend on it.
+
+    Args:
+        encoder: `keras.Sequential`, functional `keras.Model` or layer, as of a `VAE`.
+        decoder: The same.
+        latent_dim: Integer, dimensions of z.
+        likelihood: Name, config or `Likelihood` p(x|z).
+        posterior: Name, config or `Posterior` q(z|x).
+        prior: Name, config or `Prior` p(z).
+        beta_range: Pair of positive floats, the smallest and the largest beta.
+        gates: "spline" or "original".
+        kl: "analytic" or "monte_carlo", how the rate is computed.
+        num_samples: Integer, draws of z per example.
+        seed: Integer, the seed of all noise, or None to draw one.
+
+    Raises:
+        ValueError: If an argument is out of its range, or a layer cannot be gated.
+
+    Example:
+    >>> multi = kv.MultiRateVAE(
+    ...     encoder=kv.networks.mlp_encoder([32]),
+    ...     decoder=kv.networks.mlp_decoder([32], (8, 8, 1)),
+    ...     latent_dim=4,
+    ...     seed=0,
+    ... )
+    >>> multi.compile("adam")
+    >>> history = multi.fit(np.zeros((64, 8, 8, 1)), epochs=1, verbose=0)
+    >>> vae = multi.at(beta=0.1)
+    >>> type(vae).__name__, vae.objective.kl_weight.initial_value
+    ('VAE', 0.1)
+
+    Reference:
+        [Multi-Rate VAE: Train Once, Get the Full Rate-Distortion Curve](
+        https://arxiv.org/abs/2212.03905)
+    """
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        latent_dim,
+        likelihood="bernoulli",
+        posterior="diagonal_normal",
+        prior="standard_normal",
+        beta_range=(0.01, 10.0),
+        gates="spline",
+        kl="analytic",
+        num_samples=1,
+        seed=None,
+        **kwargs,
+    ):
+        checks.check_output_activation(decoder, likelihoods.get(likelihood))
+        self.beta_range = check_beta_range(beta_range)
+        self.gates = check_gates(gates)
+        encoder_gate, decoder_gate = GATES[gates]
+        super().__init__(
+            self._gated(encoder, encoder_gate, "encoder"),
+            self._gated(decoder, decoder_gate, "decoder"),
+            latent_dim,
+            likelihood=likelihood,
+            posterior=posterior,
+            prior=prior,
+            objective=MultiRateELBO(kl=kl, num_samples=num_samples, name="objective"),
+            seed=seed,
+            **kwargs,
+        )
+
+    def _gated(self, network, gate, name):
+        network = checks.check_network(network, name)
+        return GatedNetwork(network, gate, self._u(self.beta), name=name)
+
+    def make_latent(self, *args, **kwargs):
+        """See `VAE.make_latent`."""
+        gate, _ = GATES[self.gates]
+        return GatedLatentVariable(
+            *args, gate=gate, default=self._u(self.beta), **kwargs
+        )
+
+    @property
+    def plain_networks(self):
+        """See `VAE.plain_networks`: those that were given, without gates."""
+        networks = {"encoder": self.encoder, "decoder": self.decoder}
+        return {name: gated.plain_network for name, gated in networks.items()}
+
+    @property
+    def beta(self):
+        """The beta at which the model itself evaluates, encodes and decodes."""
+        low, high = self.beta_range
+        return min(max(1.0, low), high)
+
+    def _u(self, beta):
+        low, high = (math.log(limit) for limit in self.beta_range)
+        return LIMIT * (2.0 * (math.log(beta) - low) / (high - low) - 1.0)
+
+    # === Forward pass ===
+
+    def call(self, inputs, training=False):
+        """See the class."""
+        key = self._key(training)
+        batch = tf.shape(tf.nest.flatten(inputs)[0])[0]
+        if not training:
+            outputs = self._forward(inputs, key)
+            return {**outputs, "beta": tf.fill([batch], self.beta)}
+        place = self._draw(batch, random.fork(key, 3))
+        low, high = (math.log(limit) for limit in self.beta_range)
+        outputs = self._forward(inputs, key, u=LIMIT * (2.0 * place[:, None] - 1.0))
+        beta = tf.exp(low + place * (high - low))
+        return {**outputs, "beta": tf.broadcast_to(beta, [batch])}
+
+    def _draw(self, batch, key):
+        """Returns uniform places in [0, 1) of the examples of a batch, or of all."""
+        start = random.uniform((1,), key)
+        if self.latent.prior.calls_encoder:
+            return start
+        # Evenly spaced from a common random start: each is uniform by itself, and the
+        # batch has its share of each part of the range, which makes gradients quieter.
+        spacing = tf.range(batch, dtype=tf.float32) / tf.cast(batch, tf.float32)
+        return tf.math.floormod(start + spacing, 1.0)
+
+    def _decode(self, z, u=None):
+        if u is None:
+            return super()._decode(z)
+        # All samples of an example have its u.
+        u = tf.broadcast_to(u, [tf.shape(z)[0], 1])
+        return super()._decode(z, u=tf.repeat(u, z.shape[1], axis=0))
+
+    # === Use ===
+
+    def at(self, beta):
+        """Makes the plain VAE that this model is at one beta.
+
+        The gates become part of kernels and biases, so that the VAE costs no more than
+        one that was trained at this beta alone. It owns its weights, and is compiled
+        where this model is.
+
+        Args:
+            beta: Float within `beta_range`.
+
+        Returns:
+            A `VAE` with `ELBO(kl_weight=beta)`.
+
+        Raises:
+            ValueError: If beta lies outside of `beta_range`, or the model is not built.
+        """
+        beta = check_number("beta", beta, positive=True)
+        low, high = self.beta_range
+        if not low <= beta <= high:
+            raise ValueError(
+                f"`beta` must lie within `beta_range`, [{low}, {high}], for which the "
+                f"model is trained. Received: beta={beta}"
+            )
+        self._require_built("at")
+        u = self._u(beta)
+        objective = ELBO(
+            kl_weight=beta, kl=self.objective.kl, num_samples=self.objective.num_samples
+        )
+        vae = VAE(
+            **{
+                **super().get_config(),
+                "encoder": self.encoder.fold(u),
+                "decoder": self.decoder.fold(u),
+                "objective": objective,
+            }
+        )
+        vae.build(self.get_build_config()["input_shape"])
+        vae.latent.head.set_weights(self.latent.head.fold(u).get_weights())
+        for part, own in zip(_parts(vae), _parts(self), strict=True):
+            for variable, source in zip(part.variables, own.variables, strict=True):
+                variable.assign(source)
+        if self.compiled:
+            vae.compile_from_config(self.get_compile_config())
+        return vae
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal model."""
+        config = super().get_config()
+        objective = self.objective.get_config()
+        del config["objective"]
+        return {
+            **config,
+            "beta_range": self.beta_range,
+            "gates": self.gates,
+            "kl": objective["kl"],
+            "num_samples": objective["num_samples"],
+        }
+
+
+# Those of the encoder and the posterior's head, and those of the decoder.
+GATES = {"spline": ("spline", "spline"), "original": ("sigmoid", "root")}
+
+
+def _parts(model):
+    return model.likelihood, model.latent.posterior, model.latent.prior
+
+
+def check_gates(gates):
+    """Returns `gates`; raises ValueError where there are none of that name."""
+    if gates not in GATES:
+        raise ValueError(
+            f"`gates` must be one of {tuple(GATES)}. Received: gates={gates!r}"
+        )
+    return gates
+
+
+def check_beta_range(beta_range):
+    """Returns `beta_range` as two floats; raises ValueError where it is no range."""
+    try:
+        low, high = (
+            check_number("beta_range", limit, positive=True) for limit in beta_range
+        )
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not low < high:
+        raise ValueError(
+            "`beta_range` must be a pair of positive floats (low, high) with low < "
+            f"high. Received: beta_range={beta_range!r}"
+        )
+    return low, high
