@@ -1,5 +1,7 @@
 """Networks whose pre-activations are gated, and which fold back into plain ones."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -37,6 +39,7 @@ class GatedNetwork(keras.layers.Layer):
             weights start as its own where it is built.
         gate: One of `gates.GATES`.
         default: Float, u where none is given.
+        gate_options: Dict of further arguments of each gate.
 
     Call arguments:
         inputs: What the network takes.
@@ -46,14 +49,16 @@ class GatedNetwork(keras.layers.Layer):
         ValueError: If a part of the network can neither be gated nor shared.
     """
 
-    def __init__(self, network, gate, default=0.0, **kwargs):
+    def __init__(self, network, gate, default=0.0, gate_options=None, **kwargs):
         # Else u would be rounded to half precision before it is used.
         super().__init__(**{**kwargs, "dtype": "float32"})
         for layer in _leaves(network):
             _check(layer)
         self.gate = gate
         self.default = default
-        self.network = _copy(network, lambda layer: _with_gate(layer, gate))
+        self.gate_options = dict(gate_options or {})
+        make_gate = functools.partial(gates.GATES[gate], **self.gate_options)
+        self.network = _copy(network, lambda layer: _with_gate(layer, make_gate))
         # A closure, because the weights of what was given are not those of the copy.
         self._plain = lambda: network
 
@@ -85,15 +90,17 @@ class GatedNetwork(keras.layers.Layer):
         """Returns what the network puts out."""
         return self.network.compute_output_spec(inputs)
 
-    def fold(self, u):
+    def fold(self, u, input_scale=None):
         """Makes the plain network that does what this one does at `u`.
 
         Args:
             u: Float.
+            input_scale: Array that multiplies the inputs beforehand, or None.
 
         Returns:
             A network of the original's form, whose dense and convolutional layers all
-            have a bias.
+            have a bias. One that does not begin with a dense layer gets a `Rescaling`
+            in front if there is an `input_scale`.
         """
         network = _copy(self.plain_network, _with_bias)
         _build(network, self._input_shape)
@@ -102,7 +109,16 @@ class GatedNetwork(keras.layers.Layer):
                 _fold(layer, u, plain)
             else:
                 plain.set_weights(layer.get_weights())
-        return network
+        if input_scale is None:
+            return network
+        first = network
+        while isinstance(first, keras.Sequential):
+            first = first.layers[0]
+        if isinstance(first, keras.layers.Dense):
+            first.kernel.assign(first.kernel * input_scale[:, None])
+            return network
+        scale = keras.layers.Rescaling(input_scale.tolist())
+        return keras.Sequential([keras.Input(input_scale.shape), scale, network])
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
@@ -111,6 +127,7 @@ class GatedNetwork(keras.layers.Layer):
             "network": keras.saving.serialize_keras_object(self.plain_network),
             "gate": self.gate,
             "default": self.default,
+            "gate_options": self.gate_options,
         }
 
     @classmethod
@@ -127,24 +144,38 @@ class GatedLatentVariable(LatentVariable):
     """A latent variable whose head is gated.
 
     Args:
-        *args: See `LatentVariable`.
-        gate: See `GatedNetwork`.
+        units: See `LatentVariable`.
+        gate: See `GatedNetwork`; "latent" also multiplies z, see `openness`.
         default: See `GatedNetwork`.
+        gate_options: See `GatedNetwork`.
         **kwargs: See `LatentVariable`.
     """
 
-    def __init__(self, *args, gate, default=0.0, **kwargs):
-        self.gate = gate
-        self.default = default
-        super().__init__(*args, **kwargs)
+    def __init__(self, units, gate, default=0.0, gate_options=None, **kwargs):
+        self.gating = {"gate": gate, "default": default, "gate_options": gate_options}
+        super().__init__(units, **kwargs)
 
     def make_head(self):
         """See `LatentVariable.make_head`."""
-        return GatedNetwork(super().make_head(), self.gate, self.default, name="head")
+        return GatedNetwork(super().make_head(), **self.gating, name="head")
+
+    def openness(self, u):
+        """Returns what multiplies z before it is decoded.
+
+        Args:
+            u: Float32 tensor of shape (batch, 1).
+
+        Returns:
+            A float32 tensor of shape (batch, units), or None.
+        """
+        gate = self.head.network.activation
+        if not isinstance(gate, gates.LatentGate):
+            return None
+        return gate.openness.scale_and_shift(u)[0]
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
-        return {**super().get_config(), "gate": self.gate, "default": self.default}
+        return {**super().get_config(), **self.gating}
 
 
 def _leaves(network):
@@ -204,12 +235,10 @@ def _check_shared(layer):
         )
 
 
-def _with_gate(layer, gate):
+def _with_gate(layer, make_gate):
     copy = type(layer).from_config(layer.get_config())
     axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
-    copy.activation = gates.GATES[gate](
-        copy.activation, axis=axis, name=f"{layer.name}_gate"
-    )
+    copy.activation = make_gate(copy.activation, axis=axis, name=f"{layer.name}_gate")
     return copy
 
 

@@ -11,6 +11,10 @@ import tensorflow as tf
 # Where u lies: it has mean 0 and variance 1 when it is uniform.
 LIMIT = math.sqrt(3.0)
 
+# Optimisers such as Adam move all weights alike, and gates have further to go than the
+# kernels that many inputs share.
+_GAIN = 10.0
+
 # Replicas run as threads, each with a u of its own.
 _running = threading.local()
 
@@ -38,13 +42,13 @@ class Gate(keras.layers.Layer):
     `scale_and_shift`. Both fold into the kernel and bias of the layer at a given u.
 
     Args:
-        activation: Callable that follows.
+        activation: Callable that follows, or None for none.
         axis: Integer, the axis of x along which the units lie.
     """
 
-    def __init__(self, activation, axis=-1, **kwargs):
+    def __init__(self, activation=None, axis=-1, **kwargs):
         super().__init__(**kwargs)
-        self.activation = activation
+        self.activation = keras.activations.get(activation)
         self.axis = axis
 
     def scale_and_shift(self, u):
@@ -102,21 +106,43 @@ class RootGate(Gate):
     With w u = log beta and b = log(s2 / lam) it is exact for the linear decoder, whose
     best column has the norm sqrt(lam - beta s2), where lam is an eigenvalue of the
     data's covariance and s2 the variance of the noise.
+
+    Args:
+        activation: Callable that follows, or None for none.
+        axis: Integer, the axis of x along which the units lie.
+        slope: Float, what w starts at.
+        bias: Float or list of one float per unit, what b starts at.
     """
 
+    def __init__(self, activation=None, axis=-1, slope=0.0, bias=-2.0, **kwargs):
+        super().__init__(activation, axis, **kwargs)
+        self.initial = (slope, bias)
+
     def build(self, units):
-        """Creates w and b of each unit; the gate starts nearly open."""
-        self.slope = self._add_numbers("slope", (units,))
-        self.bias = self._add_numbers("bias", (units,), keras.initializers.Constant(-2))
+        """Creates w and b of each unit."""
+        slope, bias = map(keras.initializers.Constant, self.initial)
+        self.slope = self._add_numbers("slope", (units,), slope)
+        self.bias = self._add_numbers("bias", (units,), bias)
         self.built = True
+
+    def exponent(self, u):
+        """Returns w u + b, at and above which the gate is closed.
+
+        Args:
+            u: Float32 tensor of shape (batch, 1).
+
+        Returns:
+            A float32 tensor of shape (batch, units).
+        """
+        return u * self.slope + self.bias
 
     def scale_and_shift(self, u):
         """See `Gate.scale_and_shift`."""
-        openness = -tf.math.expm1(u * self.slope + self.bias)
+        openness = -tf.math.expm1(self.exponent(u))
         # A closed gate has no gradient, not an infinite one.
-        open_ = openness > 0
-        root = tf.sqrt(tf.where(open_, openness, 1.0))
-        return tf.where(open_, root, 0.0), None
+        is_open = openness > 0
+        root = tf.sqrt(tf.where(is_open, openness, 1.0))
+        return tf.where(is_open, root, 0.0), None
 
 
 class SplineGate(Gate):
@@ -126,12 +152,12 @@ class SplineGate(Gate):
     posterior's scale. It starts as the identity.
 
     Args:
-        activation: Callable that follows.
+        activation: Callable that follows, or None for none.
         axis: Integer, the axis of x along which the units lie.
         knots: Integer, at least 2, evenly spaced places.
     """
 
-    def __init__(self, activation, axis=-1, knots=5, **kwargs):
+    def __init__(self, activation=None, axis=-1, knots=5, **kwargs):
         super().__init__(activation, axis, **kwargs)
         self.knots = knots
 
@@ -145,7 +171,53 @@ class SplineGate(Gate):
         """See `Gate.scale_and_shift`."""
         places, distance = np.linspace(-LIMIT, LIMIT, self.knots, retstep=True)
         hats = tf.nn.relu(1.0 - tf.abs(u - np.float32(places)) / np.float32(distance))
+        hats = _GAIN * hats
         return 1.0 + hats @ self.scales, hats @ self.shifts
 
 
-GATES = {"spline": SplineGate, "sigmoid": SigmoidGate, "root": RootGate}
+class LatentGate(SplineGate):
+    """Gate of a posterior's head: closes each unit above a water level of its own.
+
+    A `SplineGate` in front of what the linear VAE does, where unit j is used below the
+    beta that is its level: the mean is multiplied by `sqrt(1 - beta / level)`, see
+    `openness`, and the raw scale gets `log(beta / level) / 2` added below the level and
+    nothing above it. Levels and slopes are learned.
+
+    Args:
+        activation: Callable that follows, or None for none.
+        axis: Integer, the axis of x along which the units lie.
+        latent_dim: Integer; the first so many units are means, and the next as many raw
+            scales where there are twice as many in all.
+        slope: Float, the change of log beta with u.
+        bias: List of floats, minus the logarithm of each level at u = 0.
+        **kwargs: See `SplineGate`.
+    """
+
+    def __init__(self, *args, latent_dim, slope, bias, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.latent_dim = latent_dim
+        self.openness = RootGate(slope=slope, bias=bias, name="openness")
+
+    def build(self, units):
+        """Creates all weights."""
+        super().build(units)
+        self.openness.build(self.latent_dim)
+
+    def scale_and_shift(self, u):
+        """See `Gate.scale_and_shift`."""
+        scale, shift = super().scale_and_shift(u)
+        root, _ = self.openness.scale_and_shift(u)
+        rest = tf.zeros_like(scale[:, self.latent_dim :])
+        openness = tf.concat([root, 1.0 + rest], axis=1)
+        if scale.shape[1] == 2 * self.latent_dim:
+            rest = 0.5 * tf.minimum(self.openness.exponent(u), 0.0)
+        below = tf.concat([tf.zeros_like(root), rest], axis=1)
+        return scale * openness, shift * openness + below
+
+
+GATES = {
+    "spline": SplineGate,
+    "latent": LatentGate,
+    "sigmoid": SigmoidGate,
+    "root": RootGate,
+}

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import random
@@ -15,6 +16,10 @@ from keras_vae.models.vae import VAE
 from keras_vae.objectives import ELBO
 from keras_vae.objectives.elbo import check_number
 from keras_vae.objectives.multi_rate import MultiRateELBO
+
+# The water levels of the latents start spread like log beta, and higher by this much,
+# so that the lowest beta starts with all of them and the highest with most.
+_LOG_LEVEL = math.log(100.0)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -115,11 +120,19 @@ class MultiRateVAE(VAE):
         network = checks.check_network(network, name)
         return GatedNetwork(network, gate, self._u(self.beta), name=name)
 
-    def make_latent(self, *args, **kwargs):
+    def make_latent(self, latent_dim, **kwargs):
         """See `VAE.make_latent`."""
-        gate, _ = GATES[self.gates]
+        gate, options = GATES[self.gates][0], None
+        if self.gates == "spline":
+            low, high = (math.log(limit) for limit in self.beta_range)
+            levels = np.linspace(low, high, latent_dim) + _LOG_LEVEL
+            bias = (low + high) / 2 - levels
+            slope = (high - low) / (2 * LIMIT)
+            gate = "latent"
+            options = {"latent_dim": latent_dim, "slope": slope, "bias": bias.tolist()}
+        default = self._u(self.beta)
         return GatedLatentVariable(
-            *args, gate=gate, default=self._u(self.beta), **kwargs
+            latent_dim, gate=gate, default=default, gate_options=options, **kwargs
         )
 
     @property
@@ -164,11 +177,13 @@ class MultiRateVAE(VAE):
         return tf.math.floormod(start + spacing, 1.0)
 
     def _decode(self, z, u=None):
-        if u is None:
-            return super()._decode(z)
+        u = tf.constant([[self._u(self.beta)]]) if u is None else u
+        openness = self.latent.openness(u)
+        if openness is not None:
+            z = z * openness[:, None]
         # All samples of an example have its u.
-        u = tf.broadcast_to(u, [tf.shape(z)[0], 1])
-        return super()._decode(z, u=tf.repeat(u, z.shape[1], axis=0))
+        u = tf.repeat(tf.broadcast_to(u, [tf.shape(z)[0], 1]), z.shape[1], axis=0)
+        return super()._decode(z, u=u)
 
     # === Use ===
 
@@ -197,6 +212,8 @@ class MultiRateVAE(VAE):
             )
         self._require_built("at")
         u = self._u(beta)
+        openness = self.latent.openness(tf.constant([[u]]))
+        openness = None if openness is None else openness.numpy()[0]
         objective = ELBO(
             kl_weight=beta, kl=self.objective.kl, num_samples=self.objective.num_samples
         )
@@ -204,7 +221,7 @@ class MultiRateVAE(VAE):
             **{
                 **super().get_config(),
                 "encoder": self.encoder.fold(u),
-                "decoder": self.decoder.fold(u),
+                "decoder": self.decoder.fold(u, input_scale=openness),
                 "objective": objective,
             }
         )
