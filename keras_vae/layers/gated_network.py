@@ -56,8 +56,7 @@ class GatedNetwork(keras.layers.Layer):
             _check(layer)
         self.gate = gate
         self.default = default
-        self.gate_options = dict(gate_options or {})
-        make_gate = functools.partial(gates.GATES[gate], **self.gate_options)
+        make_gate = functools.partial(gates.GATES[gate], **(gate_options or {}))
         self.network = _copy(network, lambda layer: _with_gate(layer, make_gate))
         # A closure, because the weights of what was given are not those of the copy.
         self._plain = lambda: network
@@ -127,7 +126,6 @@ class GatedNetwork(keras.layers.Layer):
             "network": keras.saving.serialize_keras_object(self.plain_network),
             "gate": self.gate,
             "default": self.default,
-            "gate_options": self.gate_options,
         }
 
     @classmethod
@@ -141,37 +139,53 @@ class GatedNetwork(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_vae")
 class GatedLatentVariable(LatentVariable):
-    """A latent variable whose head is gated.
+    """A latent variable whose head is gated, and z before it is decoded.
+
+    A linear decoder responds to beta with the norms of its kernel's columns, one for
+    each latent, which gates on its outputs cannot do.
 
     Args:
         units: See `LatentVariable`.
-        gate: See `GatedNetwork`; "latent" also multiplies z, see `openness`.
+        gate: See `GatedNetwork`; "head" multiplies z too.
+        log_beta_range: Pair of floats, the logarithm of beta at both ends of u.
         default: See `GatedNetwork`.
-        gate_options: See `GatedNetwork`.
         **kwargs: See `LatentVariable`.
     """
 
-    def __init__(self, units, gate, default=0.0, gate_options=None, **kwargs):
-        self.gating = {"gate": gate, "default": default, "gate_options": gate_options}
+    def __init__(self, units, gate, log_beta_range, default=0.0, **kwargs):
+        self.gating = {
+            "gate": gate,
+            "log_beta_range": log_beta_range,
+            "default": default,
+        }
         super().__init__(units, **kwargs)
 
     def make_head(self):
         """See `LatentVariable.make_head`."""
-        return GatedNetwork(super().make_head(), **self.gating, name="head")
+        head, gate, options = super().make_head(), self.gating["gate"], {}
+        self.water_levels = None
+        if gate == "head":
+            log_beta_range = self.gating["log_beta_range"]
+            self.water_levels = gates.WaterLevels(log_beta_range, name="water_levels")
+            options = {"water_levels": self.water_levels}
+        return GatedNetwork(head, gate, self.gating["default"], options, name="head")
 
-    def openness(self, u):
+    def build_from_features(self, features_shape, pseudo_input_shape):
+        """See `LatentVariable.build_from_features`."""
+        if self.water_levels is not None and not self.water_levels.built:
+            self.water_levels.build(self.units)
+        super().build_from_features(features_shape, pseudo_input_shape)
+
+    def z_scale(self, u):
         """Returns what multiplies z before it is decoded.
 
         Args:
             u: Float32 tensor of shape (batch, 1).
 
         Returns:
-            A float32 tensor of shape (batch, units), or None.
+            A float32 tensor of shape (batch, units), or None for nothing.
         """
-        gate = self.head.network.activation
-        if not isinstance(gate, gates.LatentGate):
-            return None
-        return gate.openness.scale_and_shift(u)[0]
+        return None if self.water_levels is None else self.water_levels.z_scale(u)
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""

@@ -14,6 +14,8 @@ LIMIT = math.sqrt(3.0)
 # Optimisers such as Adam move all weights alike, and gates have further to go than the
 # kernels that many inputs share.
 _GAIN = 10.0
+KNOTS = 5
+_LEAST = 0.1
 
 # Replicas run as threads, each with a u of its own.
 _running = threading.local()
@@ -106,39 +108,17 @@ class RootGate(Gate):
     With w u = log beta and b = log(s2 / lam) it is exact for the linear decoder, whose
     best column has the norm sqrt(lam - beta s2), where lam is an eigenvalue of the
     data's covariance and s2 the variance of the noise.
-
-    Args:
-        activation: Callable that follows, or None for none.
-        axis: Integer, the axis of x along which the units lie.
-        slope: Float, what w starts at.
-        bias: Float or list of one float per unit, what b starts at.
     """
 
-    def __init__(self, activation=None, axis=-1, slope=0.0, bias=-2.0, **kwargs):
-        super().__init__(activation, axis, **kwargs)
-        self.initial = (slope, bias)
-
     def build(self, units):
-        """Creates w and b of each unit."""
-        slope, bias = map(keras.initializers.Constant, self.initial)
-        self.slope = self._add_numbers("slope", (units,), slope)
-        self.bias = self._add_numbers("bias", (units,), bias)
+        """Creates w and b of each unit; the gate starts nearly open."""
+        self.slope = self._add_numbers("slope", (units,))
+        self.bias = self._add_numbers("bias", (units,), keras.initializers.Constant(-2))
         self.built = True
-
-    def exponent(self, u):
-        """Returns w u + b, at and above which the gate is closed.
-
-        Args:
-            u: Float32 tensor of shape (batch, 1).
-
-        Returns:
-            A float32 tensor of shape (batch, units).
-        """
-        return u * self.slope + self.bias
 
     def scale_and_shift(self, u):
         """See `Gate.scale_and_shift`."""
-        openness = -tf.math.expm1(self.exponent(u))
+        openness = -tf.math.expm1(u * self.slope + self.bias)
         # A closed gate has no gradient, not an infinite one.
         is_open = openness > 0
         root = tf.sqrt(tf.where(is_open, openness, 1.0))
@@ -146,78 +126,119 @@ class RootGate(Gate):
 
 
 class SplineGate(Gate):
-    """Scale and shift that are piecewise linear in u, free at `knots` places.
+    """Scale and shift that are piecewise linear in u, the scale in its logarithm.
 
-    A scale alone cannot move what has to follow log beta, such as the logarithm of the
-    posterior's scale. It starts as the identity.
+    They are free at evenly spaced knots and start as the identity. A scale alone cannot
+    move what has to follow log beta, such as the logarithm of the posterior's scale.
 
     Args:
         activation: Callable that follows, or None for none.
         axis: Integer, the axis of x along which the units lie.
-        knots: Integer, at least 2, evenly spaced places.
+        use_shift: Boolean, whether it shifts at all.
     """
 
-    def __init__(self, activation=None, axis=-1, knots=5, **kwargs):
+    def __init__(self, activation=None, axis=-1, use_shift=True, **kwargs):
         super().__init__(activation, axis, **kwargs)
-        self.knots = knots
+        self.use_shift = use_shift
 
     def build(self, units):
-        """Creates the values of scale and shift at the knots of each unit."""
-        self.scales = self._add_numbers("scales", (self.knots, units))
-        self.shifts = self._add_numbers("shifts", (self.knots, units))
+        """Creates the values of log-scale and shift at the knots of each unit."""
+        self.log_scales = self._add_numbers("log_scales", (KNOTS, units))
+        if self.use_shift:
+            self.shifts = self._add_numbers("shifts", (KNOTS, units))
         self.built = True
 
     def scale_and_shift(self, u):
         """See `Gate.scale_and_shift`."""
-        places, distance = np.linspace(-LIMIT, LIMIT, self.knots, retstep=True)
+        places, distance = np.linspace(-LIMIT, LIMIT, KNOTS, retstep=True)
         hats = tf.nn.relu(1.0 - tf.abs(u - np.float32(places)) / np.float32(distance))
         hats = _GAIN * hats
-        return 1.0 + hats @ self.scales, hats @ self.shifts
+        # Positive, so that a unit is not one thing at low u and its negative at high.
+        scale = tf.exp(hats @ self.log_scales)
+        return scale, hats @ self.shifts if self.use_shift else None
 
 
-class LatentGate(SplineGate):
-    """Gate of a posterior's head: closes each unit above a water level of its own.
+class WaterLevels(keras.layers.Layer):
+    """How the latents of a linear VAE respond to beta.
 
-    A `SplineGate` in front of what the linear VAE does, where unit j is used below the
-    beta that is its level: the mean is multiplied by `sqrt(1 - beta / level)`, see
-    `openness`, and the raw scale gets `log(beta / level) / 2` added below the level and
-    nothing above it. Levels and slopes are learned.
+    A latent is used below its level alone, the eigenvalue over the variance of the
+    noise: there its mean and its column of the decoder are sqrt(1 - beta / level) of
+    what they are at beta = 0, and its posterior's scale is sqrt(beta / level). Levels
+    are learned. They start spread like log beta, but a hundred times higher, so that
+    the lowest beta starts with all latents and the highest with most.
+
+    Args:
+        log_beta_range: Pair of floats, the logarithm of beta at both ends of u.
+    """
+
+    def __init__(self, log_beta_range, **kwargs):
+        super().__init__(**kwargs)
+        self.log_beta_range = log_beta_range
+        self.z_gate = SplineGate(use_shift=False, name="z_gate")
+
+    def build(self, units):
+        """Creates the levels of so many latents."""
+        low, high = self.log_beta_range
+        levels = np.linspace(low, high, units) + np.log(100.0)
+        self.levels = self.add_weight(
+            shape=(units,),
+            initializer=keras.initializers.Constant(levels.tolist()),
+            dtype="float32",
+            autocast=False,
+            name="levels",
+        )
+        self.z_gate.build(units)
+        self.built = True
+
+    def response(self, u):
+        """Returns the response of each latent to beta.
+
+        Args:
+            u: Float32 tensor of shape (batch, 1).
+
+        Returns:
+            Two float32 tensors of shape (batch, units): openness, which multiplies the
+            mean and is never quite 0, because a latent that is closed on both sides
+            gets no gradient; and the logarithm of the scale.
+        """
+        low, high = self.log_beta_range
+        log_beta = (low + high) / 2 + (high - low) / (2 * LIMIT) * u
+        below = tf.minimum(log_beta - self.levels, 0.0)
+        return tf.sqrt(tf.maximum(-tf.math.expm1(below), _LEAST**2)), 0.5 * below
+
+    def z_scale(self, u):
+        """Returns what multiplies z before it is decoded, (batch, units)."""
+        return self.response(u)[0] * self.z_gate.scale_and_shift(u)[0]
+
+
+class HeadGate(SplineGate):
+    """Gate of a posterior's head: a `SplineGate` in front of `WaterLevels`.
 
     Args:
         activation: Callable that follows, or None for none.
         axis: Integer, the axis of x along which the units lie.
-        latent_dim: Integer; the first so many units are means, and the next as many raw
-            scales where there are twice as many in all.
-        slope: Float, the change of log beta with u.
-        bias: List of floats, minus the logarithm of each level at u = 0.
-        **kwargs: See `SplineGate`.
+        water_levels: `WaterLevels` of the latents, whose means come first; their raw
+            scales come next where there are no other parameters.
     """
 
-    def __init__(self, *args, latent_dim, slope, bias, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.latent_dim = latent_dim
-        self.openness = RootGate(slope=slope, bias=bias, name="openness")
-
-    def build(self, units):
-        """Creates all weights."""
-        super().build(units)
-        self.openness.build(self.latent_dim)
+    def __init__(self, activation=None, axis=-1, water_levels=None, **kwargs):
+        super().__init__(activation, axis, **kwargs)
+        self.water_levels = water_levels
 
     def scale_and_shift(self, u):
         """See `Gate.scale_and_shift`."""
         scale, shift = super().scale_and_shift(u)
-        root, _ = self.openness.scale_and_shift(u)
-        rest = tf.zeros_like(scale[:, self.latent_dim :])
-        openness = tf.concat([root, 1.0 + rest], axis=1)
-        if scale.shape[1] == 2 * self.latent_dim:
-            rest = 0.5 * tf.minimum(self.openness.exponent(u), 0.0)
-        below = tf.concat([tf.zeros_like(root), rest], axis=1)
-        return scale * openness, shift * openness + below
+        openness, log_scale = self.water_levels.response(u)
+        latents = openness.shape[1]
+        others = tf.zeros_like(scale[:, latents:])
+        factor = tf.concat([openness, 1.0 + others], axis=1)
+        raw = log_scale if scale.shape[1] == 2 * latents else others
+        return scale * factor, shift * factor + tf.concat([0.0 * openness, raw], axis=1)
 
 
 GATES = {
     "spline": SplineGate,
-    "latent": LatentGate,
+    "head": HeadGate,
     "sigmoid": SigmoidGate,
     "root": RootGate,
 }

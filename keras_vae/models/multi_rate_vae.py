@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_vae import random
@@ -17,9 +16,8 @@ from keras_vae.objectives import ELBO
 from keras_vae.objectives.elbo import check_number
 from keras_vae.objectives.multi_rate import MultiRateELBO
 
-# The water levels of the latents start spread like log beta, and higher by this much,
-# so that the lowest beta starts with all of them and the highest with most.
-_LOG_LEVEL = math.log(100.0)
+# Low betas have more to learn in smaller losses, so that more examples draw them.
+_TILT = 2.5
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -103,7 +101,7 @@ class MultiRateVAE(VAE):
         checks.check_output_activation(decoder, likelihoods.get(likelihood))
         self.beta_range = check_beta_range(beta_range)
         self.gates = check_gates(gates)
-        encoder_gate, decoder_gate = GATES[gates]
+        encoder_gate, _, decoder_gate = GATES[gates]
         super().__init__(
             self._gated(encoder, encoder_gate, "encoder"),
             self._gated(decoder, decoder_gate, "decoder"),
@@ -122,17 +120,13 @@ class MultiRateVAE(VAE):
 
     def make_latent(self, latent_dim, **kwargs):
         """See `VAE.make_latent`."""
-        gate, options = GATES[self.gates][0], None
-        if self.gates == "spline":
-            low, high = (math.log(limit) for limit in self.beta_range)
-            levels = np.linspace(low, high, latent_dim) + _LOG_LEVEL
-            bias = (low + high) / 2 - levels
-            slope = (high - low) / (2 * LIMIT)
-            gate = "latent"
-            options = {"latent_dim": latent_dim, "slope": slope, "bias": bias.tolist()}
-        default = self._u(self.beta)
+        log_range = [math.log(limit) for limit in self.beta_range]
         return GatedLatentVariable(
-            latent_dim, gate=gate, default=default, gate_options=options, **kwargs
+            latent_dim,
+            gate=GATES[self.gates][1],
+            log_beta_range=log_range,
+            default=self._u(self.beta),
+            **kwargs,
         )
 
     @property
@@ -170,17 +164,17 @@ class MultiRateVAE(VAE):
         """Returns uniform places in [0, 1) of the examples of a batch, or of all."""
         start = random.uniform((1,), key)
         if self.latent.prior.calls_encoder:
-            return start
+            return start**_TILT
         # Evenly spaced from a common random start: each is uniform by itself, and the
         # batch has its share of each part of the range, which makes gradients quieter.
         spacing = tf.range(batch, dtype=tf.float32) / tf.cast(batch, tf.float32)
-        return tf.math.floormod(start + spacing, 1.0)
+        return tf.math.floormod(start + spacing, 1.0) ** _TILT
 
     def _decode(self, z, u=None):
         u = tf.constant([[self._u(self.beta)]]) if u is None else u
-        openness = self.latent.openness(u)
-        if openness is not None:
-            z = z * openness[:, None]
+        scale = self.latent.z_scale(u)
+        if scale is not None:
+            z = z * scale[:, None]
         # All samples of an example have its u.
         u = tf.repeat(tf.broadcast_to(u, [tf.shape(z)[0], 1]), z.shape[1], axis=0)
         return super()._decode(z, u=u)
@@ -212,8 +206,8 @@ class MultiRateVAE(VAE):
             )
         self._require_built("at")
         u = self._u(beta)
-        openness = self.latent.openness(tf.constant([[u]]))
-        openness = None if openness is None else openness.numpy()[0]
+        scale = self.latent.z_scale(tf.constant([[u]]))
+        scale = None if scale is None else scale.numpy()[0]
         objective = ELBO(
             kl_weight=beta, kl=self.objective.kl, num_samples=self.objective.num_samples
         )
@@ -221,7 +215,7 @@ class MultiRateVAE(VAE):
             **{
                 **super().get_config(),
                 "encoder": self.encoder.fold(u),
-                "decoder": self.decoder.fold(u, input_scale=openness),
+                "decoder": self.decoder.fold(u, input_scale=scale),
                 "objective": objective,
             }
         )
@@ -248,8 +242,11 @@ class MultiRateVAE(VAE):
         }
 
 
-# Those of the encoder and the posterior's head, and those of the decoder.
-GATES = {"spline": ("spline", "spline"), "original": ("sigmoid", "root")}
+# Those of the encoder, of the posterior's head and of the decoder.
+GATES = {
+    "spline": ("spline", "head", "spline"),
+    "original": ("sigmoid", "sigmoid", "root"),
+}
 
 
 def _parts(model):
