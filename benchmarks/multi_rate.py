@@ -1,0 +1,308 @@
+"""Trains one Multi-Rate VAE beside a VAE for each beta, with equal budgets.
+
+    python -m benchmarks.multi_rate --data_dir=DATA
+    python -m benchmarks.multi_rate --data_dir=DATA --protocol=resnet
+    python -m benchmarks.multi_rate --quick
+
+The data are MNIST in Larochelle's static binarisation. Protocol "mlp" takes the network
+784-200-200-50, nine betas and three seeds; "resnet" is that of the authors, 8 epochs
+with 32 latents, four betas and one seed, and takes hours. `--quick` takes small scans
+of digits and tiny budgets, to try either. The expected time is printed first. Each
+finished model is written to `--results` at once, and a second call goes on with the
+models that are missing; `--output` is the table in Markdown.
+"""
+
+import json
+import pathlib
+import sys
+import time
+import typing
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tqdm
+from absl import app
+from absl import flags
+
+import keras_vae as kv
+from trainers import _run
+
+# Rate and distortion of the authors' Multi-Rate VAE, and of their beta-VAEs.
+_PUBLISHED = {
+    0.01: ((112.2, 47.5), (129.1, 42.2)),
+    0.1: ((76.1, 48.9), (81.7, 45.2)),
+    1.0: ((30.2, 65.3), (25.6, 68.7)),
+    10.0: ((4.7, 141.6), (3.5, 148.4)),
+}
+_SOURCE = "github.com/pomonam/mr-vae, static MNIST, ResNet, 8 epochs"
+_EVALUATED_AT_ONCE = 500
+
+
+class Protocol(typing.NamedTuple):
+    """What is trained, and for how long.
+
+    Args:
+        encoder: Callable, event shape -> encoder.
+        decoder: Callable, (event shape, bias) -> decoder.
+        latent_dim: Integer.
+        betas: List of floats.
+        seeds: Integer, number of seeds.
+        epochs: Integer.
+        batch_size: Integer.
+        decays: Boolean, whether the learning rate of 1e-3 falls to 0 by a cosine, and
+            the weight of the KL rises over the first tenth.
+    """
+
+    encoder: Callable
+    decoder: Callable
+    latent_dim: int
+    betas: list
+    seeds: int
+    epochs: int
+    batch_size: int
+    decays: bool
+
+
+def _mlp(hidden):
+    def encoder(shape):
+        return kv.networks.mlp_encoder([hidden, hidden], shape)
+
+    def decoder(shape, bias):
+        return kv.networks.mlp_decoder([hidden, hidden], shape, output_bias=bias)
+
+    return encoder, decoder
+
+
+def _resnet(filters, blocks):
+    def encoder(shape):
+        return kv.networks.resnet_encoder(shape, filters, blocks)
+
+    def decoder(shape, bias):
+        bias = float(np.mean(bias))
+        return kv.networks.resnet_decoder(shape, filters, blocks, output_bias=bias)
+
+    return encoder, decoder
+
+
+_NINE = [float(f"{beta:.3g}") for beta in np.geomspace(0.01, 10.0, 9)]
+PROTOCOLS = {
+    "mlp": Protocol(*_mlp(200), 50, _NINE, 3, 50, 64, True),
+    "resnet": Protocol(*_resnet(None, 2), 32, list(_PUBLISHED), 1, 8, 64, False),
+}
+_QUICK = {
+    "mlp": Protocol(*_mlp(32), 8, [0.01, 0.1, 1.0, 10.0], 1, 2, 64, True),
+    "resnet": Protocol(*_resnet([8], 1), 8, [0.01, 1.0, 10.0], 1, 1, 64, False),
+}
+
+flags.DEFINE_enum("protocol", "mlp", list(PROTOCOLS), "What is trained.")
+flags.DEFINE_bool("quick", False, "Tiny data and budgets, to try the program.")
+flags.DEFINE_string("data_dir", None, "Directory of binarized_mnist/.")
+flags.DEFINE_string("results", None, "JSON file of finished models.")
+flags.DEFINE_string("output", None, "Markdown file of the table.")
+flags.DEFINE_enum("gates", "spline", ["spline", "original"], "Of the Multi-Rate VAE.")
+flags.DEFINE_integer("epochs", None, "Instead of the protocol's.", lower_bound=1)
+flags.DEFINE_integer("seeds", None, "Instead of the protocol's.", lower_bound=1)
+flags.DEFINE_multi_float("beta", None, "Instead of the protocol's betas.")
+FLAGS = flags.FLAGS
+
+
+class Task(typing.NamedTuple):
+    """One model: of one beta, or of all where that is None."""
+
+    beta: float | None
+    seed: int
+
+    @property
+    def name(self):
+        return f"{'multi' if self.beta is None else f'beta={self.beta:g}'}/{self.seed}"
+
+
+def protocol():
+    """Returns the protocol that the flags ask for."""
+    chosen = (_QUICK if FLAGS.quick else PROTOCOLS)[FLAGS.protocol]
+    changes = {"epochs": FLAGS.epochs, "seeds": FLAGS.seeds, "betas": FLAGS.beta}
+    return chosen._replace(**{k: v for k, v in changes.items() if v is not None})
+
+
+def load():
+    """Returns training and test images."""
+    if FLAGS.quick:
+        train, test = kv.datasets.digits()
+        return np.round(train), np.round(test)
+    train, _, test = kv.datasets.binarized_mnist(FLAGS.data_dir)
+    return train, test
+
+
+def make(chosen, train, task):
+    """Returns a compiled model."""
+    keras.utils.set_random_seed(task.seed)
+    shape = train.shape[1:]
+    bias = kv.distributions.Bernoulli().initial_bias(train.mean(axis=0))
+    networks = chosen.encoder(shape), chosen.decoder(shape, bias), chosen.latent_dim
+    if task.beta is None:
+        model = kv.MultiRateVAE(*networks, gates=FLAGS.gates, seed=task.seed)
+    else:
+        objective = kv.ELBO(kl_weight=task.beta)
+        model = kv.VAE(*networks, objective=objective, seed=task.seed)
+    rate = 1e-3
+    if chosen.decays:
+        steps = chosen.epochs * -(-len(train) // chosen.batch_size)
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.compile(keras.optimizers.Adam(rate))
+    return model
+
+
+def train_and_evaluate(chosen, train, test, task):
+    """Returns what is written of one model."""
+    model = make(chosen, train, task)
+    callbacks = []
+    if chosen.decays:
+        end = 1.0 if task.beta is None else task.beta
+        callbacks = [kv.KLAnnealing(kv.schedules.linear("10%", end=end))]
+    begin = time.perf_counter()
+    model.fit(
+        train,
+        epochs=chosen.epochs,
+        batch_size=chosen.batch_size,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    seconds = time.perf_counter() - begin
+    rows = []
+    for beta in chosen.betas if task.beta is None else [task.beta]:
+        plain = model if task.beta is not None else model.at(beta)
+        logs = plain.evaluate(
+            test, batch_size=_EVALUATED_AT_ONCE, verbose=0, return_dict=True
+        )
+        rows.append([beta, logs["kl_loss"], logs["reconstruction_loss"]])
+    return {"seconds": seconds, "rows": rows}
+
+
+def expected_seconds(chosen, train, num_models):
+    """Measures some steps of a model, and returns the time that all models take."""
+    model = make(chosen, train, Task(None, 0))
+    # Two epochs long enough for what `fit` compiles in blocks; the second is measured.
+    part = train[: 256 * chosen.batch_size if FLAGS.protocol == "mlp" else 1280]
+    ends = []
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter())
+    )
+    model.fit(
+        part, epochs=2, batch_size=chosen.batch_size, callbacks=[clock], verbose=0
+    )
+    each = (ends[1] - ends[0]) * len(train) / len(part) * chosen.epochs
+    return each * num_models
+
+
+def table(chosen, models):
+    """Returns the comparison of finished models in Markdown."""
+    lines = [
+        "| beta | separate: rate, distortion | J | multi-rate: rate, distortion | J "
+        "| excess of J | authors' excess |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for beta in chosen.betas:
+        separate = _terms(models, beta, f"beta={beta:g}/")
+        multi = _terms(models, beta, "multi/")
+        lines.append(
+            f"| {beta:g} | {_cells(separate, beta)} | {_cells(multi, beta)} "
+            f"| {_excess(multi, separate, beta)} | {_published_excess(beta)} |"
+        )
+    multi, separate = (
+        np.mean([m["seconds"] for name, m in models.items() if (name[:5] == kind)])
+        for kind in ("multi", "beta=")
+    )
+    lines += [
+        "",
+        f"J = distortion + beta rate, in nats on the test images, means over seeds. "
+        f"{chosen.epochs} epochs each; one multi-rate run took {multi:.0f} s, "
+        f"{multi / separate:.2f} times a separate one of {separate:.0f} s.",
+        "",
+        "Published:",
+        "",
+        "| beta | beta-VAE: rate, distortion | J | MR-VAE: rate, distortion | J "
+        "| excess of J |",
+        "|---|---|---|---|---|---|",
+    ]
+    for beta, (multi, separate) in _PUBLISHED.items():
+        lines.append(
+            f"| {beta:g} | {_cells(separate, beta)} | {_cells(multi, beta)} "
+            f"| {_excess(multi, separate, beta)} |"
+        )
+    return "\n".join([*lines, "", f"Source: {_SOURCE}.", ""])
+
+
+def _terms(models, beta, prefix):
+    """Returns rate and distortion at `beta`, means over the finished seeds."""
+    found = [
+        row[1:]
+        for name, model in models.items()
+        for row in model["rows"]
+        if name.startswith(prefix) and row[0] == beta
+    ]
+    return tuple(np.mean(found, axis=0))
+
+
+def _total(terms, beta):
+    rate, distortion = terms
+    return distortion + beta * rate
+
+
+def _cells(terms, beta):
+    return f"{terms[0]:.2f}, {terms[1]:.2f} | {_total(terms, beta):.2f}"
+
+
+def _excess(multi, separate, beta):
+    return f"{100 * (_total(multi, beta) / _total(separate, beta) - 1):+.1f}%"
+
+
+def _published_excess(beta):
+    return _excess(*_PUBLISHED[beta], beta) if beta in _PUBLISHED else ""
+
+
+def main(argv):
+    """Trains what is missing and writes the table."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Received arguments that are no flags: {argv[1:]}")
+    chosen = protocol()
+    kind = f"{FLAGS.protocol}{'_quick' if FLAGS.quick else ''}"
+    results = pathlib.Path(FLAGS.results or f"runs/multi_rate_{kind}.json")
+    output = pathlib.Path(FLAGS.output or f"runs/multi_rate_{kind}.md")
+    settings = {
+        "protocol": kind,
+        "gates": FLAGS.gates,
+        "epochs": chosen.epochs,
+        "betas": chosen.betas,
+    }
+    state = {"settings": settings, "models": {}}
+    if results.is_file():
+        state = json.loads(results.read_text())
+    if state["settings"] != settings:
+        raise app.UsageError(
+            f"`--results` must hold models of these settings, {settings}. Received: "
+            f"{results} with {state['settings']}. Choose another --results."
+        )
+    train, test = load()
+    models = state["models"]
+    tasks = [
+        Task(b, seed) for seed in range(chosen.seeds) for b in (None, *chosen.betas)
+    ]
+    missing = [task for task in tasks if task.name not in models]
+    if missing:
+        hours = expected_seconds(chosen, train, len(missing)) / 3600
+        print(f"{len(missing)} models to train, some {hours:.2f} hours.", flush=True)
+    results.parent.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for task in tqdm.tqdm(missing, disable=not sys.stderr.isatty()):
+        models[task.name] = train_and_evaluate(chosen, train, test, task)
+        with _run.replaced(results) as path:
+            path.write_text(json.dumps(state, indent=1) + "\n")
+    text = table(chosen, models)
+    with _run.replaced(output) as path:
+        path.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    app.run(main)
