@@ -15,7 +15,7 @@ LIMIT = math.sqrt(3.0)
 # kernels that many inputs share.
 _GAIN = 10.0
 KNOTS = 5
-_LEAST = 0.1
+_LEAST = 0.03
 
 # Replicas run as threads, each with a u of its own.
 _running = threading.local()
@@ -199,12 +199,14 @@ class WaterLevels(keras.layers.Layer):
         Returns:
             Two float32 tensors of shape (batch, units): openness, which multiplies the
             mean and is never quite 0, because a latent that is closed on both sides
-            gets no gradient; and the logarithm of the scale.
+            gets no gradient; and the raw scale, see `bounded_scale`.
         """
         low, high = self.log_beta_range
         log_beta = (low + high) / 2 + (high - low) / (2 * LIMIT) * u
         below = tf.minimum(log_beta - self.levels, 0.0)
-        return tf.sqrt(tf.maximum(-tf.math.expm1(below), _LEAST**2)), 0.5 * below
+        scale = tf.exp(0.5 * below)
+        raw = tf.math.log(tf.math.expm1(scale)) - np.log(np.expm1(1.0))
+        return tf.sqrt(tf.maximum(-tf.math.expm1(below), _LEAST**2)), raw
 
     def z_scale(self, u):
         """Returns what multiplies z before it is decoded, (batch, units)."""
@@ -228,11 +230,11 @@ class HeadGate(SplineGate):
     def scale_and_shift(self, u):
         """See `Gate.scale_and_shift`."""
         scale, shift = super().scale_and_shift(u)
-        openness, log_scale = self.water_levels.response(u)
+        openness, raw_scale = self.water_levels.response(u)
         latents = openness.shape[1]
         others = tf.zeros_like(scale[:, latents:])
         factor = tf.concat([openness, 1.0 + others], axis=1)
-        raw = log_scale if scale.shape[1] == 2 * latents else others
+        raw = raw_scale if scale.shape[1] == 2 * latents else others
         return scale * factor, shift * factor + tf.concat([0.0 * openness, raw], axis=1)
 
 
