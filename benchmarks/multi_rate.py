@@ -101,6 +101,7 @@ flags.DEFINE_string("data_dir", None, "Directory of binarized_mnist/.")
 flags.DEFINE_string("results", None, "JSON file of finished models.")
 flags.DEFINE_string("output", None, "Markdown file of the table.")
 flags.DEFINE_enum("gates", "spline", ["spline", "original"], "Of the Multi-Rate VAE.")
+flags.DEFINE_float("tilt", 2.0, "Of the Multi-Rate VAE.", lower_bound=1.0)
 flags.DEFINE_integer("epochs", None, "Instead of the protocol's.", lower_bound=1)
 flags.DEFINE_integer("seeds", None, "Instead of the protocol's.", lower_bound=1)
 flags.DEFINE_multi_float("beta", None, "Instead of the protocol's betas.")
@@ -141,7 +142,9 @@ def make(chosen, train, task):
     bias = kv.distributions.Bernoulli().initial_bias(train.mean(axis=0))
     networks = chosen.encoder(shape), chosen.decoder(shape, bias), chosen.latent_dim
     if task.beta is None:
-        model = kv.MultiRateVAE(*networks, gates=FLAGS.gates, seed=task.seed)
+        model = kv.MultiRateVAE(
+            *networks, gates=FLAGS.gates, tilt=FLAGS.tilt, seed=task.seed
+        )
     else:
         objective = kv.ELBO(kl_weight=task.beta)
         model = kv.VAE(*networks, objective=objective, seed=task.seed)
@@ -272,6 +275,7 @@ def main(argv):
     settings = {
         "protocol": kind,
         "gates": FLAGS.gates,
+        "tilt": FLAGS.tilt,
         "epochs": chosen.epochs,
         "betas": chosen.betas,
     }

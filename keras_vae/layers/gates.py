@@ -15,6 +15,7 @@ LIMIT = math.sqrt(3.0)
 # kernels that many inputs share.
 _GAIN = 10.0
 KNOTS = 5
+# Openness of a closed latent at the start: at 0 on both sides of z it had no gradient.
 _LEAST = 0.03
 
 # Replicas run as threads, each with a u of its own.
@@ -198,8 +199,7 @@ class WaterLevels(keras.layers.Layer):
 
         Returns:
             Two float32 tensors of shape (batch, units): openness, which multiplies the
-            mean and is never quite 0, because a latent that is closed on both sides
-            gets no gradient; and the raw scale, see `bounded_scale`.
+            mean; and the raw scale, see `bounded_scale`.
         """
         low, high = self.log_beta_range
         log_beta = (low + high) / 2 + (high - low) / (2 * LIMIT) * u

@@ -16,23 +16,23 @@ from keras_vae.objectives import ELBO
 from keras_vae.objectives.elbo import check_number
 from keras_vae.objectives.multi_rate import MultiRateELBO
 
-# Low betas have more to learn in smaller losses, so that more examples draw them.
-_TILT = 2.5
-
 
 @keras.saving.register_keras_serializable("keras_vae")
 class MultiRateVAE(VAE):
     """Variational autoencoder that one `fit` trains for every weight beta of the KL.
 
-    Each training example draws a beta, log-uniform on `beta_range`; the loss is its
-    `distortion + beta rate`. Gates let the networks depend on beta: they scale and
-    shift the pre-activations of each dense and convolutional layer of the encoder, the
-    posterior's head and the decoder. `at(beta)` folds them into ordinary weights.
+    Each training example draws a beta from `beta_range`, and the loss is the mean of
+    `distortion + beta rate`, in nats. Gates let the networks depend on beta: they scale
+    and shift the pre-activations of each dense and convolutional layer of the encoder,
+    the posterior's head and the decoder. `at(beta)` folds them into ordinary weights.
 
     Bae et al.'s gates multiply by sigmoid(w u + b) in the encoder and by
     sqrt(max(1 - exp(w u + b), 0)) in the decoder, where u is log beta with mean 0 and
-    variance 1; they are `gates="original"`. The default, "spline", is piecewise linear
-    in u, and shifts too, which the posterior's log-scales need.
+    variance 1; they draw log beta uniformly: `gates="original", tilt=1.0`. Here
+    "spline" gates are free at five places of u and shift too, which the posterior's
+    log-scales need. Each latent has a water level, a beta above which it starts closed,
+    on both sides of z, as in a linear VAE: so high betas do not close what low ones
+    need. And low betas are drawn more often, because they learn more slowly.
 
     The networks are copied, with their weights where they are built. They may hold any
     layer without weights besides Dense, Conv1D to Conv3D and their transposes, and
@@ -58,6 +58,8 @@ class MultiRateVAE(VAE):
         prior: Name, config or `Prior` p(z).
         beta_range: Pair of positive floats, the smallest and the largest beta.
         gates: "spline" or "original".
+        tilt: Float, at least 1. The place of an example's log beta in the range is a
+            uniform number to this power; 1 draws log beta uniformly.
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
         seed: Integer, the seed of all noise, or None to draw one.
@@ -93,6 +95,7 @@ class MultiRateVAE(VAE):
         prior="standard_normal",
         beta_range=(0.01, 10.0),
         gates="spline",
+        tilt=2.0,
         kl="analytic",
         num_samples=1,
         seed=None,
@@ -101,6 +104,7 @@ class MultiRateVAE(VAE):
         checks.check_output_activation(decoder, likelihoods.get(likelihood))
         self.beta_range = check_beta_range(beta_range)
         self.gates = check_gates(gates)
+        self.tilt = check_tilt(tilt)
         encoder_gate, _, decoder_gate = GATES[gates]
         super().__init__(
             self._gated(encoder, encoder_gate, "encoder"),
@@ -161,14 +165,14 @@ class MultiRateVAE(VAE):
         return {**outputs, "beta": tf.broadcast_to(beta, [batch])}
 
     def _draw(self, batch, key):
-        """Returns uniform places in [0, 1) of the examples of a batch, or of all."""
+        """Returns where in the range log beta is, (batch,) or (1,) in [0, 1)."""
         start = random.uniform((1,), key)
         if self.latent.prior.calls_encoder:
-            return start**_TILT
-        # Evenly spaced from a common random start: each is uniform by itself, and the
-        # batch has its share of each part of the range, which makes gradients quieter.
+            return start**self.tilt
+        # Evenly spaced from a common random start: each by itself is as random as ever,
+        # and each batch has its share of each part of the range.
         spacing = tf.range(batch, dtype=tf.float32) / tf.cast(batch, tf.float32)
-        return tf.math.floormod(start + spacing, 1.0) ** _TILT
+        return tf.math.floormod(start + spacing, 1.0) ** self.tilt
 
     def _decode(self, z, u=None):
         u = tf.constant([[self._u(self.beta)]]) if u is None else u
@@ -237,6 +241,7 @@ class MultiRateVAE(VAE):
             **config,
             "beta_range": self.beta_range,
             "gates": self.gates,
+            "tilt": self.tilt,
             "kl": objective["kl"],
             "num_samples": objective["num_samples"],
         }
@@ -260,6 +265,14 @@ def check_gates(gates):
             f"`gates` must be one of {tuple(GATES)}. Received: gates={gates!r}"
         )
     return gates
+
+
+def check_tilt(tilt):
+    """Returns `tilt` as a float; raises ValueError where it is below 1."""
+    number = check_number("tilt", tilt, positive=True)
+    if number < 1:
+        raise ValueError(f"`tilt` must be at least 1. Received: tilt={tilt!r}")
+    return number
 
 
 def check_beta_range(beta_range):

@@ -78,23 +78,23 @@ def gated(model, beta):
 # === Training ===
 
 
-@pytest.mark.parametrize("batch", [1, 5, 400])
-def test_betas_of_a_batch_are_spread_over_the_range(batch):
-    model = mlp()
+@pytest.mark.parametrize(("batch", "tilt"), [(1, 1.0), (5, 2.0), (400, 1.5)])
+def test_betas_of_a_batch_are_spread_over_the_range(batch, tilt):
+    model = mlp(tilt=tilt)
     betas = model(np.zeros((batch, 4), "float32"), training=True)["beta"]
     assert betas.shape == (batch,)
     places = np.sort(np.log(np.asarray(betas) / 0.01) / np.log(1000.0))
     assert 0 <= places.min()
     assert places.max() < 1 + 1e-6
-    # Places to the power of 1 / 2.5 are uniform, and one falls into each interval.
-    uniform = places ** (1 / 2.5)
+    # Places to the power of 1 / tilt are uniform, and one falls into each interval.
+    uniform = places ** (1 / model.tilt)
     np.testing.assert_allclose(np.diff(uniform), 1 / batch, atol=1e-4)
 
 
 def test_each_step_draws_other_betas_and_each_place_all_of_them():
     model, x = mlp(), np.zeros((3, 4), "float32")
     betas = np.stack([model(x, training=True)["beta"] for _ in range(200)])
-    uniform = (np.log(betas / 0.01) / np.log(1000.0)) ** (1 / 2.5)
+    uniform = (np.log(betas / 0.01) / np.log(1000.0)) ** (1 / model.tilt)
     np.testing.assert_allclose(uniform.mean(axis=0), 0.5, atol=0.08)
     np.testing.assert_allclose(uniform.std(axis=0), 1 / np.sqrt(12), atol=0.05)
 
@@ -287,6 +287,12 @@ def test_folding_needs_shapes():
 def test_bad_range(beta_range):
     with pytest.raises(ValueError, match="`beta_range` must be a pair"):
         mlp(beta_range=beta_range)
+
+
+@pytest.mark.parametrize("tilt", [0.5, 0.0, "1"])
+def test_bad_tilt(tilt):
+    with pytest.raises(ValueError, match="`tilt` must be"):
+        mlp(tilt=tilt)
 
 
 def test_bad_gates():
