@@ -183,7 +183,7 @@ class WaterLevels(keras.layers.Layer):
         levels = np.linspace(low, high, units) + np.log(100.0)
         self.levels = self.add_weight(
             shape=(units,),
-            initializer=keras.initializers.Constant(levels.tolist()),
+            initializer=keras.initializers.Constant((levels / _GAIN).tolist()),
             dtype="float32",
             autocast=False,
             name="levels",
@@ -203,7 +203,7 @@ class WaterLevels(keras.layers.Layer):
         """
         low, high = self.log_beta_range
         log_beta = (low + high) / 2 + (high - low) / (2 * LIMIT) * u
-        below = tf.minimum(log_beta - self.levels, 0.0)
+        below = tf.minimum(log_beta - _GAIN * self.levels, 0.0)
         scale = tf.exp(0.5 * below)
         raw = tf.math.log(tf.math.expm1(scale)) - np.log(np.expm1(1.0))
         return tf.sqrt(tf.maximum(-tf.math.expm1(below), _LEAST**2)), raw

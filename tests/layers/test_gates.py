@@ -92,7 +92,7 @@ def test_water_levels_are_the_response_of_a_linear_vae():
     levels = gates.WaterLevels((np.log(0.01), np.log(10.0)))
     levels.build(UNITS)
     s2, eigenvalues = 0.1, np.array([4.0, 2.0, 0.5])
-    levels.levels.assign(np.log(eigenvalues / s2))
+    levels.levels.assign(np.log(eigenvalues / s2) / 10.0)
     for beta in (0.01, 0.3, 4.0, 10.0):
         u = gates.LIMIT * (2 * np.log(beta / 0.01) / np.log(1000.0) - 1)
         openness, raw = levels.response(tf.constant([[u]], tf.float32))

@@ -317,7 +317,7 @@ def test_decoder_that_ends_in_a_sigmoid_is_an_error():
 
 @pytest.mark.slow
 def test_one_fit_reaches_the_water_level_of_every_beta():
-    variance, latents, steps = 0.1, 3, 12_000
+    variance, latents, steps = 0.1, 3, 6000
     x = np.float32(oracle.data()[0])
     dimensions = x.shape[1]
     model = kv.MultiRateVAE(
@@ -328,7 +328,7 @@ def test_one_fit_reaches_the_water_level_of_every_beta():
         num_samples=16,
         seed=0,
     )
-    rate = keras.optimizers.schedules.CosineDecay(0.03, steps)
+    rate = keras.optimizers.schedules.CosineDecay(0.02, steps)
     model.compile(keras.optimizers.Adam(rate), steps_per_execution=500)
     batches = tf.data.Dataset.from_tensors(np.tile(x, (16, 1))).repeat()
     model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
