@@ -5,8 +5,10 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae import random
 from keras_vae.distributions import likelihoods
+from keras_vae.distributions import posteriors
 from keras_vae.layers.gated_network import GatedLatentVariable
 from keras_vae.layers.gated_network import GatedNetwork
 from keras_vae.layers.gates import LIMIT
@@ -102,6 +104,7 @@ class MultiRateVAE(VAE):
         **kwargs,
     ):
         checks.check_output_activation(decoder, likelihoods.get(likelihood))
+        posterior = check_posterior(posteriors.get(posterior))
         self.beta_range = check_beta_range(beta_range)
         self.gates = check_gates(gates)
         self.tilt = check_tilt(tilt)
@@ -122,8 +125,8 @@ class MultiRateVAE(VAE):
         network = checks.check_network(network, name)
         return GatedNetwork(network, gate, self._u(self.beta), name=name)
 
-    def make_latent(self, latent_dim, **kwargs):
-        """See `VAE.make_latent`."""
+    def _make_latent(self, latent_dim, **kwargs):
+        """See `VAE._make_latent`."""
         log_range = [math.log(limit) for limit in self.beta_range]
         return GatedLatentVariable(
             latent_dim,
@@ -134,8 +137,8 @@ class MultiRateVAE(VAE):
         )
 
     @property
-    def plain_networks(self):
-        """See `VAE.plain_networks`: those that were given, without gates."""
+    def _plain_networks(self):
+        """See `VAE._plain_networks`: those that were given, without gates."""
         networks = {"encoder": self.encoder, "decoder": self.decoder}
         return {name: gated.plain_network for name, gated in networks.items()}
 
@@ -256,6 +259,16 @@ GATES = {
 
 def _parts(model):
     return model.likelihood, model.latent.posterior, model.latent.prior
+
+
+def check_posterior(posterior):
+    """Returns `posterior`; raises ValueError where it mixes the examples of a batch."""
+    if _keras.sublayers(posterior, keras.layers.BatchNormalization):
+        raise ValueError(
+            "`posterior` must not normalise over the batch, whose examples have betas "
+            f"of their own. Received: posterior={posterior!r}"
+        )
+    return posterior
 
 
 def check_gates(gates):

@@ -97,7 +97,7 @@ class VAE(BlockTraining, keras.Model):
         self.decoder = checks.check_network(decoder, "decoder")
         self.likelihood = likelihoods.get(likelihood)
         self.objective = objectives.get(objective)
-        self.latent = self.make_latent(
+        self.latent = self._make_latent(
             latent_dim, posterior=posterior, prior=prior, seed=seed, name="latent"
         )
         checks.check_output_activation(self.decoder, self.likelihood)
@@ -109,12 +109,12 @@ class VAE(BlockTraining, keras.Model):
         self._negative_elbo = CountedMean("negative_elbo")
         self._kl_weight = Reading("kl_weight", lambda: self.objective.kl_weight.value)
 
-    def make_latent(self, *args, **kwargs):
+    def _make_latent(self, *args, **kwargs):
         """Returns the `LatentVariable` of these arguments."""
         return LatentVariable(*args, **kwargs)
 
     @property
-    def plain_networks(self):
+    def _plain_networks(self):
         """The networks as `__init__` takes them, by name."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 
@@ -496,7 +496,7 @@ class VAE(BlockTraining, keras.Model):
             **super().get_config(),
             **{
                 name: keras.saving.serialize_keras_object(network)
-                for name, network in self.plain_networks.items()
+                for name, network in self._plain_networks.items()
             },
             "latent_dim": self.latent_dim,
             "likelihood": keras.saving.serialize_keras_object(self.likelihood),

@@ -306,6 +306,11 @@ def test_layer_that_cannot_be_gated_is_named():
         mlp(encoder=encoder)
 
 
+def test_posterior_that_normalises_over_the_batch_is_an_error():
+    with pytest.raises(ValueError, match="`posterior` must not normalise"):
+        mlp(posterior=distributions.BatchNormalizedNormal())
+
+
 def test_decoder_that_ends_in_a_sigmoid_is_an_error():
     decoder = keras.Sequential([keras.layers.Dense(4, activation="sigmoid")])
     with pytest.raises(ValueError, match="`decoder` ends in a sigmoid"):
