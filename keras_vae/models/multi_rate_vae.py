@@ -97,7 +97,7 @@ class MultiRateVAE(VAE):
         prior="standard_normal",
         beta_range=(0.01, 10.0),
         gates="spline",
-        tilt=2.0,
+        tilt=2.5,
         kl="analytic",
         num_samples=1,
         seed=None,
