@@ -138,17 +138,6 @@ def test_all_examples_share_a_beta_under_a_vamp_prior():
     assert np.asarray(model(X, training=True)["beta"])[0] != betas[0]
 
 
-def test_two_replicas_train_alike():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
-        model = mlp()
-    history = model.fit(X, batch_size=6, epochs=2, shuffle=False, verbose=0).history
-    assert np.isfinite(history["loss"]).all()
-    for variable in model.variables:
-        copies = strategy.experimental_local_results(variable.value)
-        np.testing.assert_array_equal(copies[0].numpy(), copies[1].numpy())
-
-
 # === Folding ===
 
 
