@@ -52,6 +52,7 @@ class Protocol(typing.NamedTuple):
         batch_size: Integer.
         decays: Boolean, whether the learning rate of 1e-3 falls to 0 by a cosine, and
             the weight of the KL rises over the first tenth.
+        multi_rate: Dict of further arguments of the Multi-Rate VAE.
     """
 
     encoder: Callable
@@ -62,6 +63,7 @@ class Protocol(typing.NamedTuple):
     epochs: int
     batch_size: int
     decays: bool
+    multi_rate: dict = {}
 
 
 def _mlp(hidden):
@@ -95,18 +97,6 @@ _QUICK = {
     "resnet": Protocol(*_resnet([8], 1), 8, [0.01, 1.0, 10.0], 1, 1, 64, False),
 }
 
-flags.DEFINE_enum("protocol", "mlp", list(PROTOCOLS), "What is trained.")
-flags.DEFINE_bool("quick", False, "Tiny data and budgets, to try the program.")
-flags.DEFINE_string("data_dir", None, "Directory of binarized_mnist/.")
-flags.DEFINE_string("results", None, "JSON file of finished models.")
-flags.DEFINE_string("output", None, "Markdown file of the table.")
-flags.DEFINE_enum("gates", "spline", ["spline", "original"], "Of the Multi-Rate VAE.")
-flags.DEFINE_float("tilt", 2.0, "Of the Multi-Rate VAE.", lower_bound=1.0)
-flags.DEFINE_integer("epochs", None, "Instead of the protocol's.", lower_bound=1)
-flags.DEFINE_integer("seeds", None, "Instead of the protocol's.", lower_bound=1)
-flags.DEFINE_multi_float("beta", None, "Instead of the protocol's betas.")
-FLAGS = flags.FLAGS
-
 
 class Task(typing.NamedTuple):
     """One model: of one beta, or of all where that is None."""
@@ -119,61 +109,89 @@ class Task(typing.NamedTuple):
         return f"{'multi' if self.beta is None else f'beta={self.beta:g}'}/{self.seed}"
 
 
-def protocol():
+def define(flag_values=flags.FLAGS):
+    """Defines the flags."""
+    common = {"flag_values": flag_values}
+    flags.DEFINE_enum("protocol", "mlp", list(PROTOCOLS), "What is trained.", **common)
+    flags.DEFINE_boolean("quick", False, "Digits, tiny budgets.", **common)
+    flags.DEFINE_string(
+        "data_dir", None, "Directory of the data; or KERAS_VAE_DATA.", **common
+    )
+    flags.DEFINE_enum(
+        "gates", "spline", ["spline", "original"], "Of the Multi-Rate VAE.", **common
+    )
+    flags.DEFINE_float("tilt", 2.5, "Likewise.", lower_bound=1.0, **common)
+    flags.DEFINE_integer(
+        "epochs", None, "Instead of the protocol's.", lower_bound=1, **common
+    )
+    flags.DEFINE_integer("seeds", None, "Likewise.", lower_bound=1, **common)
+    flags.DEFINE_multi_float("beta", None, "Likewise, repeatedly.", **common)
+    flags.DEFINE_string("results", None, "Finished models, to go on from.", **common)
+    flags.DEFINE_string("output", None, "The table.", **common)
+
+
+def protocol_of(chosen):
     """Returns the protocol that the flags ask for."""
-    chosen = (_QUICK if FLAGS.quick else PROTOCOLS)[FLAGS.protocol]
-    changes = {"epochs": FLAGS.epochs, "seeds": FLAGS.seeds, "betas": FLAGS.beta}
-    return chosen._replace(**{k: v for k, v in changes.items() if v is not None})
+    protocol = (_QUICK if chosen.quick else PROTOCOLS)[chosen.protocol]
+    changes = {
+        "epochs": chosen.epochs,
+        "seeds": chosen.seeds,
+        "betas": chosen.beta,
+        "multi_rate": {"gates": chosen.gates, "tilt": chosen.tilt},
+    }
+    return protocol._replace(**{k: v for k, v in changes.items() if v is not None})
 
 
-def load():
+def load(chosen):
     """Returns training and test images."""
-    if FLAGS.quick:
+    if chosen.quick:
         train, test = kv.datasets.digits()
         return np.round(train), np.round(test)
-    train, _, test = kv.datasets.binarized_mnist(FLAGS.data_dir)
+    train, _, test = kv.datasets.binarized_mnist(chosen.data_dir)
     return train, test
 
 
-def make(chosen, train, task):
+def make(protocol, train, task):
     """Returns a compiled model."""
     keras.utils.set_random_seed(task.seed)
     shape = train.shape[1:]
     bias = kv.distributions.Bernoulli().initial_bias(train.mean(axis=0))
-    networks = chosen.encoder(shape), chosen.decoder(shape, bias), chosen.latent_dim
+    networks = (
+        protocol.encoder(shape),
+        protocol.decoder(shape, bias),
+        protocol.latent_dim,
+    )
     if task.beta is None:
-        model = kv.MultiRateVAE(
-            *networks, gates=FLAGS.gates, tilt=FLAGS.tilt, seed=task.seed
-        )
+        model = kv.MultiRateVAE(*networks, seed=task.seed, **protocol.multi_rate)
     else:
         objective = kv.ELBO(kl_weight=task.beta)
         model = kv.VAE(*networks, objective=objective, seed=task.seed)
     rate = 1e-3
-    if chosen.decays:
-        steps = chosen.epochs * -(-len(train) // chosen.batch_size)
+    if protocol.decays:
+        steps = protocol.epochs * -(-len(train) // protocol.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(keras.optimizers.Adam(rate))
     return model
 
 
-def train_and_evaluate(chosen, train, test, task):
+def train_and_evaluate(protocol, train, test, task):
     """Returns what is written of one model."""
-    model = make(chosen, train, task)
+    model = make(protocol, train, task)
     callbacks = []
-    if chosen.decays:
+    if protocol.decays:
         end = 1.0 if task.beta is None else task.beta
         callbacks = [kv.KLAnnealing(kv.schedules.linear("10%", end=end))]
     begin = time.perf_counter()
     model.fit(
         train,
-        epochs=chosen.epochs,
-        batch_size=chosen.batch_size,
+        epochs=protocol.epochs,
+        batch_size=protocol.batch_size,
         callbacks=callbacks,
         verbose=0,
     )
     seconds = time.perf_counter() - begin
     rows = []
-    for beta in chosen.betas if task.beta is None else [task.beta]:
+    for beta in protocol.betas if task.beta is None else [task.beta]:
         plain = model if task.beta is not None else model.at(beta)
         logs = plain.evaluate(
             test, batch_size=_EVALUATED_AT_ONCE, verbose=0, return_dict=True
@@ -182,30 +200,30 @@ def train_and_evaluate(chosen, train, test, task):
     return {"seconds": seconds, "rows": rows}
 
 
-def expected_seconds(chosen, train, num_models):
+def expected_seconds(protocol, train, num_models):
     """Measures some steps of a model, and returns the time that all models take."""
-    model = make(chosen, train, Task(None, 0))
+    model = make(protocol, train, Task(None, 0))
     # Two epochs long enough for what `fit` compiles in blocks; the second is measured.
-    part = train[: 256 * chosen.batch_size if FLAGS.protocol == "mlp" else 1280]
+    part = train[: protocol.batch_size * (256 if protocol.decays else 20)]
     ends = []
     clock = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter())
     )
     model.fit(
-        part, epochs=2, batch_size=chosen.batch_size, callbacks=[clock], verbose=0
+        part, epochs=2, batch_size=protocol.batch_size, callbacks=[clock], verbose=0
     )
-    each = (ends[1] - ends[0]) * len(train) / len(part) * chosen.epochs
+    each = (ends[1] - ends[0]) * len(train) / len(part) * protocol.epochs
     return each * num_models
 
 
-def table(chosen, models):
+def table(protocol, models):
     """Returns the comparison of finished models in Markdown."""
     lines = [
         "| beta | separate: rate, distortion | J | multi-rate: rate, distortion | J "
         "| excess of J | authors' excess |",
         "|---|---|---|---|---|---|---|",
     ]
-    for beta in chosen.betas:
+    for beta in protocol.betas:
         separate = _terms(models, beta, f"beta={beta:g}/")
         multi = _terms(models, beta, "multi/")
         lines.append(
@@ -219,7 +237,7 @@ def table(chosen, models):
     lines += [
         "",
         f"J = distortion + beta rate, in nats on the test images, means over seeds. "
-        f"{chosen.epochs} epochs each; one multi-rate run took {multi:.0f} s, "
+        f"{protocol.epochs} epochs each; one multi-rate run took {multi:.0f} s, "
         f"{multi / separate:.2f} times a separate one of {separate:.0f} s.",
         "",
         "Published:",
@@ -264,49 +282,56 @@ def _published_excess(beta):
     return _excess(*_PUBLISHED[beta], beta) if beta in _PUBLISHED else ""
 
 
-def main(argv):
-    """Trains what is missing and writes the table."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Received arguments that are no flags: {argv[1:]}")
-    chosen = protocol()
-    kind = f"{FLAGS.protocol}{'_quick' if FLAGS.quick else ''}"
-    results = pathlib.Path(FLAGS.results or f"runs/multi_rate_{kind}.json")
-    output = pathlib.Path(FLAGS.output or f"runs/multi_rate_{kind}.md")
+def benchmark(chosen):
+    """Trains what is missing and returns the table."""
+    protocol = protocol_of(chosen)
+    kind = f"{chosen.protocol}{'_quick' if chosen.quick else ''}"
+    results = pathlib.Path(chosen.results or f"runs/multi_rate_{kind}.json")
+    output = pathlib.Path(chosen.output or f"runs/multi_rate_{kind}.md")
     settings = {
         "protocol": kind,
-        "gates": FLAGS.gates,
-        "tilt": FLAGS.tilt,
-        "epochs": chosen.epochs,
-        "betas": chosen.betas,
+        **protocol.multi_rate,
+        "epochs": protocol.epochs,
+        "betas": protocol.betas,
     }
     state = {"settings": settings, "models": {}}
     if results.is_file():
         state = json.loads(results.read_text())
     if state["settings"] != settings:
-        raise app.UsageError(
+        raise ValueError(
             f"`--results` must hold models of these settings, {settings}. Received: "
             f"{results} with {state['settings']}. Choose another --results."
         )
-    train, test = load()
+    train, test = load(chosen)
     models = state["models"]
-    tasks = [
-        Task(b, seed) for seed in range(chosen.seeds) for b in (None, *chosen.betas)
-    ]
+    betas = (None, *protocol.betas)
+    tasks = [Task(beta, seed) for seed in range(protocol.seeds) for beta in betas]
     missing = [task for task in tasks if task.name not in models]
     if missing:
-        hours = expected_seconds(chosen, train, len(missing)) / 3600
+        hours = expected_seconds(protocol, train, len(missing)) / 3600
         print(f"{len(missing)} models to train, some {hours:.2f} hours.", flush=True)
     results.parent.mkdir(parents=True, exist_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     for task in tqdm.tqdm(missing, disable=not sys.stderr.isatty()):
-        models[task.name] = train_and_evaluate(chosen, train, test, task)
+        models[task.name] = train_and_evaluate(protocol, train, test, task)
         with _run.replaced(results) as path:
             path.write_text(json.dumps(state, indent=1) + "\n")
-    text = table(chosen, models)
+    text = table(protocol, models)
     with _run.replaced(output) as path:
         path.write_text(text)
-    print(text)
+    return text
+
+
+def main(argv):
+    """Runs the program."""
+    if len(argv) > 1:
+        sys.exit(f"Arguments must be flags, --name=value. Received: {argv[1:]}")
+    try:
+        print(benchmark(flags.FLAGS))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"{error}")
 
 
 if __name__ == "__main__":
+    define()
     app.run(main)

@@ -31,6 +31,7 @@ from keras_vae import weighing
 # === Models ===
 from keras_vae.models import AggressiveVAE
 from keras_vae.models import FactorVAE
+from keras_vae.models import MultiRateVAE
 from keras_vae.models import VAE
 from keras_vae.models import MultiRateVAE
 

@@ -14,12 +14,21 @@ STEPS = 2000
 DIMENSIONS = len(oracle.EIGENVALUES)
 
 
-def trained(x, likelihood, kl_weight=1.0, objective=None, steps=STEPS, callbacks=()):
+def trained(
+    x,
+    likelihood,
+    kl_weight=1.0,
+    objective=None,
+    steps=STEPS,
+    callbacks=(),
+    posterior="diagonal_normal",
+):
     vae = kv.VAE(
         encoder=kv.networks.mlp_encoder([]),
         decoder=kv.networks.mlp_decoder([], (DIMENSIONS,)),
         latent_dim=LATENTS,
         likelihood=likelihood,
+        posterior=posterior,
         # The noise of z moves the weights by learning rate / samples, nearly.
         objective=objective or kv.ELBO(kl_weight=kl_weight, num_samples=256),
         seed=0,
@@ -49,7 +58,14 @@ def assert_optimal(terms, optimum):
     # The latents come in any order.
     reached, best = np.sort(terms.kl), np.sort(optimum.kl)
     np.testing.assert_allclose(reached, best, atol=5e-3)
+    assert_collapsed(terms, optimum)
+
+
+def assert_collapsed(terms, optimum):
+    """Collapses those units that the optimum does, and no other."""
+    reached, best = np.sort(terms.kl), np.sort(optimum.kl)
     assert np.all(reached[best == 0] < 1e-3)
+    assert np.all(reached[best > 0] > 0.5 * best[best > 0])
 
 
 def test_the_oracle_gives_the_known_table():
@@ -93,11 +109,24 @@ def test_fixed_weight_reaches_the_water_level(kl_weight, variance):
     assert_optimal(terms, oracle.water_filling(kl_weight * variance, LATENTS))
 
 
-@pytest.mark.parametrize("scale", ["shared", "optimal"])
-def test_learned_noise_is_that_of_probabilistic_pca(scale):
+@pytest.mark.parametrize(
+    ("scale", "initial_scale"),
+    [
+        ("shared", 1.0),
+        ("optimal", 1.0),
+        *(
+            pytest.param(scale, initial, marks=pytest.mark.slow)
+            for scale in ("shared", "optimal")
+            for initial in (0.1, 0.5)
+        ),
+    ],
+)
+def test_learned_noise_is_that_of_probabilistic_pca(scale, initial_scale):
     x, vectors = oracle.data()
-    likelihood = kv.distributions.Normal(scale=scale, initial_scale=1.0)
-    vae = trained(x, likelihood)
+    likelihood = kv.distributions.Normal(scale=scale, initial_scale=initial_scale)
+    # A small scale gives large gradients at first, which Adam's second moments forget
+    # slowly.
+    vae = trained(x, likelihood, steps=4 * STEPS if initial_scale < 0.3 else STEPS)
     terms = terms_of(vae, x)
     variance = float(vae.likelihood.current_scale()) ** 2
 

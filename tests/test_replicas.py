@@ -148,6 +148,24 @@ def test_layers_that_assign_variables_do_not_mix_the_losses(strategy):
     assert logs["loss"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_multi_rate_model_keeps_copies_equal(strategy):
+    x = data(21)
+    with strategy.scope():
+        model = kv.MultiRateVAE(
+            kv.networks.mlp_encoder([4]),
+            kv.networks.mlp_decoder([4], (EVENT,)),
+            latent_dim=2,
+            seed=3,
+        )
+        model.compile("sgd")
+    batches = tf.data.Dataset.from_tensor_slices((x, x)).batch(16)
+    history = model.fit(batches, epochs=2, verbose=0, shuffle=False).history
+    assert np.isfinite(history["loss"]).all()
+    for variable in model.variables:
+        copies = strategy.experimental_local_results(variable.value)
+        np.testing.assert_array_equal(copies[0].numpy(), copies[1].numpy())
+
+
 def test_eager_step_on_several_replicas_is_an_error(strategy):
 
     def step():

@@ -5,7 +5,6 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_vae import _keras
 from keras_vae import random
 from keras_vae.distributions import likelihoods
 from keras_vae.distributions import posteriors
@@ -97,7 +96,7 @@ class MultiRateVAE(VAE):
         prior="standard_normal",
         beta_range=(0.01, 10.0),
         gates="spline",
-        tilt=2.0,
+        tilt=2.5,
         kl="analytic",
         num_samples=1,
         seed=None,
@@ -156,14 +155,16 @@ class MultiRateVAE(VAE):
 
     def call(self, inputs, training=False):
         """See the class."""
-        key = self._key(training)
+        key = self._next_key(training)
         batch = tf.shape(tf.nest.flatten(inputs)[0])[0]
         if not training:
-            outputs = self._forward(inputs, key)
+            outputs = self._call_networks(inputs, key)
             return {**outputs, "beta": tf.fill([batch], self.beta)}
         place = self._draw(batch, random.fork(key, 3))
         low, high = (math.log(limit) for limit in self.beta_range)
-        outputs = self._forward(inputs, key, u=LIMIT * (2.0 * place[:, None] - 1.0))
+        outputs = self._call_networks(
+            inputs, key, u=LIMIT * (2.0 * place[:, None] - 1.0)
+        )
         beta = tf.exp(low + place * (high - low))
         return {**outputs, "beta": tf.broadcast_to(beta, [batch])}
 
@@ -263,7 +264,7 @@ def _parts(model):
 
 def check_posterior(posterior):
     """Returns `posterior`; raises ValueError where it mixes the examples of a batch."""
-    if _keras.sublayers(posterior, keras.layers.BatchNormalization):
+    if isinstance(posterior, posteriors.BatchNormalizedNormal):
         raise ValueError(
             "`posterior` must not normalise over the batch, whose examples have betas "
             f"of their own. Received: posterior={posterior!r}"

@@ -144,14 +144,14 @@ class VAE(BlockTraining, keras.Model):
 
     def call(self, inputs, training=False):
         """See the class."""
-        return self._forward(inputs, self._key(training))
+        return self._call_networks(inputs, self._next_key(training))
 
-    def _key(self, training):
+    def _next_key(self, training):
         if training:
             return self.latent.noise.next_key()
         return self.latent.noise.evaluation_key(self._negative_elbo.batches)
 
-    def _forward(self, inputs, key, **condition):
+    def _call_networks(self, inputs, key, **condition):
         """Returns what `call` does; `condition` is what the networks take besides."""
         infer = functools.partial(self._infer, **condition)
         params = infer(inputs)

@@ -112,7 +112,10 @@ class DistortionTarget(ELBO):
     The constraint is in nats, which for a normal likelihood of fixed scale s is that on
     the squared error: SSE = 2 s^2 (target - D/2 log(2 pi s^2)). In the exponent it is
     divided by the number of elements of an event, and the exponent is bounded, so that
-    neither size nor a bad start makes the multiplier explode. After convergence the
+    neither size nor a bad start makes the multiplier explode. It still overshoots while
+    the first distortions are large, and Adam's second moments forget the gradients of a
+    large multiplier slowly: where it meets `max_multiplier` early, lower that bound or
+    `speed`, and where the error fades too slowly raise `speed`. After convergence the
     loss is no ELBO: the equivalent `kl_weight` of an ELBO is 1 / multiplier. `fit` logs
     `distortion_error`, C_ma in nats, `distortion_multiplier` and
     `distortion_target_feasible`, 0 while the multiplier is at a bound.

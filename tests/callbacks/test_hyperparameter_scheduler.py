@@ -314,3 +314,67 @@ def test_callable_schedules_and_numbers():
     np.testing.assert_allclose(objectives[0].applied(), [1, 1 / 2, 1 / 3, 1 / 4])
     fit(model, data(2), callbacks=[kv.KLAnnealing(0.25)])
     np.testing.assert_array_equal(objectives[0].applied()[4:], [0.25, 0.25])
+
+
+# === What others ship ===
+
+
+class CountsItsOwnBatches(keras.callbacks.Callback):
+    """Sets the weight before each batch by a count that starts with the process."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.objective.kl_weight.value.assign(float(SCHEDULE(self.step)))
+        self.step += 1
+
+
+def applied_over_a_resume(make_callback, directory):
+    for epochs in (2, 4):
+        model, objectives = make("vae")
+        backup = keras.callbacks.BackupAndRestore(directory, delete_checkpoint=False)
+        fit(model, data(10), epochs=epochs, callbacks=[make_callback(), backup])
+    return objectives[0].applied()
+
+
+@pytest.mark.filterwarnings("ignore:.*never trains at the final value")
+def test_a_schedule_that_stops_on_resume_is_caught(tmp_path):
+    ours = applied_over_a_resume(lambda: kv.KLAnnealing(SCHEDULE), tmp_path / "ours")
+    np.testing.assert_array_equal(ours, expected())
+    assert np.sum(ours == np.float32(0.7)) == STEPS - 30
+    wrong = applied_over_a_resume(CountsItsOwnBatches, tmp_path / "wrong")
+    np.testing.assert_array_equal(wrong[:20], expected()[:20])
+    # It begins anew, and the ramp never arrives.
+    np.testing.assert_array_equal(wrong[20:], expected()[:20])
+    assert not np.any(wrong == np.float32(0.7))
+
+
+def test_validation_at_another_weight_is_caught():
+    """`val_loss` has the current weight, `val_negative_elbo` none."""
+    model, _ = make("vae")
+    logs = fit(
+        model,
+        data(10),
+        epochs=4,
+        callbacks=[kv.KLAnnealing(kv.schedules.linear(35, start=0.1, end=0.8))],
+        validation_data=(data(14)[-32:],),
+        validation_batch_size=BATCH,
+    ).history
+    weights, kl, loss, reconstruction, bound = (
+        np.array(logs[name])
+        for name in (
+            "kl_weight",
+            "val_kl_loss",
+            "val_loss",
+            "val_reconstruction_loss",
+            "val_negative_elbo",
+        )
+    )
+    assert len(np.unique(weights)) == 4
+    np.testing.assert_allclose(loss - reconstruction, weights * kl, rtol=1e-3)
+    np.testing.assert_allclose(bound - reconstruction, kl, rtol=1e-3)
+    # At weight 1, at that of the epoch before or at none the loss is another.
+    for wrong in (np.ones(4), np.roll(weights, 1), np.zeros(4)):
+        assert np.all(np.abs((loss - reconstruction) / (wrong * kl + 1e-9) - 1) > 0.1)

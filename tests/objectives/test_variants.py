@@ -56,6 +56,7 @@ def total(objective, estimate, weights=None):
 
 NEUTRAL = {
     "total correlation": kv.objectives.TotalCorrelation(100, tc_weight=1.0),
+    "stratified": kv.objectives.TotalCorrelation(100, 1.0, sampling="stratified"),
     "DIP I": kv.objectives.DisentangledInferredPrior("i", 0.0, 0.0),
     "DIP II": kv.objectives.DisentangledInferredPrior("ii", 0.0, 0.0),
     "MMD": kv.objectives.MaximumMeanDiscrepancy(mmd_weight=0.0),
@@ -71,6 +72,13 @@ NEUTRAL = {
 def test_neutral_weight_is_the_elbo(name, estimate):
     expected = total(kv.ELBO(), estimate)
     assert total(NEUTRAL[name], estimate) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["total correlation", "stratified", "DIP I", "DIP II", "MMD", "skew"]
+)
+def test_neutral_penalty_is_the_elbo_to_the_last_bit(name, estimate):
+    assert total(NEUTRAL[name], estimate) == total(kv.ELBO(), estimate)
 
 
 @pytest.mark.parametrize("name", [n for n in NEUTRAL if n != "rate target"])

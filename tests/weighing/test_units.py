@@ -1,8 +1,10 @@
 import dataclasses
 import math
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae.weighing.units import Weight
@@ -147,3 +149,93 @@ def test_immutable():
 def test_errors_name_the_argument(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+# === A loss written by hand, and the same loss as a VAE ===
+
+EVENT, UNITS, SEED = 6, 3, 5
+
+
+def encoder_and_decoder():
+    keras.utils.set_random_seed(2)
+    encoder = kv.networks.mlp_encoder([8], (EVENT,), activation="tanh")
+    return encoder, kv.networks.mlp_decoder([8], (EVENT,), activation="tanh")
+
+
+class Sampling(keras.layers.Layer):
+    """As many write it: all in means, the KL with a weight through `add_loss`."""
+
+    def __init__(self, weight, kl_mean, **kwargs):
+        super().__init__(**kwargs)
+        self.weight, self.kl_mean = weight, kl_mean
+        # The draws of the VAE, so that the weights can be compared.
+        self.noise = kv.random.Noise(SEED)
+        self.posterior = kv.distributions.DiagonalNormal()
+
+    def call(self, params):
+        mean, stddev = self.posterior.mean_and_stddev(params)
+        kl = 0.5 * (mean**2 + stddev**2 - 1) - tf.math.log(stddev)
+        kl = (
+            tf.reduce_mean(kl) if self.kl_mean else tf.reduce_mean(tf.reduce_sum(kl, 1))
+        )
+        self.add_loss(self.weight * kl)
+        shape = (tf.shape(mean)[0], 1, UNITS)
+        return mean + stddev * kv.random.normal(shape, self.noise.next_key())[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("reconstruction", "kl"),
+    [
+        ("mse", "mean"),
+        ("bce", "sum"),
+        pytest.param("mse", "sum", marks=pytest.mark.slow),
+        pytest.param("bce", "mean", marks=pytest.mark.slow),
+    ],
+)
+def test_a_mean_reduced_loss_trains_like_the_vae_of_its_beta(reconstruction, kl):
+    weight, learning_rate, steps = 0.1, 0.5, 5
+    x = np.float32(RNG.uniform(size=(steps * 16, EVENT)))
+    fit = {"batch_size": 16, "shuffle": False, "verbose": 0}
+
+    encoder, decoder = encoder_and_decoder()
+    head = keras.layers.Dense(2 * UNITS)
+    inputs = keras.Input((EVENT,))
+    z = Sampling(weight, kl == "mean")(head(encoder(inputs)))
+    by_hand = keras.Model(inputs, decoder(z))
+    losses = {"mse": "mse", "bce": keras.losses.BinaryCrossentropy(from_logits=True)}
+    by_hand.compile(keras.optimizers.SGD(learning_rate), loss=losses[reconstruction])
+
+    converted = Weight.from_mean_losses(weight, EVENT, UNITS, reconstruction, kl)
+    likelihood, factor = kv.distributions.Bernoulli(), EVENT
+    if reconstruction == "mse":
+        # Half the squared error, a Gaussian of unit variance.
+        likelihood, factor = kv.distributions.Normal(scale=1.0), EVENT / 2
+        converted = converted.to("normal")
+    vae = kv.VAE(
+        *encoder_and_decoder(),
+        UNITS,
+        likelihood=likelihood,
+        objective=kv.ELBO(kl_weight=converted.beta),
+        seed=SEED,
+    )
+    vae.build((None, EVENT))
+    vae.latent.head.set_weights(head.get_weights())
+    # The summed loss is `factor` times the averaged one.
+    vae.compile(keras.optimizers.SGD(learning_rate / factor))
+
+    before = [v.copy() for v in vae.get_weights()]
+    by_hand.fit(x, x, **fit)
+    vae.fit(x, **fit)
+    pairs = [
+        (by_hand_part.get_weights(), part.get_weights())
+        for by_hand_part, part in (
+            (encoder, vae.encoder),
+            (head, vae.latent.head),
+            (decoder, vae.decoder),
+        )
+    ]
+    for theirs, ours in pairs:
+        for this, other in zip(theirs, ours, strict=True):
+            np.testing.assert_allclose(this, other, rtol=1e-4, atol=1e-6)
+    moved = np.abs(before[0] - vae.get_weights()[0]).max()
+    assert moved > 1e-3
