@@ -33,7 +33,6 @@ from keras_vae.models import AggressiveVAE
 from keras_vae.models import FactorVAE
 from keras_vae.models import MultiRateVAE
 from keras_vae.models import VAE
-from keras_vae.models import MultiRateVAE
 
 # === Objectives ===
 from keras_vae.objectives import ELBO
