@@ -2,7 +2,12 @@
 
 import math
 
+from absl import flags
+
 from trainers import _flags
+
+# As in `_flags`.
+flags.disclaim_key_flags()
 
 LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "normal", "categorical")
 # What is done with a trained model; a resumed run may ask for something else.

@@ -29,8 +29,6 @@ from trainers import _run
 
 _PICTURES, _UNITS, _LIMIT = 64, 8, 2.5
 
-_flags.define(flags.FLAGS)
-
 
 def main(argv):
     """Runs the program."""
@@ -185,4 +183,6 @@ def table(chosen, run, which, metrics):
 
 
 if __name__ == "__main__":
+    # Not on import: both programs have most of the flags.
+    _flags.define(flags.FLAGS)
     app.run(main)

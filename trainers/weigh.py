@@ -32,8 +32,6 @@ from trainers import _sources
 from trainers import _weigh_flags
 from trainers import _weigh_report
 
-_weigh_flags.define(flags.FLAGS)
-
 
 def main(argv):
     """Runs the program."""
@@ -160,4 +158,6 @@ def _exported(reading, beta, metrics):
 
 
 if __name__ == "__main__":
+    # Not on import: both programs have most of the flags.
+    _weigh_flags.define(flags.FLAGS)
     app.run(main)
