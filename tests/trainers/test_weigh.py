@@ -560,7 +560,7 @@ def grey(number):
 
 
 def planted(tmp_path, make, *args):
-    """Runs the program as it is on planted data; returns text and advice."""
+    """Runs the program as it is on planted data; returns its first advice."""
     path = tmp_path / "planted.npy"
     np.save(path, make(4000).astype("float32"))
     chosen = _weigh_flags.parse(
@@ -570,35 +570,38 @@ def planted(tmp_path, make, *args):
         "--latent_dim=5",
         *args,
     )
-    text = weigh.weigh(*weigh.prepare(chosen))
-    return text, read(tmp_path / "run", "advice.json")[0]
+    weigh.weigh(*weigh.prepare(chosen))
+    return read(tmp_path / "run", "advice.json")[0]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_planted_linear_gaussian_noise_is_found(tmp_path):
-    text, advice = planted(tmp_path, linear_gaussian)
+    advice = planted(tmp_path, linear_gaussian)
     assert advice["units"]["data_sigma"] == pytest.approx(0.5, rel=0.05)
-    assert "Values are standardised" not in advice["reason"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_planted_binary_data_have_their_bound_at_one(tmp_path):
-    text, advice = planted(tmp_path, binary)
+    advice = planted(tmp_path, binary)
     assert advice["beta"] == 1.0
     assert "sigma" in advice["units"]["remark"]
     assert read(tmp_path / "run", "config.json")["likelihood"] == "bernoulli"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_planted_noise_of_grey_images_is_found(tmp_path):
-    text, advice = planted(tmp_path, grey)
+    advice = planted(tmp_path, grey)
     assert advice["units"]["sigma"] == pytest.approx(0.05, rel=0.05)
     assert "no likelihood" in advice["reason"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_cross_entropy_of_grey_images_is_called_no_likelihood(tmp_path):
-    text, advice = planted(tmp_path, grey, "--likelihood=bernoulli")
+    advice = planted(tmp_path, grey, "--likelihood=bernoulli")
     assert "no likelihood" in advice["reason"]
     assert "--likelihood=normal" in advice["reason"]
     # What it advises makes the error of the means that of the noise.
