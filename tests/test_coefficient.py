@@ -109,7 +109,11 @@ def flat(gradients):
 POLICIES = {"float32": 1e-5, "mixed_float16": 2e-3, "mixed_bfloat16": 2e-2}
 
 
-@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize(
+    "jit_compile",
+    [False, pytest.param(True, marks=pytest.mark.slow)],
+    ids=["graph", "xla"],
+)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("kind", MAKERS)
 def test_coefficient_is_kl_weight(kind, policy, jit_compile):

@@ -13,7 +13,12 @@ import keras_vae as kv
 from keras_vae import _keras
 
 # With `-m slow`: of these the essential is in tests of their own.
-SLOW = {"factor", "aggressive", "skip_connections_and_input_dropout"}
+SLOW = {
+    "factor",
+    "aggressive",
+    "skip_connections_and_input_dropout",
+    "multi_rate_convolutions",
+}
 every = pytest.mark.parametrize(
     "name",
     [

@@ -84,7 +84,14 @@ def run(code, backend):
     )
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "jax",
+        pytest.param("torch", marks=pytest.mark.slow),
+        pytest.param("numpy", marks=pytest.mark.slow),
+    ],
+)
 def test_another_backend_is_a_clear_error(backend):
     result = run(IMPORT, backend)
     assert result.returncode == 1

@@ -94,11 +94,11 @@ def test_the_data_have_the_eigenvalues():
     ("kl_weight", "variance"),
     [
         (1.0, 0.1),
-        (2.0, 0.05),
-        (1.0, 0.375),
+        pytest.param(2.0, 0.05, marks=pytest.mark.slow),
+        pytest.param(1.0, 0.375, marks=pytest.mark.slow),
         (1.0, 1.5),
         (4.0, 0.375),
-        (1.0, 3.0),
+        pytest.param(1.0, 3.0, marks=pytest.mark.slow),
         (1.0, 5.0),
     ],
 )

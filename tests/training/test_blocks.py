@@ -115,7 +115,13 @@ def fit_line(settings, feed):
 stock_line = functools.cache(functools.partial(fit_line, STOCK))
 
 
-@pytest.mark.parametrize("feed", FEEDS)
+@pytest.mark.parametrize(
+    "feed",
+    [
+        pytest.param(feed, marks=[pytest.mark.slow] if feed == "tensors" else [])
+        for feed in FEEDS
+    ],
+)
 def test_blocks_train_what_keras_trains(feed):
     model, logs = fit_line(BLOCKS, feed)
     shuffles = feed in ("arrays", "tensors")
