@@ -390,7 +390,7 @@ def table(path):
 
 def _is_number(cell):
     try:
-        return abs(float(cell)) <= np.finfo(np.float32).max
+        return abs(float(cell)) <= float(np.finfo(np.float32).max)
     except ValueError:
         return False
 
