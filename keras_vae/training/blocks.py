@@ -264,10 +264,15 @@ def _can_be_resident(
         and steps_per_epoch is None
         and isinstance(shuffle, bool)
         and all(isinstance(part, np.ndarray | tf.Tensor) for part in parts)
-        and all(part.shape and part.dtype not in (object, tf.string) for part in parts)
+        and all(part.shape and _is_number(part.dtype) for part in parts)
         and len({len(part) for part in parts}) == 1
         and sum(_size(part) for part in parts) <= model.resident_bytes
     )
+
+
+def _is_number(dtype):
+    dtype = tf.as_dtype(dtype)
+    return dtype.is_floating or dtype.is_integer or dtype.is_bool
 
 
 def _size(array):
