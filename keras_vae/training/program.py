@@ -66,7 +66,12 @@ class BlockFunction:
             # Compiling comes before the first step, so that nothing has happened yet.
             if self._must_compile or "tf2xla" not in str(error):
                 raise
-            logging.warning("XLA cannot compile %s: %s", self._model.name, error)
+            logging.warning(
+                "XLA cannot compile %s, which trains without it; `jit_compile=False` "
+                "spares the attempt. %s",
+                self._model.name,
+                str(error).splitlines()[0],
+            )
             self._must_compile = True
             self._block = tf.function(self._loop, autograph=False)
             return self._block(*arguments)
