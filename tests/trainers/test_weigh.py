@@ -1,14 +1,15 @@
 """The weighing program: on planted curves and data whose answers are known."""
 
 import csv
-import json
 import types
 
 import keras
 import numpy as np
+import programs
 import pytest
 import scipy.stats
 import tensorflow as tf
+from programs import read
 
 import keras_vae as kv
 from trainers import _advice
@@ -17,26 +18,8 @@ from trainers import _flags
 from trainers import _run
 from trainers import _sources
 from trainers import _weigh_flags
-from trainers import weigh
 
-SMALL = (
-    "--hidden=16",
-    "--latent_dim=3",
-    "--batch_size=300",
-    "--eval_samples=2",
-    "--jit_compile=false",
-    "--epochs=2",
-)
-
-
-def run(directory, *args):
-    """Runs the program; returns what it prints last."""
-    chosen = _weigh_flags.parse(*SMALL, f"--run_dir={directory}", *args)
-    return weigh.weigh(*weigh.prepare(chosen))
-
-
-def read(directory, name):
-    return json.loads((directory / name).read_text())
+run = programs.WEIGH.run
 
 
 # === Planted curves ===
@@ -263,16 +246,6 @@ def test_own_noise_turns_the_loss_of_a_weight_into_a_bound():
 # === Flags ===
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("data")
-    generator = np.random.default_rng(0)
-    np.save(directory / "binary.npy", generator.integers(0, 2, size=(50, 4)))
-    np.save(directory / "constant.npy", np.full((50, 4), 7.0))
-    (directory / "text.csv").write_text("a,b\n1,2\n3,red\n")
-    return directory
-
-
 IMPOSSIBLE = [
     ("--kl_weight=1", "kl_weight"),
     ("--likelihood=laplace", "likelihood.*laplace"),
@@ -303,11 +276,8 @@ IMPOSSIBLE = [
 def test_impossible_flags_fail_before_the_run_directory_exists(
     args, message, files, tmp_path
 ):
-    directory = tmp_path / "run"
     args = args.format(files=files).split()
-    with pytest.raises(_flags.FlagError, match="(?s)" + message):
-        weigh.prepare(_weigh_flags.parse(f"--run_dir={directory}", *args))
-    assert not directory.exists()
+    programs.WEIGH.check_refuses(tmp_path / "run", message, *args)
 
 
 def test_layers_that_cannot_be_gated_are_blamed_on_the_network(tmp_path, monkeypatch):
@@ -316,7 +286,7 @@ def test_layers_that_cannot_be_gated_are_blamed_on_the_network(tmp_path, monkeyp
         kv.networks, "mlp_encoder", lambda *args, **kwargs: keras.Sequential(layers)
     )
     with pytest.raises(_flags.FlagError, match="`--network`=mlp: .*BatchNorm"):
-        weigh.prepare(_weigh_flags.parse(f"--run_dir={tmp_path}"))
+        programs.WEIGH.prepare(tmp_path)
 
 
 # === A run ===
@@ -419,28 +389,14 @@ def test_resume_with_another_range_is_an_error(finished):
         run(directory, "--betas=0.005,1", "--resume")
 
 
-class _Killed(BaseException):
-    """As abrupt as a signal: no callback hears of it."""
-
-
 @pytest.mark.slow
-def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
-    run(tmp_path / "whole", *BETAS, "--epochs=3")
-    remember = _run.Run.remember
-
-    def killed(self, model, epoch, logs):
-        remember(self, model, epoch, logs)
-        if epoch == 1:
-            raise _Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_run.Run, "remember", killed)
-        with pytest.raises(_Killed):
-            run(tmp_path / "killed", *BETAS, "--epochs=3")
-    assert not (tmp_path / "killed" / "last.keras").exists()
-    run(tmp_path / "killed", *BETAS, "--epochs=3", "--resume")
-    for name in ("history.json", "metrics.json", "advice.json"):
-        assert read(tmp_path / "killed", name) == read(tmp_path / "whole", name)
+def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
+    whole, resumed = programs.WEIGH.whole_and_resumed(
+        tmp_path, *BETAS, "--epochs=3", epoch=2, after="state"
+    )
+    programs.check_same_json(
+        whole, resumed, "history.json", "metrics.json", "advice.json"
+    )
 
 
 @pytest.mark.slow
@@ -495,13 +451,13 @@ def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch):
     def killed(path):
         if path.parent.name == "models":
             if done:
-                raise _Killed
+                raise programs.Killed
             done.append(path.name)
         return replaced(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(_run, "replaced", killed)
-        with pytest.raises(_Killed):
+        with pytest.raises(programs.Killed):
             run(tmp_path, *args)
     models = tmp_path / "models"
     assert [path.name for path in models.iterdir()] == ["beta-0.1.keras"]
@@ -513,9 +469,7 @@ def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch):
     assert "Best likelihood: beta = 1\n" in text
     loaded = keras.saving.load_model(models / "beta-1.keras")
     assert loaded.objective.kl_weight.initial_value == 1.0
-    exported = keras.saving.load_model(tmp_path / "model.keras")
-    for one, other in zip(loaded.get_weights(), exported.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    programs.check_same_weights(models / "beta-1.keras", tmp_path / "model.keras")
 
 
 @pytest.mark.slow
@@ -523,13 +477,9 @@ def test_processes_train_the_models_that_one_process_trains(tmp_path):
     args = ("--mode=sweep", "--betas=0.1,1,2", "--binarize=static")
     run(tmp_path / "one", *args)
     run(tmp_path / "two", *args, "--num_processes=2")
+    one, two = tmp_path / "one" / "models", tmp_path / "two" / "models"
     for name in ("beta-0.1.keras", "beta-1.keras", "beta-2.keras"):
-        one, two = (
-            keras.saving.load_model(tmp_path / directory / "models" / name)
-            for directory in ("one", "two")
-        )
-        for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-4)
+        programs.check_same_weights(one / name, two / name, atol=1e-4)
 
 
 # === Planted data ===
@@ -563,14 +513,8 @@ def planted(tmp_path, make, *args):
     """Runs the program as it is on planted data; returns its first advice."""
     path = tmp_path / "planted.npy"
     np.save(path, make(4000).astype("float32"))
-    chosen = _weigh_flags.parse(
-        f"--dataset={path}",
-        f"--run_dir={tmp_path / 'run'}",
-        "--hidden=64,64",
-        "--latent_dim=5",
-        *args,
-    )
-    weigh.weigh(*weigh.prepare(chosen))
+    args = (f"--dataset={path}", "--hidden=64,64", "--latent_dim=5", *args)
+    programs.WEIGH.run_as_it_is(tmp_path / "run", *args)
     return read(tmp_path / "run", "advice.json")[0]
 
 
