@@ -25,6 +25,7 @@ import keras_vae as kv
 from trainers import _advice
 from trainers import _model
 from trainers import _program
+from trainers import _reading
 from trainers import _run
 from trainers import _sources
 from trainers import _weigh_flags
@@ -80,8 +81,8 @@ def weigh(chosen, run, data, model):
     else:
         source = _sources.train_each(chosen, run, data, chosen.betas)
 
-    reading = _advice.Reading(chosen, data, source)
-    advice = reading.advise()
+    reading = _reading.Reading(chosen, data, source)
+    advice = _advice.advise(reading)
     beta = advice[0].beta if chosen.export_beta is None else chosen.export_beta
     beta = source.nearest(beta)
     plain = _sources.with_own_noise(source.at(beta), beta)
@@ -125,7 +126,7 @@ def _check(chosen, run, data, reading):
     last = len(betas) - 1
     three = [betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)]
     each = _sources.train_each(chosen, run, data, sorted(set(three)))
-    separate = _advice.measure(chosen, data, each, sorted(set(three)))
+    separate = _reading.measure(chosen, data, each, sorted(set(three)))
     comparison = reading.curve.compare(separate)
     remark = ""
     if reading.is_normal:

@@ -15,6 +15,7 @@ import keras_vae as kv
 from trainers import _advice
 from trainers import _data
 from trainers import _flags
+from trainers import _reading
 from trainers import _run
 from trainers import _sources
 from trainers import _weigh_flags
@@ -30,12 +31,12 @@ def reading_of(monkeypatch, curve, data, *args):
     chosen = _weigh_flags.parse("--run_dir=none", *args)
     chosen.likelihood = chosen.likelihood or "normal"
     chosen.betas = curve.beta.tolist()
-    monkeypatch.setattr(_advice, "measure", lambda *_: curve)
+    monkeypatch.setattr(_reading, "measure", lambda *_: curve)
     samples = types.SimpleNamespace(generate=lambda n, seed: tf.convert_to_tensor(data))
     source = types.SimpleNamespace(
         is_continuous=False, nearest=lambda beta: beta, at=lambda beta: samples
     )
-    return _advice.Reading(chosen, _data.Data(data, data, data), source)
+    return _reading.Reading(chosen, _data.Data(data, data, data), source)
 
 
 def linear_curve(eigenvalues, latent_dim, betas):
@@ -70,7 +71,7 @@ def linear_reading(monkeypatch):
 
 
 def test_best_noise_is_that_of_the_planted_linear_model(linear_reading):
-    likelihood = linear_reading.advise()[0]
+    likelihood = _advice.advise(linear_reading)[0]
     assert likelihood.units.sigma == pytest.approx(0.3, rel=0.01)
     assert likelihood.units.sigma**2 == pytest.approx(likelihood.beta)
     assert likelihood.units.remark.startswith("all exact")
@@ -89,7 +90,7 @@ def test_bound_of_a_noise_is_the_likelihood_of_probabilistic_pca(linear_reading)
 
 
 def test_planted_collapse_lies_between_weights_around_the_eigenvalue(linear_reading):
-    advice = {item.purpose: item for item in linear_reading.advise()}
+    advice = {item.purpose: item for item in _advice.advise(linear_reading)}
     betas = linear_reading.curve.beta
     below, above = betas[betas < 1.0].max(), betas[betas > 1.0].min()
     assert advice["Most active units"].beta == pytest.approx(below)
@@ -103,7 +104,7 @@ def test_planted_collapse_lies_between_weights_around_the_eigenvalue(linear_read
 def test_noise_outside_of_the_weights_says_so(betas, place, side, monkeypatch):
     curve = linear_curve(EIGENVALUES, 3, betas)
     reading = reading_of(monkeypatch, curve, np.eye(10))
-    advice = reading.advise()[0]
+    advice = _advice.advise(reading)[0]
     assert advice.beta == betas[place]
     assert f"lies {side} the weights" in advice.reason
     assert "--beta_range" in advice.reason
@@ -111,7 +112,7 @@ def test_noise_outside_of_the_weights_says_so(betas, place, side, monkeypatch):
 
 def test_data_units_of_sigma_are_those_of_one_scale(monkeypatch, linear_reading):
     scaling = _data.Scaling(np.array(7.0), np.array(5.0))
-    linear_reading._data = _data.Data(*linear_reading._data, scaling)
+    linear_reading.data = _data.Data(*linear_reading.data, scaling)
     units = linear_reading.units(4.0)
     assert (units.sigma, units.data_sigma) == (2.0, 10.0)
 
@@ -148,7 +149,8 @@ def test_likelihoods_without_a_scale_have_their_bound_at_one(
 ):
     flag = f"--likelihood={likelihood}"
     x = np.eye(4)
-    advice = reading_of(monkeypatch, bernoulli_curve(bounds), x, flag).advise()[0]
+    reading = reading_of(monkeypatch, bernoulli_curve(bounds), x, flag)
+    advice = _advice.advise(reading)[0]
     assert advice.beta == 1.0
     assert evidence in advice.reason
     assert advice.units.sigma is None
@@ -161,7 +163,7 @@ def test_targets_are_met_on_the_planted_curve(monkeypatch):
     curve = linear_curve(EIGENVALUES, 3, np.geomspace(0.005, 8, 200))
     args = ("--target_rate=2", "--target_rmse=0.5")
     reading = reading_of(monkeypatch, curve, np.eye(10), *args)
-    advice = {item.purpose: item for item in reading.advise()}
+    advice = {item.purpose: item for item in _advice.advise(reading)}
     # log(4 * 2 * 1 / beta^3) / 2 = 2, and 3 beta + 7 NOISE = 10 / 4.
     rate = (8 / np.exp(4)) ** (1 / 3)
     assert advice["Target rate"].beta == pytest.approx(rate, rel=1e-3)
@@ -172,7 +174,7 @@ def test_targets_are_met_on_the_planted_curve(monkeypatch):
 def test_target_out_of_reach_names_the_flag(monkeypatch):
     curve = linear_curve(EIGENVALUES, 3, [0.1, 1.0])
     reading = reading_of(monkeypatch, curve, np.eye(10), "--target_rate=99")
-    advice = {item.purpose: item for item in reading.advise()}["Target rate"]
+    advice = {item.purpose: item for item in _advice.advise(reading)}["Target rate"]
     assert advice.beta is None
     assert "`--target_rate`=99: " in str(advice)
 
@@ -180,7 +182,7 @@ def test_target_out_of_reach_names_the_flag(monkeypatch):
 def test_a_curve_without_active_units_says_so(monkeypatch):
     curve = linear_curve(EIGENVALUES, 3, [5.0, 50.0])
     reading = reading_of(monkeypatch, curve, np.eye(10))
-    advice = {item.purpose: item for item in reading.advise()}
+    advice = {item.purpose: item for item in _advice.advise(reading)}
     assert advice["Most active units"].beta is None
     assert advice["Units begin to collapse"].beta is None
 
