@@ -68,6 +68,10 @@ class Data:
         """What choices are made by: the validation split, else the test split."""
         return self.test if self.validation is None else self.validation
 
+    def steps_per_epoch(self, batch_size):
+        """How many batches the training examples make; the last may be short."""
+        return -(-len(self.train) // batch_size)
+
 
 def load(chosen):
     """Loads and splits the data that the flags name.

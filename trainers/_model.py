@@ -19,7 +19,7 @@ def default_likelihood(chosen, data):
 
 
 def build(chosen, data, make):
-    """Builds a model, and checks that it can be trained on the data.
+    """Builds and compiles a model, and checks that it can be trained on the data.
 
     Args:
         chosen: Namespace from `_flags.read`.
@@ -28,7 +28,7 @@ def build(chosen, data, make):
             its objective.
 
     Returns:
-        What `make` returned, built.
+        What `make` returned, built and compiled for a run of known length.
 
     Raises:
         _flags.FlagError: If flags and data do not go together.
@@ -52,17 +52,11 @@ def build(chosen, data, make):
     model.build((None, *data.train.shape[1:]))
     if chosen.prior == "vamp_prior" and chosen.likelihood not in _UNIT_INTERVAL:
         model.latent.prior.initialize(data.train)
+    _compile(model, chosen, data.steps_per_epoch(chosen.batch_size))
     return model
 
 
-def compile_for(model, chosen, steps_per_epoch):
-    """Compiles the model for a run of known length.
-
-    Args:
-        model: `keras_vae.VAE`.
-        chosen: Namespace from `_flags.read`.
-        steps_per_epoch: Integer.
-    """
+def _compile(model, chosen, steps_per_epoch):
     rate = chosen.learning_rate
     if chosen.learning_rate_decay == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(

@@ -9,6 +9,7 @@ from absl import logging
 import keras_vae as kv
 from trainers import _data
 from trainers import _flags
+from trainers import _run
 
 _ENCODED_AT_ONCE = 512
 
@@ -41,6 +42,30 @@ def main(name, argv, prepare, perform):
         resume = "" if chosen.resume else " --resume"
         print(f"\nStopped. {chosen.run_dir} continues with\n  {command}{resume}")
         sys.exit(130)  # What shells return for an interrupted program.
+
+
+def prepare(chosen, settle, build, free=()):
+    """Loads the data and makes the model; nothing is written before all is checked.
+
+    Args:
+        chosen: Namespace of settings.
+        settle: Callable of `chosen` and data that sets what the flags leave to the
+            data, of which a run keeps a record.
+        build: Callable of `chosen` and data that returns the compiled model. It comes
+            last, because it takes longest.
+        free: See `_run.Run`.
+
+    Returns:
+        Settings, `_run.Run`, `_data.Data` and model, the arguments of what trains it.
+
+    Raises:
+        _flags.FlagError: If the flags cannot be followed.
+    """
+    data = _data.load(chosen)
+    settle(chosen, data)
+    run = _run.Run(chosen, free)
+    _flags.check_length(chosen, data.steps_per_epoch(chosen.batch_size))
+    return chosen, run, data, build(chosen, data)
 
 
 def start(chosen, run, data, model):

@@ -89,7 +89,7 @@ def build_multi(chosen, data):
                 **_with_unit_noise(parts),
             )
 
-    return _compiled(chosen, data, make)
+    return _model.build(chosen, data, make)
 
 
 def build_one(chosen, data, beta):
@@ -99,13 +99,7 @@ def build_one(chosen, data, beta):
         objective = kv.ELBO(beta, kl=chosen.kl, num_samples=chosen.num_samples)
         return kv.VAE(objective=objective, **_with_unit_noise(parts))
 
-    return _compiled(chosen, data, make)
-
-
-def _compiled(chosen, data, make):
-    model = _model.build(chosen, data, make)
-    _model.compile_for(model, chosen, -(-len(data.train) // chosen.batch_size))
-    return model
+    return _model.build(chosen, data, make)
 
 
 def _with_unit_noise(parts):

@@ -28,7 +28,7 @@ def write(chosen, run, data, source, reading, advice, exported, paragraphs):
         run: `_run.Run`.
         data: `_data.Data`.
         source: `_sources.OneForAll` or `_sources.OneForEach`.
-        reading: `_advice.Reading`.
+        reading: `_reading.Reading`.
         advice: List of `_advice.Advice`.
         exported: Float, the weight of the model that is exported.
         paragraphs: List of strings, what is printed.

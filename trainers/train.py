@@ -36,29 +36,24 @@ def main(argv):
 
 
 def prepare(chosen):
-    """Loads the data and makes the model; nothing is written before all is checked.
+    """Returns the arguments of `train`; see `_program.prepare`.
 
     Args:
         chosen: Namespace from `_flags.settings`.
-
-    Returns:
-        The arguments of `train`.
-
-    Raises:
-        _flags.FlagError: If the flags cannot be followed.
     """
-    data = _data.load(chosen)
+    return _program.prepare(chosen, _settle, _build)
+
+
+def _settle(chosen, data):
     if chosen.likelihood is None:
         chosen.likelihood = _model.default_likelihood(chosen, data)
-    run = _run.Run(chosen)
-    steps_per_epoch = -(-len(data.train) // chosen.batch_size)
-    _flags.check_length(chosen, steps_per_epoch)
-    _flags.check_warmup(chosen, steps_per_epoch)
-    model = _model.build(
+
+
+def _build(chosen, data):
+    _flags.check_warmup(chosen, data.steps_per_epoch(chosen.batch_size))
+    return _model.build(
         chosen, data, lambda **parts: kv.VAE(objective=_objective(chosen), **parts)
     )
-    _model.compile_for(model, chosen, steps_per_epoch)
-    return chosen, run, data, model
 
 
 def train(chosen, run, data, model):

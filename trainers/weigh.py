@@ -23,10 +23,9 @@ from absl import flags
 
 import keras_vae as kv
 from trainers import _advice
-from trainers import _data
-from trainers import _flags
 from trainers import _model
 from trainers import _program
+from trainers import _reading
 from trainers import _run
 from trainers import _sources
 from trainers import _weigh_flags
@@ -41,31 +40,27 @@ def main(argv):
 
 
 def prepare(chosen):
-    """Loads the data and makes a model; nothing is written before all is checked.
+    """Returns the arguments of `weigh`; see `_program.prepare`.
 
     Args:
         chosen: Namespace from `_weigh_flags.settings`.
-
-    Returns:
-        The arguments of `weigh`.
-
-    Raises:
-        _flags.FlagError: If the flags cannot be followed.
     """
-    data = _data.load(chosen)
+    return _program.prepare(chosen, _settle, _build, free=_weigh_flags.REPORT)
+
+
+def _settle(chosen, data):
     if chosen.likelihood is None:
         binary = _model.default_likelihood(chosen, data) == "bernoulli"
         chosen.likelihood = "bernoulli" if binary else "normal"
     chosen.beta_range = _sources.beta_range(chosen, data)
     chosen.betas = _sources.betas(chosen)
     _weigh_flags.check_report(chosen)
-    run = _run.Run(chosen, free=_weigh_flags.REPORT)
-    _flags.check_length(chosen, -(-len(data.train) // chosen.batch_size))
+
+
+def _build(chosen, data):
     if chosen.mode == "multi":
-        model = _sources.build_multi(chosen, data)
-    else:
-        model = _sources.build_one(chosen, data, chosen.betas[0])
-    return chosen, run, data, model
+        return _sources.build_multi(chosen, data)
+    return _sources.build_one(chosen, data, chosen.betas[0])
 
 
 def weigh(chosen, run, data, model):
@@ -86,8 +81,8 @@ def weigh(chosen, run, data, model):
     else:
         source = _sources.train_each(chosen, run, data, chosen.betas)
 
-    reading = _advice.Reading(chosen, data, source)
-    advice = reading.advise()
+    reading = _reading.Reading(chosen, data, source)
+    advice = _advice.advise(reading)
     beta = advice[0].beta if chosen.export_beta is None else chosen.export_beta
     beta = source.nearest(beta)
     plain = _sources.with_own_noise(source.at(beta), beta)
@@ -131,7 +126,7 @@ def _check(chosen, run, data, reading):
     last = len(betas) - 1
     three = [betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)]
     each = _sources.train_each(chosen, run, data, sorted(set(three)))
-    separate = _advice.measure(chosen, data, each, sorted(set(three)))
+    separate = _reading.measure(chosen, data, each, sorted(set(three)))
     comparison = reading.curve.compare(separate)
     remark = ""
     if reading.is_normal:

@@ -2,23 +2,12 @@
 
 import re
 
-import numpy as np
+import programs
 import pytest
 
 from trainers import _flags
-from trainers import train
 
 RECIPES = sorted(path.stem for path in _flags.RECIPES.glob("[!_]*.py"))
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Data sets that do not suit every flag."""
-    directory = tmp_path_factory.mktemp("data")
-    np.save(directory / "table.npy", np.random.default_rng(0).normal(size=(50, 4)))
-    np.save(directory / "bytes.npy", np.tile(np.arange(4) * 60, (50, 1)))
-    np.save(directory / "nan.npy", np.full((50, 4), np.nan))
-    return directory
 
 
 # Flags, with {files} for that directory, and what the error says.
@@ -80,11 +69,8 @@ IMPOSSIBLE = [
 def test_impossible_flags_fail_before_the_run_directory_exists(
     args, message, files, tmp_path
 ):
-    directory = tmp_path / "run"
     args = args.format(files=files).split()
-    with pytest.raises(_flags.FlagError, match="(?s)" + message):
-        train.prepare(_flags.parse(f"--run_dir={directory}", *args))
-    assert not directory.exists()
+    programs.TRAIN.check_refuses(tmp_path / "run", message, *args)
 
 
 # === Recipes ===

@@ -1,38 +1,16 @@
 """The training program, run in this process on small settings."""
 
 import csv
-import json
 
-import keras
 import numpy as np
+import programs
 import pytest
 import tensorflow as tf
+from programs import read
 
 from trainers import _flags
-from trainers import _run
-from trainers import train
 
-SMALL = (
-    "--hidden=16",
-    "--latent_dim=3",
-    "--batch_size=300",
-    "--eval_samples=2",
-    "--jit_compile=false",
-)
-
-
-def run(directory, *args):
-    """Runs the program; returns the table and the directory."""
-    chosen = _flags.parse(*SMALL, f"--run_dir={directory}", *args)
-    return train.train(*train.prepare(chosen))
-
-
-def read(directory, name):
-    return json.loads((directory / name).read_text())
-
-
-def weights(directory, name="last.keras"):
-    return keras.saving.load_model(directory / name).get_weights()
+run = programs.TRAIN.run
 
 
 # === What a run leaves ===
@@ -73,7 +51,7 @@ def test_table_shows_what_the_saved_model_scores(finished):
     assert "360 examples, 2 draws" in table
     assert f"tensorboard --logdir {directory}" in table
 
-    test = train.prepare(_flags.parse(*SMALL, "--run_dir=elsewhere"))[2].test
+    test = programs.TRAIN.prepare("elsewhere", *programs.SMALL)[2].test
     loaded = tf.saved_model.load(directory / "saved_model")
     draws = [loaded.negative_elbo(x=test, seed=seed).numpy() for seed in range(20)]
     per_run = np.mean(draws, axis=1)
@@ -108,51 +86,20 @@ def test_config_holds_what_was_chosen(finished):
 # === Resuming ===
 
 
-class _Killed(BaseException):
-    """As abrupt as a signal: no callback hears of it."""
-
-
 @pytest.mark.parametrize(
-    ("binarize", "killed_after"),
-    [("none", "history of epoch 2"), ("dynamic", "state of epoch 3")],
+    ("binarize", "epoch", "after"),
+    [("none", 2, "history"), ("dynamic", 3, "state")],
 )
-def test_resumed_run_ends_as_an_uninterrupted_one(
-    binarize, killed_after, tmp_path, monkeypatch
-):
+def test_resumed_run_ends_as_an_uninterrupted_one(binarize, epoch, after, tmp_path):
     args = ("--epochs=3", f"--binarize={binarize}", "--learning_rate_decay=cosine")
-    run(tmp_path / "whole", *args)
-
-    remember = _run.Run.remember
-
-    def killed(self, model, epoch, logs):
-        if epoch == 1 and killed_after == "history of epoch 2":
-            monkeypatch.setattr(keras.Model, "save_weights", kill)
-        remember(self, model, epoch, logs)
-        if epoch == 2:
-            kill()
-
-    def kill(*args, **kwargs):
-        raise _Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_run.Run, "remember", killed)
-        with pytest.raises(_Killed):
-            run(tmp_path / "killed", *args)
-    monkeypatch.undo()
-    assert not (tmp_path / "killed" / "last.keras").exists()
-    table = run(tmp_path / "killed", *args, "--resume")
-
-    assert "nats" in table
-    for name in ("history.json", "metrics.json", "best.keras.json"):
-        assert read(tmp_path / "killed", name) == read(tmp_path / "whole", name)
+    whole, resumed = programs.TRAIN.whole_and_resumed(
+        tmp_path, *args, epoch=epoch, after=after
+    )
+    programs.check_same_json(
+        whole, resumed, "history.json", "metrics.json", "best.keras.json"
+    )
     for name in ("best.keras", "last.keras"):
-        pairs = zip(
-            weights(tmp_path / "whole", name),
-            weights(tmp_path / "killed", name),
-            strict=True,
-        )
-        for one, other in pairs:
-            np.testing.assert_array_equal(one, other)
+        programs.check_same_weights(whole / name, resumed / name)
 
 
 def test_resume_of_a_finished_run_reports_again(finished):

@@ -1,42 +1,26 @@
 """The weighing program: on planted curves and data whose answers are known."""
 
 import csv
-import json
 import types
 
 import keras
 import numpy as np
+import programs
 import pytest
 import scipy.stats
 import tensorflow as tf
+from programs import read
 
 import keras_vae as kv
 from trainers import _advice
 from trainers import _data
 from trainers import _flags
+from trainers import _reading
 from trainers import _run
 from trainers import _sources
 from trainers import _weigh_flags
-from trainers import weigh
 
-SMALL = (
-    "--hidden=16",
-    "--latent_dim=3",
-    "--batch_size=300",
-    "--eval_samples=2",
-    "--jit_compile=false",
-    "--epochs=2",
-)
-
-
-def run(directory, *args):
-    """Runs the program; returns what it prints last."""
-    chosen = _weigh_flags.parse(*SMALL, f"--run_dir={directory}", *args)
-    return weigh.weigh(*weigh.prepare(chosen))
-
-
-def read(directory, name):
-    return json.loads((directory / name).read_text())
+run = programs.WEIGH.run
 
 
 # === Planted curves ===
@@ -47,12 +31,12 @@ def reading_of(monkeypatch, curve, data, *args):
     chosen = _weigh_flags.parse("--run_dir=none", *args)
     chosen.likelihood = chosen.likelihood or "normal"
     chosen.betas = curve.beta.tolist()
-    monkeypatch.setattr(_advice, "measure", lambda *_: curve)
+    monkeypatch.setattr(_reading, "measure", lambda *_: curve)
     samples = types.SimpleNamespace(generate=lambda n, seed: tf.convert_to_tensor(data))
     source = types.SimpleNamespace(
         is_continuous=False, nearest=lambda beta: beta, at=lambda beta: samples
     )
-    return _advice.Reading(chosen, _data.Data(data, data, data), source)
+    return _reading.Reading(chosen, _data.Data(data, data, data), source)
 
 
 def linear_curve(eigenvalues, latent_dim, betas):
@@ -87,7 +71,7 @@ def linear_reading(monkeypatch):
 
 
 def test_best_noise_is_that_of_the_planted_linear_model(linear_reading):
-    likelihood = linear_reading.advise()[0]
+    likelihood = _advice.advise(linear_reading)[0]
     assert likelihood.units.sigma == pytest.approx(0.3, rel=0.01)
     assert likelihood.units.sigma**2 == pytest.approx(likelihood.beta)
     assert likelihood.units.remark.startswith("all exact")
@@ -106,7 +90,7 @@ def test_bound_of_a_noise_is_the_likelihood_of_probabilistic_pca(linear_reading)
 
 
 def test_planted_collapse_lies_between_weights_around_the_eigenvalue(linear_reading):
-    advice = {item.purpose: item for item in linear_reading.advise()}
+    advice = {item.purpose: item for item in _advice.advise(linear_reading)}
     betas = linear_reading.curve.beta
     below, above = betas[betas < 1.0].max(), betas[betas > 1.0].min()
     assert advice["Most active units"].beta == pytest.approx(below)
@@ -120,7 +104,7 @@ def test_planted_collapse_lies_between_weights_around_the_eigenvalue(linear_read
 def test_noise_outside_of_the_weights_says_so(betas, place, side, monkeypatch):
     curve = linear_curve(EIGENVALUES, 3, betas)
     reading = reading_of(monkeypatch, curve, np.eye(10))
-    advice = reading.advise()[0]
+    advice = _advice.advise(reading)[0]
     assert advice.beta == betas[place]
     assert f"lies {side} the weights" in advice.reason
     assert "--beta_range" in advice.reason
@@ -128,7 +112,7 @@ def test_noise_outside_of_the_weights_says_so(betas, place, side, monkeypatch):
 
 def test_data_units_of_sigma_are_those_of_one_scale(monkeypatch, linear_reading):
     scaling = _data.Scaling(np.array(7.0), np.array(5.0))
-    linear_reading._data = _data.Data(*linear_reading._data, scaling)
+    linear_reading.data = _data.Data(*linear_reading.data, scaling)
     units = linear_reading.units(4.0)
     assert (units.sigma, units.data_sigma) == (2.0, 10.0)
 
@@ -165,7 +149,8 @@ def test_likelihoods_without_a_scale_have_their_bound_at_one(
 ):
     flag = f"--likelihood={likelihood}"
     x = np.eye(4)
-    advice = reading_of(monkeypatch, bernoulli_curve(bounds), x, flag).advise()[0]
+    reading = reading_of(monkeypatch, bernoulli_curve(bounds), x, flag)
+    advice = _advice.advise(reading)[0]
     assert advice.beta == 1.0
     assert evidence in advice.reason
     assert advice.units.sigma is None
@@ -178,7 +163,7 @@ def test_targets_are_met_on_the_planted_curve(monkeypatch):
     curve = linear_curve(EIGENVALUES, 3, np.geomspace(0.005, 8, 200))
     args = ("--target_rate=2", "--target_rmse=0.5")
     reading = reading_of(monkeypatch, curve, np.eye(10), *args)
-    advice = {item.purpose: item for item in reading.advise()}
+    advice = {item.purpose: item for item in _advice.advise(reading)}
     # log(4 * 2 * 1 / beta^3) / 2 = 2, and 3 beta + 7 NOISE = 10 / 4.
     rate = (8 / np.exp(4)) ** (1 / 3)
     assert advice["Target rate"].beta == pytest.approx(rate, rel=1e-3)
@@ -189,7 +174,7 @@ def test_targets_are_met_on_the_planted_curve(monkeypatch):
 def test_target_out_of_reach_names_the_flag(monkeypatch):
     curve = linear_curve(EIGENVALUES, 3, [0.1, 1.0])
     reading = reading_of(monkeypatch, curve, np.eye(10), "--target_rate=99")
-    advice = {item.purpose: item for item in reading.advise()}["Target rate"]
+    advice = {item.purpose: item for item in _advice.advise(reading)}["Target rate"]
     assert advice.beta is None
     assert "`--target_rate`=99: " in str(advice)
 
@@ -197,7 +182,7 @@ def test_target_out_of_reach_names_the_flag(monkeypatch):
 def test_a_curve_without_active_units_says_so(monkeypatch):
     curve = linear_curve(EIGENVALUES, 3, [5.0, 50.0])
     reading = reading_of(monkeypatch, curve, np.eye(10))
-    advice = {item.purpose: item for item in reading.advise()}
+    advice = {item.purpose: item for item in _advice.advise(reading)}
     assert advice["Most active units"].beta is None
     assert advice["Units begin to collapse"].beta is None
 
@@ -263,16 +248,6 @@ def test_own_noise_turns_the_loss_of_a_weight_into_a_bound():
 # === Flags ===
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("data")
-    generator = np.random.default_rng(0)
-    np.save(directory / "binary.npy", generator.integers(0, 2, size=(50, 4)))
-    np.save(directory / "constant.npy", np.full((50, 4), 7.0))
-    (directory / "text.csv").write_text("a,b\n1,2\n3,red\n")
-    return directory
-
-
 IMPOSSIBLE = [
     ("--kl_weight=1", "kl_weight"),
     ("--likelihood=laplace", "likelihood.*laplace"),
@@ -303,11 +278,8 @@ IMPOSSIBLE = [
 def test_impossible_flags_fail_before_the_run_directory_exists(
     args, message, files, tmp_path
 ):
-    directory = tmp_path / "run"
     args = args.format(files=files).split()
-    with pytest.raises(_flags.FlagError, match="(?s)" + message):
-        weigh.prepare(_weigh_flags.parse(f"--run_dir={directory}", *args))
-    assert not directory.exists()
+    programs.WEIGH.check_refuses(tmp_path / "run", message, *args)
 
 
 def test_layers_that_cannot_be_gated_are_blamed_on_the_network(tmp_path, monkeypatch):
@@ -316,7 +288,7 @@ def test_layers_that_cannot_be_gated_are_blamed_on_the_network(tmp_path, monkeyp
         kv.networks, "mlp_encoder", lambda *args, **kwargs: keras.Sequential(layers)
     )
     with pytest.raises(_flags.FlagError, match="`--network`=mlp: .*BatchNorm"):
-        weigh.prepare(_weigh_flags.parse(f"--run_dir={tmp_path}"))
+        programs.WEIGH.prepare(tmp_path)
 
 
 # === A run ===
@@ -419,28 +391,14 @@ def test_resume_with_another_range_is_an_error(finished):
         run(directory, "--betas=0.005,1", "--resume")
 
 
-class _Killed(BaseException):
-    """As abrupt as a signal: no callback hears of it."""
-
-
 @pytest.mark.slow
-def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
-    run(tmp_path / "whole", *BETAS, "--epochs=3")
-    remember = _run.Run.remember
-
-    def killed(self, model, epoch, logs):
-        remember(self, model, epoch, logs)
-        if epoch == 1:
-            raise _Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_run.Run, "remember", killed)
-        with pytest.raises(_Killed):
-            run(tmp_path / "killed", *BETAS, "--epochs=3")
-    assert not (tmp_path / "killed" / "last.keras").exists()
-    run(tmp_path / "killed", *BETAS, "--epochs=3", "--resume")
-    for name in ("history.json", "metrics.json", "advice.json"):
-        assert read(tmp_path / "killed", name) == read(tmp_path / "whole", name)
+def test_resumed_run_ends_as_an_uninterrupted_one(tmp_path):
+    whole, resumed = programs.WEIGH.whole_and_resumed(
+        tmp_path, *BETAS, "--epochs=3", epoch=2, after="state"
+    )
+    programs.check_same_json(
+        whole, resumed, "history.json", "metrics.json", "advice.json"
+    )
 
 
 @pytest.mark.slow
@@ -495,13 +453,13 @@ def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch):
     def killed(path):
         if path.parent.name == "models":
             if done:
-                raise _Killed
+                raise programs.Killed
             done.append(path.name)
         return replaced(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(_run, "replaced", killed)
-        with pytest.raises(_Killed):
+        with pytest.raises(programs.Killed):
             run(tmp_path, *args)
     models = tmp_path / "models"
     assert [path.name for path in models.iterdir()] == ["beta-0.1.keras"]
@@ -513,9 +471,7 @@ def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch):
     assert "Best likelihood: beta = 1\n" in text
     loaded = keras.saving.load_model(models / "beta-1.keras")
     assert loaded.objective.kl_weight.initial_value == 1.0
-    exported = keras.saving.load_model(tmp_path / "model.keras")
-    for one, other in zip(loaded.get_weights(), exported.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    programs.check_same_weights(models / "beta-1.keras", tmp_path / "model.keras")
 
 
 @pytest.mark.slow
@@ -523,13 +479,9 @@ def test_processes_train_the_models_that_one_process_trains(tmp_path):
     args = ("--mode=sweep", "--betas=0.1,1,2", "--binarize=static")
     run(tmp_path / "one", *args)
     run(tmp_path / "two", *args, "--num_processes=2")
+    one, two = tmp_path / "one" / "models", tmp_path / "two" / "models"
     for name in ("beta-0.1.keras", "beta-1.keras", "beta-2.keras"):
-        one, two = (
-            keras.saving.load_model(tmp_path / directory / "models" / name)
-            for directory in ("one", "two")
-        )
-        for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-4)
+        programs.check_same_weights(one / name, two / name, atol=1e-4)
 
 
 # === Planted data ===
@@ -563,14 +515,8 @@ def planted(tmp_path, make, *args):
     """Runs the program as it is on planted data; returns its first advice."""
     path = tmp_path / "planted.npy"
     np.save(path, make(4000).astype("float32"))
-    chosen = _weigh_flags.parse(
-        f"--dataset={path}",
-        f"--run_dir={tmp_path / 'run'}",
-        "--hidden=64,64",
-        "--latent_dim=5",
-        *args,
-    )
-    weigh.weigh(*weigh.prepare(chosen))
+    args = (f"--dataset={path}", "--hidden=64,64", "--latent_dim=5", *args)
+    programs.WEIGH.run_as_it_is(tmp_path / "run", *args)
     return read(tmp_path / "run", "advice.json")[0]
 
 

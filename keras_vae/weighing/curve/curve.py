@@ -1,0 +1,284 @@
+"""The curve: what was measured at each weight, and what can be asked of it."""
+
+import numbers
+
+import numpy as np
+
+from keras_vae import figures
+from keras_vae.weighing.curve import comparison
+from keras_vae.weighing.curve import quantities
+from keras_vae.weighing.curve import recommendation
+from keras_vae.weighing.curve import table
+from keras_vae.weighing.curve.interpolation import Interpolation
+from keras_vae.weighing.curve.interpolation import Point
+
+
+class RateDistortionCurve:
+    """Rate and distortion of a family of models over the weight of the KL.
+
+    Between two weights the rate is taken as linear in log beta and the distortion as
+    linear in beta. The two agree with each other, since the slope of an optimal curve
+    is `d distortion / d rate = -beta`, and are exact for a linear VAE between the
+    weights at which a unit collapses.
+
+    Args:
+        beta: (points,) array of positive floats, in any order.
+        values: Dict, "rate" and "distortion" to (points,) arrays in nats, and perhaps
+            "negative_log_likelihood" and "gap", KL(q(z) || p(z)), NaN where it could
+            not be measured.
+        active_units: (points,) array of integers.
+        latent_dim: Integer.
+        num_examples: Integer, on how many examples it was measured.
+        replicates: Dict, the names in `values` to (resamples, points) arrays: the same
+            on examples drawn anew; or None.
+        intervals: Dict, names to (points, 2) arrays, 95% intervals where there are no
+            replicates; or None.
+
+    Example:
+    >>> curve = kv.weighing.RateDistortionCurve(
+    ...     beta=[0.1, 1.0, 10.0],
+    ...     values={"rate": [30.0, 20.0, 5.0], "distortion": [60.0, 64.0, 110.0]},
+    ...     active_units=[8, 8, 3],
+    ...     latent_dim=8,
+    ...     num_examples=1000,
+    ... )
+    >>> print(curve.recommend("rate", 10.0))
+    beta = 4.642 for rate: a rate of 10 nats has a distortion of 82.61 nats there
+
+    Reference:
+        [Fixing a Broken ELBO](https://arxiv.org/abs/1711.00464)
+    """
+
+    def __init__(
+        self,
+        beta,
+        values,
+        active_units,
+        latent_dim,
+        num_examples,
+        replicates=None,
+        intervals=None,
+    ):
+        beta = np.asarray(beta, np.float64)
+        if beta.ndim != 1 or not beta.size or not np.all(np.isfinite(beta)):
+            raise ValueError(f"`beta` must hold weights. Received: beta={beta!r}")
+        if np.any(beta <= 0) or len(set(beta.tolist())) != beta.size:
+            raise ValueError(
+                "`beta` must hold positive weights, each once: at 0 the rate has no "
+                f"price and no limit. Received: beta={beta.tolist()}"
+            )
+        order = np.argsort(beta)
+        self.beta = beta[order]
+        self.latent_dim, self.num_examples = int(latent_dim), int(num_examples)
+        self.active_units = np.asarray(active_units, np.int64)[order]
+        self.gap = np.asarray(values.get("gap", np.full(beta.size, np.nan)))[order]
+        known = quantities.known(values)
+        self._values = quantities.with_elbo(
+            {n: np.asarray(v, np.float64)[order] for n, v in known.items()}
+        )
+        self.replicates = None
+        if replicates is not None:
+            known = quantities.known(replicates)
+            self.replicates = quantities.with_elbo(
+                {n: v[:, order] for n, v in known.items()}
+            )
+            intervals = {n: quantities.interval(v) for n, v in self.replicates.items()}
+        elif intervals is not None:
+            intervals = {n: np.asarray(v)[order] for n, v in intervals.items()}
+        self.intervals = intervals
+
+    @property
+    def rate(self):
+        """(points,) array, E KL(q(z|x) || p(z)), nats."""
+        return self._values["rate"]
+
+    @property
+    def distortion(self):
+        """(points,) array, -E log p(x|z), nats."""
+        return self._values["distortion"]
+
+    @property
+    def negative_elbo(self):
+        """(points,) array, rate + distortion, nats."""
+        return self._values["negative_elbo"]
+
+    @property
+    def negative_log_likelihood(self):
+        """(points,) array, -log p(x) by importance sampling, nats, or None."""
+        return self._values.get("negative_log_likelihood")
+
+    # === Between the points ===
+
+    def at(self, beta):
+        """Interpolates.
+
+        Args:
+            beta: Float within the measured weights.
+
+        Returns:
+            A `Point`.
+
+        Raises:
+            ValueError: If `beta` is outside of them.
+        """
+        low, high = self.beta[0], self.beta[-1]
+        if not isinstance(beta, numbers.Real) or not low <= beta <= high:
+            raise ValueError(
+                f"`beta` must be in [{low:.4g}, {high:.4g}], where the curve was "
+                f"measured. Received: beta={beta!r}"
+            )
+        return Point(float(beta), *map(float, self._lines.at(beta)))
+
+    def at_rate(self, rate):
+        """Finds the `Point` of a rate in nats; of several, that of least distortion."""
+        betas = self._lines.crossings("rate", rate)
+        return min((self.at(b) for b in betas), key=lambda point: point.distortion)
+
+    def at_distortion(self, distortion):
+        """Finds the `Point` of a distortion in nats; of several, that of least rate."""
+        betas = self._lines.crossings("distortion", distortion)
+        return min((self.at(b) for b in betas), key=lambda point: point.rate)
+
+    @property
+    def knee(self):
+        """The `Point` farthest below the straight line between the ends of the curve.
+
+        There beta is the slope of that line: a nat of rate buys what it buys on
+        average. It depends on the range of weights that was measured.
+        """
+        return self.at(self._lines.knee())
+
+    def collapses(self):
+        """Where the number of active units falls.
+
+        Returns:
+            List of (beta below, beta above, units below, units above).
+        """
+        units = self.active_units.tolist()
+        return [
+            (float(self.beta[i]), float(self.beta[i + 1]), units[i], units[i + 1])
+            for i in range(len(units) - 1)
+            if units[i + 1] < units[i]
+        ]
+
+    @property
+    def _lines(self):
+        return Interpolation(self.beta, self.rate, self.distortion)
+
+    # === Which weight ===
+
+    def recommend(self, purpose, target=None):
+        """Says which weight serves a purpose.
+
+        | purpose | the weight | `target` |
+        |---|---|---|
+        | "likelihood" | of the least -log p(x), else of the least -ELBO | |
+        | "rate" | at which a code costs that much | nats |
+        | "distortion" | at which data are lost that much | nats |
+        | "active_units" | the largest that still uses the units | how many; all |
+        | "knee" | see `knee` | |
+        | "samples" | the smallest whose gap, KL(q(z), p(z)), is small | nats; 1 |
+
+        "samples" asks that the decoder sees from the prior what it was trained on, and
+        among such weights for the least distortion. It needs a rate well below the log
+        of the number of examples: beyond that no gap can be measured.
+
+        Args:
+            purpose: String, see the table.
+            target: Number, see the table.
+
+        Returns:
+            A `Recommendation`.
+
+        Raises:
+            ValueError: If the purpose is unknown, its target is missing or out of the
+                curve's reach, or what it needs was not measured.
+        """
+        return recommendation.recommend(self, purpose, target)
+
+    # === Against other curves ===
+
+    def compare(self, other):
+        """Compares the loss of both at the weights of `other`.
+
+        The excess is `(D + beta R) - (D' + beta R')` at equal beta, in which being
+        elsewhere on the same optimal curve costs nothing to first order. The interval
+        is that of paired examples where both curves were measured on the same data
+        with the same `num_resamples` and `seed`.
+
+        Args:
+            other: `RateDistortionCurve`, for example of models trained one by one.
+
+        Returns:
+            A `Comparison` at the weights of `other` which this curve covers.
+
+        Raises:
+            ValueError: If this curve covers none of them.
+        """
+        return comparison.compare(self, other)
+
+    # === Out ===
+
+    def table(self):
+        """The curve as text, nats, with the half width of 95% intervals."""
+        return table.text(self._columns())
+
+    def __str__(self):
+        """The table."""
+        return self.table()
+
+    def plot(self, path=None, others=None):
+        """Draws distortion over rate, and all over beta.
+
+        Args:
+            path: String or path of a PNG to write, or None.
+            others: Dict, names to further `RateDistortionCurve`s, or None.
+
+        Returns:
+            A `matplotlib.figure.Figure`.
+        """
+        curves = {"": self, **(others or {})}
+        return figures.rate_distortion(
+            {name: curve._columns() for name, curve in curves.items()}, path
+        )
+
+    def _columns(self):
+        """Everything by name: arrays (points,), of which those of errors are `_low`."""
+        columns = {"beta": self.beta, **self._values}
+        for name, bounds in (self.intervals or {}).items():
+            columns[f"{name}_low"], columns[f"{name}_high"] = bounds.T
+        columns["active_units"], columns["gap"] = self.active_units, self.gap
+        columns["latent_dim"] = np.full(self.beta.shape, self.latent_dim)
+        columns["num_examples"] = np.full(self.beta.shape, self.num_examples)
+        return columns
+
+    def to_csv(self, path):
+        """Writes a line for each weight; `from_csv` reads it back.
+
+        Args:
+            path: String or path.
+        """
+        table.write(self._columns(), path)
+
+    @classmethod
+    def from_csv(cls, path):
+        """Reads what `to_csv` wrote: the same numbers, without the replicates.
+
+        Args:
+            path: String or path.
+
+        Returns:
+            A `RateDistortionCurve`.
+
+        Raises:
+            ValueError: If the file is of another kind.
+        """
+        columns = table.read(path)
+        return cls(
+            columns["beta"],
+            columns,
+            columns["active_units"],
+            columns["latent_dim"][0],
+            columns["num_examples"][0],
+            intervals=table.intervals(columns) or None,
+        )

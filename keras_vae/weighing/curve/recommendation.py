@@ -1,0 +1,182 @@
+"""Which weight serves which purpose."""
+
+import dataclasses
+import numbers
+
+import numpy as np
+
+from keras_vae.weighing.curve import quantities
+from keras_vae.weighing.curve.interpolation import Interpolation
+from keras_vae.weighing.curve.interpolation import Point
+
+# Nats of the aggregate posterior's gap that make no difference.
+_GAP = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """A weight for a purpose.
+
+    Args:
+        purpose: String, see `RateDistortionCurve.recommend`.
+        beta: Float, the weight.
+        reason: String, why, with the numbers.
+        point: `Point` of the curve at `beta`.
+        interval: Pair of floats, the weights between which it lies with 95%
+            confidence, or None where that is not known.
+    """
+
+    purpose: str
+    beta: float
+    reason: str
+    point: Point
+    interval: tuple | None = None
+
+    def __str__(self):
+        """One sentence."""
+        return f"beta = {self.beta:.4g} for {self.purpose}: {self.reason}"
+
+
+def recommend(curve, purpose, target):
+    """Does what `RateDistortionCurve.recommend` says."""
+    if purpose not in PURPOSES:
+        raise ValueError(
+            f"`purpose` must be one of {PURPOSES}. Received: purpose={purpose!r}"
+        )
+    if purpose in ("rate", "distortion") and target is None:
+        raise ValueError(
+            f"`target` must be given for the purpose {purpose!r}, in nats. "
+            "Received: target=None"
+        )
+    beta, reason, interval = _RULES[purpose](curve, target)
+    return Recommendation(purpose, float(beta), reason, curve.at(beta), interval)
+
+
+# === A rule for each purpose: the weight, the reason, and the interval or None ===
+
+
+def _likelihood(curve, _):
+    name = "negative_log_likelihood"
+    if curve.negative_log_likelihood is None:
+        name = "negative_elbo"
+    heights = getattr(curve, name)
+    best = int(np.argmin(heights))
+    bounds = None if curve.intervals is None else curve.intervals[name][best]
+    reason = (
+        f"the least {quantities.MEASURED[name]} of the measured weights, "
+        f"{quantities.with_error(heights[best], bounds)} nats"
+    )
+    interval = None
+    if curve.replicates is not None:
+        above = curve.replicates[name] - curve.replicates[name][:, best : best + 1]
+        equal = np.percentile(above, 100 * (1 - quantities.CONFIDENCE), axis=0) <= 0
+        interval = tuple(float(b) for b in curve.beta[equal][[0, -1]])
+        if np.count_nonzero(equal) > 1:
+            reason += (
+                f"; between {interval[0]:.4g} and {interval[1]:.4g} the examples "
+                "are too few to tell weights apart"
+            )
+    return curve.beta[best], reason, interval
+
+
+def _rate(curve, target):
+    point = curve.at_rate(target)
+    reason = (
+        f"a rate of {target:.4g} nats has a distortion of {point.distortion:.4g} "
+        "nats there"
+    )
+    interval = _interval_of(curve, lambda lines: lines.crossings("rate", target))
+    return point.beta, reason, interval
+
+
+def _distortion(curve, target):
+    point = curve.at_distortion(target)
+    reason = (
+        f"a distortion of {target:.4g} nats costs a rate of {point.rate:.4g} nats there"
+    )
+    interval = _interval_of(curve, lambda lines: lines.crossings("distortion", target))
+    return point.beta, reason, interval
+
+
+def _active_units(curve, target):
+    most = int(curve.active_units.max())
+    wanted = most if target is None else target
+    if not isinstance(wanted, numbers.Integral) or not 1 <= wanted <= most:
+        raise ValueError(
+            f"`target` must be a number of units from 1 to {most}, the most that "
+            f"the curve has active. Received: target={target!r}"
+        )
+    beta = float(curve.beta[curve.active_units >= wanted].max())
+    following = curve.beta[curve.beta > beta]
+    reason = f"the largest weight with {wanted} of {curve.latent_dim} units active"
+    interval = None
+    if following.size:
+        units = int(curve.active_units[curve.beta == following[0]][0])
+        reason += f"; at {following[0]:.4g} there are {units}"
+        interval = beta, float(following[0])
+    return beta, reason, interval
+
+
+def _knee(curve, _):
+    beta = curve.knee.beta
+    reason = (
+        "below it a nat of rate buys less distortion than on average over the "
+        f"weights from {curve.beta[0]:.4g} to {curve.beta[-1]:.4g}, above it more"
+    )
+    return beta, reason, _interval_of(curve, lambda lines: [lines.knee()])
+
+
+def _samples(curve, target):
+    target = _GAP if target is None else target
+    measured = np.isfinite(curve.gap)
+    if not measured.any():
+        raise ValueError(
+            "`purpose` cannot be 'samples' here: KL(q(z) || p(z)) was not measured "
+            "at any weight, because the rate is not well below the log of the "
+            f"number of examples. Rates: {np.round(curve.rate, 1).tolist()} nats. "
+            "Measure on more data (up to 512 examples are paired) or larger betas, "
+            "or take 'likelihood'."
+        )
+    good = measured & (np.nan_to_num(curve.gap, nan=np.inf) <= target)
+    if not good.any():
+        least = np.nanmin(curve.gap)
+        raise ValueError(
+            f"`target` must be a gap of at least {least:.3g} nats, the least that "
+            f"was measured. Received: target={target}"
+        )
+    place = int(np.flatnonzero(good)[0])
+    reason = (
+        f"the smallest weight at which KL(q(z) || p(z)) is at most {target:.3g} "
+        f"nats ({curve.gap[place]:.2g}): draws from the prior are what the decoder "
+        "was trained on"
+    )
+    return curve.beta[place], reason, None
+
+
+def _interval_of(curve, solve):
+    """The 95% interval of a weight over the replicates that have one, or None."""
+    if curve.replicates is None:
+        return None
+    found = []
+    for rate, distortion in zip(
+        curve.replicates["rate"], curve.replicates["distortion"], strict=True
+    ):
+        try:
+            found.append(np.median(solve(Interpolation(curve.beta, rate, distortion))))
+        except ValueError:
+            # The target lies outside of this replicate.
+            continue
+    if not found:
+        return None
+    return tuple(map(float, quantities.interval(np.array(found)[:, None])[0]))
+
+
+_RULES = {
+    "likelihood": _likelihood,
+    "rate": _rate,
+    "distortion": _distortion,
+    "active_units": _active_units,
+    "knee": _knee,
+    "samples": _samples,
+}
+PURPOSES = tuple(_RULES)

@@ -1,0 +1,172 @@
+"""The measurement of a curve: which models, at which weights, and their terms."""
+
+import math
+
+import numpy as np
+
+from keras_vae import metrics
+from keras_vae import objectives
+from keras_vae.models import VAE
+from keras_vae.weighing import measuring
+from keras_vae.weighing.curve.curve import RateDistortionCurve
+
+# Weights of a model that has them all, if none are named.
+_NUM_BETAS = 13
+
+
+def rate_distortion(
+    models,
+    data,
+    betas=None,
+    num_samples=1,
+    importance_samples=0,
+    num_resamples=1000,
+    seed=0,
+):
+    """Measures rate and distortion over the weight of the KL.
+
+    Intervals are of the bootstrap over examples, with the noise of z in them. The
+    models are left as they are.
+
+    Args:
+        models: A Multi-Rate VAE, whose `at(beta)` is a `VAE`; a list of `VAE`s, whose
+            objectives say their weights; or a dict, weight to `VAE`.
+        data: Array x (examples, ...), or tuple (x, y), as for `fit`. Best of the
+            validation set where a weight is to be chosen.
+        betas: Weights to measure. Defaults to all models, and for a Multi-Rate VAE to
+            13 weights over its `beta_range`, with 1 among them where that holds it.
+        num_samples: Integer, draws of z per example.
+        importance_samples: Integer, draws of z per example for -log p(x), or 0 to leave
+            it out. Papers take 500 to 5,000, which costs as many decodings.
+        num_resamples: Integer, of the bootstrap.
+        seed: Integer, of all draws, which are the same for all models.
+
+    Returns:
+        A `RateDistortionCurve`.
+
+    Raises:
+        ValueError: If models, weights or data do not fit.
+
+    Example:
+    >>> x, _ = kv.datasets.digits()
+    >>> def make(beta):
+    ...     return kv.VAE(
+    ...         encoder=kv.networks.mlp_encoder([16]),
+    ...         decoder=kv.networks.mlp_decoder([16], (8, 8, 1)),
+    ...         latent_dim=2,
+    ...         objective=kv.ELBO(kl_weight=beta),
+    ...         seed=0,
+    ...     )
+    >>> curve = kv.rate_distortion([make(0.1), make(1.0)], x[:100])
+    >>> curve.beta.tolist(), curve.latent_dim
+    ([0.10000000149011612, 1.0], 2)
+
+    References:
+        [Fixing a Broken ELBO](https://arxiv.org/abs/1711.00464);
+        [Multi-Rate VAE](https://arxiv.org/abs/2212.03905)
+    """
+    models = _by_beta(models, betas)
+    columns, active = [], []
+    for _, make in models:
+        model = make()
+        x, y = measuring.split(model, data)
+        terms = measuring.measure(model, x, y, num_samples, importance_samples, seed)
+        columns.append(terms)
+        active.append(metrics.active_units(terms.mean).number)
+    per_example = {
+        "rate": [terms.rate for terms in columns],
+        "distortion": [terms.distortion for terms in columns],
+    }
+    if importance_samples:
+        per_example["negative_log_likelihood"] = [
+            -terms.log_likelihood for terms in columns
+        ]
+    gap = [
+        max(terms.rate.mean() - terms.mutual_information.value, 0.0)
+        if terms.mutual_information.is_measured
+        else np.nan
+        for terms in columns
+    ]
+    # One call, so that all are resampled alike.
+    stacked = np.stack(list(per_example.values()))
+    replicates = metrics.bootstrap_means(stacked, num_resamples, seed)
+    return RateDistortionCurve(
+        [beta for beta, _ in models],
+        {
+            **{n: np.mean(v, axis=1) for n, v in per_example.items()},
+            "gap": gap,
+        },
+        active,
+        columns[0].mean.shape[1],
+        len(columns[0].rate),
+        replicates={n: replicates[:, i] for i, n in enumerate(per_example)},
+    )
+
+
+def beta_of(model):
+    """Returns the weight of the KL against the log-likelihood that a `VAE` has now.
+
+    Args:
+        model: A `keras_vae.VAE`.
+
+    Returns:
+        Float.
+
+    Raises:
+        ValueError: If its objective is no weighted sum of rate and distortion.
+    """
+    objective = model.objective
+    known = (objectives.ELBO, objectives.RateTarget, objectives.DistortionTarget)
+    if type(objective) not in known:
+        raise ValueError(
+            "`models` must be a dict, beta to model, where the objective is no plain "
+            f"sum of distortion and beta times rate. Received: objective={objective!r}"
+        )
+    return measuring.weight_of(objective)
+
+
+def _by_beta(models, betas):
+    """Returns a list of (beta, callable that returns the model)."""
+    if hasattr(models, "beta_range"):
+        chosen = _betas_in(models.beta_range) if betas is None else betas
+        return [(float(b), lambda b=b: models.at(float(b))) for b in chosen]
+    if isinstance(models, VAE):
+        models = [models]
+    if not isinstance(models, dict):
+        models = [(beta_of(_check_vae(model)), model) for model in models]
+    pairs = list(models.items() if isinstance(models, dict) else models)
+    if betas is not None:
+        pairs = [_nearest(pairs, beta) for beta in betas]
+    if not pairs:
+        raise ValueError("`models` must hold at least one model. Received: none")
+    return [(float(b), lambda m=m: _check_vae(m)) for b, m in pairs]
+
+
+def _nearest(pairs, beta):
+    for pair in pairs:
+        # Weights are kept in float32.
+        if math.isclose(pair[0], beta, rel_tol=1e-6):
+            return pair
+    raise ValueError(
+        "`betas` must be weights of `models`, which were trained one by one. "
+        f"Received: {beta}, which is not among {[b for b, _ in pairs]}"
+    )
+
+
+def _betas_in(beta_range):
+    low, high = (float(b) for b in beta_range)
+    betas = np.geomspace(low, high, _NUM_BETAS)
+    # The curve of the ELBO itself is asked for most, and rounds to be missed.
+    if low < 1 < high:
+        betas[np.argmin(np.abs(np.log(betas)))] = 1.0
+    # Rounding may lead out of the range.
+    return np.clip(betas, low, high).tolist()
+
+
+def _check_vae(model):
+    if not isinstance(model, VAE):
+        raise ValueError(
+            "`models` must be a Multi-Rate VAE, or a list or dict of `keras_vae.VAE`s. "
+            f"Received: {model!r}"
+        )
+    return model

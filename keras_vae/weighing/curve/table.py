@@ -1,0 +1,65 @@
+"""Curves as text and in files.
+
+All of it is on columns: a dict, names to (points,) arrays, in which "rate_low" and
+"rate_high" are the interval of "rate".
+"""
+
+import csv
+import os
+
+import numpy as np
+
+from keras_vae.weighing.curve import quantities
+
+_NEEDED = {"beta", "rate", "distortion", "active_units", "latent_dim"}
+
+
+def text(columns):
+    """Returns a line for each weight, nats, with the half width of intervals."""
+    names = [name for name in quantities.MEASURED if name in columns]
+    header = [f"{quantities.MEASURED[name]:>18}" for name in names]
+    lines = [f"{'beta':>10}" + "".join(header) + f"{'active units':>14}"]
+    bounds = intervals(columns)
+    for i, beta in enumerate(columns["beta"]):
+        cells = [
+            quantities.with_error(columns[n][i], bounds[n][i] if n in bounds else None)
+            for n in names
+        ]
+        units = f"{columns['active_units'][i]} of {columns['latent_dim'][i]}"
+        lines.append(
+            f"{beta:>10.4g}" + "".join(f"{c:>18}" for c in cells) + f"{units:>14}"
+        )
+    return "\n".join(lines)
+
+
+def intervals(columns):
+    """Returns a dict, names to (points, 2) arrays, of those that have an interval."""
+    return {
+        name: np.stack([columns[f"{name}_low"], columns[f"{name}_high"]], axis=1)
+        for name in quantities.MEASURED
+        if f"{name}_low" in columns
+    }
+
+
+def write(columns, path):
+    """Writes a line for each weight."""
+    with open(os.fspath(path), "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*(v.tolist() for v in columns.values()), strict=True))
+
+
+def read(path):
+    """Returns the columns that `write` wrote, all of them floats.
+
+    Raises:
+        ValueError: If the file is of another kind.
+    """
+    with open(os.fspath(path), newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    if missing := sorted(_NEEDED - set(header)):
+        raise ValueError(
+            f"`path` must be a file that `to_csv` wrote. Received: {path}, which "
+            f"has no columns {missing}"
+        )
+    return dict(zip(header, np.array(rows, np.float64).T, strict=True))

@@ -1,0 +1,114 @@
+"""The programs, run in this process on small settings, and what they leave."""
+
+import contextlib
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from trainers import _flags
+from trainers import _run
+from trainers import _weigh_flags
+from trainers import train
+from trainers import weigh
+
+SMALL = (
+    "--hidden=16",
+    "--latent_dim=3",
+    "--batch_size=300",
+    "--eval_samples=2",
+    "--jit_compile=false",
+)
+
+
+class Program:
+    """A program without its command line.
+
+    Args:
+        parse: Callable, flags to settings.
+        prepare: Callable, settings to the arguments of `perform`.
+        perform: Callable that returns what the program prints last.
+        small: Tuple of flags that make it quick.
+    """
+
+    def __init__(self, parse, prepare, perform, small):
+        self.parse, self.small = parse, small
+        self._prepare, self._perform = prepare, perform
+
+    def prepare(self, directory, *args):
+        return self._prepare(self.parse(f"--run_dir={directory}", *args))
+
+    def run(self, directory, *args):
+        """Runs on small settings; returns what is printed last."""
+        return self.run_as_it_is(directory, *self.small, *args)
+
+    def run_as_it_is(self, directory, *args):
+        return self._perform(*self.prepare(directory, *args))
+
+    def check_refuses(self, directory, message, *args):
+        """Checks that flags fail before anything is written."""
+        with pytest.raises(_flags.FlagError, match="(?s)" + message):
+            self.prepare(directory, *args)
+        assert not directory.exists()
+
+    def whole_and_resumed(self, directory, *args, epoch, after):
+        """Runs at a stretch, and killed and resumed; returns the two directories."""
+        whole, resumed = directory / "whole", directory / "resumed"
+        self.run(whole, *args)
+        with killed(epoch, after):
+            self.run(resumed, *args)
+        assert not (resumed / "last.keras").exists()
+        assert "nats" in self.run(resumed, *args, "--resume")
+        return whole, resumed
+
+
+TRAIN = Program(_flags.parse, train.prepare, train.train, SMALL)
+WEIGH = Program(_weigh_flags.parse, weigh.prepare, weigh.weigh, (*SMALL, "--epochs=2"))
+
+
+class Killed(BaseException):
+    """As abrupt as a signal: no callback hears of it."""
+
+
+@contextlib.contextmanager
+def killed(epoch, after):
+    """Kills the run in its body.
+
+    Args:
+        epoch: Integer, from 1.
+        after: "history" or "state", which of the epoch is written last.
+    """
+    remember = _run.Run.remember
+
+    def kill(*args, **kwargs):
+        raise Killed
+
+    def remember_and_die(self, model, index, logs):
+        dies = index + 1 == epoch
+        if dies and after == "history":
+            patch.setattr(keras.Model, "save_weights", kill)
+        remember(self, model, index, logs)
+        if dies:
+            kill()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_run.Run, "remember", remember_and_die)
+        with pytest.raises(Killed):
+            yield
+
+
+def read(directory, name):
+    return json.loads((directory / name).read_text())
+
+
+def check_same_json(one, other, *names):
+    for name in names:
+        assert read(one, name) == read(other, name)
+
+
+def check_same_weights(one, other, atol=0.0):
+    """Checks the weights in two files."""
+    weights = [keras.saving.load_model(path).get_weights() for path in (one, other)]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
