@@ -10,6 +10,7 @@ from keras_vae import random
 from keras_vae import replicas
 from keras_vae import serialization
 from keras_vae.distributions import tfd
+from keras_vae.distributions.softplus import softplus
 
 
 def soft_clip(x, low, high):
@@ -39,9 +40,9 @@ def soft_clip(x, low, high):
         [Simple and Effective VAE Training with Calibrated Decoders](
         https://arxiv.org/abs/2006.13202)
     """
-    above = low + tf.nn.softplus(x - low)
+    above = low + softplus(x - low)
     # Not `high - softplus(high - above)`, which rounds small values to `high`'s ulp.
-    return above - tf.nn.softplus(above - high)
+    return above - softplus(above - high)
 
 
 def inverse_soft_clip(y, low, high):

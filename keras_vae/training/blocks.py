@@ -11,6 +11,8 @@ from absl import logging
 from keras_vae.training.choice import AUTO
 from keras_vae.training.choice import choose
 from keras_vae.training.program import BlockFunction
+from keras_vae.training.resident import ResidentData
+from keras_vae.training.resident import can_be_resident
 
 
 class _State:
@@ -124,15 +126,14 @@ class BlockTraining:
         settings = {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
         if not self.compiled:
             return super().fit(**data, **settings, callbacks=callbacks, **kwargs)
-        choice = self._choose(x, batch_size, epochs, callbacks, **kwargs)
+        resident = can_be_resident(data, self.resident_bytes, **kwargs)
+        choice = self._choose(x, batch_size, epochs, callbacks, resident, **kwargs)
         with self._running(choice):
-            if self._blocks.in_blocks and _can_be_resident(self, data, **kwargs):
-                self._blocks.resident = _to_device(data)
-                size = len(tf.nest.flatten(x)[0])
-                data = {
-                    "x": _order(size, batch_size or 32, kwargs.get("shuffle", True))
-                }
-                kwargs["shuffle"] = False
+            if self._blocks.in_blocks and resident:
+                shuffle = kwargs.get("shuffle", True)
+                resident = ResidentData(data, batch_size or 32, shuffle)
+                self._blocks.resident = resident
+                data, kwargs["shuffle"] = {"x": resident.steps}, False
             return super().fit(**data, **settings, callbacks=callbacks, **kwargs)
 
     def predict(self, *args, **kwargs):
@@ -181,6 +182,7 @@ class BlockTraining:
         batch_size,
         epochs,
         callbacks,
+        resident,
         initial_epoch=0,
         steps_per_epoch=None,
         validation_split=0.0,
@@ -191,7 +193,9 @@ class BlockTraining:
             num_batches = _count_batches(x, batch_size, validation_split or 0.0)
         num_steps = num_batches and num_batches * max(epochs - initial_epoch, 0)
         asked = self._blocks.asked_jit, self._blocks.asked_steps
-        choice = choose(self, num_batches, num_steps, _listed(callbacks), *asked)
+        choice = choose(
+            self, num_batches, num_steps, _listed(callbacks), *asked, resident
+        )
         if AUTO in asked:
             logging.info(
                 "%s trains with jit_compile=%s, steps_per_execution=%d, because %s.",
@@ -245,83 +249,3 @@ def _count_batches(x, batch_size, validation_split):
         return None
     size = int(parts[0].shape[0] * (1.0 - validation_split))
     return math.ceil(size / (batch_size or 32))
-
-
-def _can_be_resident(
-    model,
-    data,
-    validation_split=0.0,
-    class_weight=None,
-    steps_per_epoch=None,
-    shuffle=True,
-    **kwargs,
-):
-    """Whether the data are arrays that Keras would use as they are, and fit."""
-    parts = [part for part in tf.nest.flatten(data) if part is not None]
-    return (
-        not validation_split
-        and class_weight is None
-        and steps_per_epoch is None
-        and isinstance(shuffle, bool)
-        and all(isinstance(part, np.ndarray | tf.Tensor) for part in parts)
-        and all(part.shape and _is_number(part.dtype) for part in parts)
-        and len({len(part) for part in parts}) == 1
-        and sum(_size(part) for part in parts) <= model.resident_bytes
-    )
-
-
-def _is_number(dtype):
-    dtype = tf.as_dtype(dtype)
-    return dtype.is_floating or dtype.is_integer or dtype.is_bool
-
-
-def _size(array):
-    return math.prod(array.shape) * tf.as_dtype(array.dtype).size
-
-
-def _order(size, batch_size, shuffle):
-    """Returns the indices of the batches of an epoch, a data set.
-
-    Keras's own adapter for arrays does the same, but tunes its threads, which costs as
-    much as a third of a short epoch.
-    """
-
-    def permutation(_):
-        indices = tf.range(size, dtype=tf.int64)
-        return tf.random.shuffle(indices) if shuffle else indices
-
-    full = size // batch_size * batch_size
-
-    def batches(indices):
-        rows = tf.reshape(indices[:full], [-1, batch_size])
-        data = tf.data.Dataset.from_tensor_slices(rows)
-        if full == size:
-            return data
-        return data.concatenate(tf.data.Dataset.from_tensors(indices[full:]))
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.threading.private_threadpool_size = 1
-    data = tf.data.Dataset.range(1).map(permutation).flat_map(batches)
-    count = tf.data.experimental.assert_cardinality(math.ceil(size / batch_size))
-    return data.apply(count).with_options(options)
-
-
-def _to_device(data):
-    """Returns the arrays as tensors, structured as Keras structures a batch."""
-    tensors = {}
-
-    def convert(array):
-        # An array that is given twice is kept once.
-        if id(array) not in tensors:
-            tensor = tf.convert_to_tensor(array)
-            if tensor.dtype.is_floating:
-                tensor = tf.cast(tensor, keras.config.floatx())
-            tensors[id(array)] = tensor
-        return tensors[id(array)]
-
-    data = {
-        k: None if v is None else tf.nest.map_structure(convert, v)
-        for k, v in data.items()
-    }
-    return keras.utils.pack_x_y_sample_weight(**data)

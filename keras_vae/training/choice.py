@@ -12,6 +12,8 @@ AUTO = "auto"
 # some 500 steps.
 SHORT = 500
 XLA_BLOCK = 64
+# Where no block has to be collected, long ones cost nothing but patience.
+RESIDENT_BLOCK = 256
 GRAPH_BLOCK = 20
 
 _LAYERS = [x for x in vars(keras.layers).values() if isinstance(x, type)]
@@ -44,7 +46,7 @@ class Choice:
     reason: str
 
 
-def choose(model, num_batches, num_steps, callbacks, jit_compile, steps):
+def choose(model, num_batches, num_steps, callbacks, jit_compile, steps, resident):
     """Chooses how `fit` runs a model on the device that it has.
 
     Args:
@@ -54,13 +56,15 @@ def choose(model, num_batches, num_steps, callbacks, jit_compile, steps):
         callbacks: List of the user's callbacks.
         jit_compile: What the user asked for: a boolean or "auto".
         steps: What the user asked for: an integer or "auto".
+        resident: Boolean, whether the data would stay on the device.
 
     Returns:
         A `Choice`.
     """
-    auto = _choose(model, num_steps)
+    xla_block = RESIDENT_BLOCK if resident else XLA_BLOCK
+    auto = _choose(model, num_steps, xla_block)
     if jit_compile != AUTO and jit_compile != auto.jit_compile:
-        block = XLA_BLOCK if jit_compile else GRAPH_BLOCK
+        block = xla_block if jit_compile else GRAPH_BLOCK
         auto = Choice(jit_compile, min(block, auto.steps), auto.reason)
     if steps != AUTO:
         return Choice(auto.jit_compile, steps, auto.reason)
@@ -97,7 +101,7 @@ def _on_gpu():
     return bool(tf.config.list_logical_devices("GPU"))
 
 
-def _choose(model, num_steps):
+def _choose(model, num_steps, xla_block):
     if model.run_eagerly:
         return Choice(False, 1, "it runs eagerly")
     if model.distribute_strategy.num_replicas_in_sync > 1:
@@ -110,7 +114,7 @@ def _choose(model, num_steps):
         if _on_gpu():
             return Choice(False, GRAPH_BLOCK, "a GPU has kernels for recurrent layers")
         return Choice(True, 1, "XLA runs recurrent layers fastest step by step")
-    return Choice(True, XLA_BLOCK, "XLA runs dense layers fastest in blocks of steps")
+    return Choice(True, xla_block, "XLA runs dense layers fastest in blocks of steps")
 
 
 def even_blocks(steps, num_batches):

@@ -10,9 +10,8 @@ class BlockFunction:
     Args:
         model: The `keras.Model` whose `train_step` makes each step.
         steps: Integer, the most steps of one call.
-        resident: Callable that returns a structure of tensors from which batches are
-            gathered, because the iterator yields indices; or None where it yields
-            batches.
+        resident: Callable that returns the `ResidentData` from which batches are
+            gathered, or None where the iterator yields them.
         must_compile: Boolean, whether a program that XLA cannot compile is an error.
             Otherwise the block then runs without XLA.
         otherwise: Keras's own train function, for batches that cannot be stacked.
@@ -34,6 +33,9 @@ class BlockFunction:
         Raises:
             StopIteration: If the iterator has no batch left.
         """
+        resident = self._read_resident()
+        if resident is not None:
+            return self._run_resident(resident, iterator)
         is_dataset = isinstance(iterator, tf.data.Iterator)
         if not is_dataset or not _can_stack(iterator.element_spec):
             return self._otherwise(iterator)
@@ -42,14 +44,26 @@ class BlockFunction:
         while left and batch.has_value():
             # A batch of another size ends the block, and is returned for the next.
             stack, count, batch = self._collect(iterator, batch, left)
-            logs = self._run(stack, int(count), iterator.element_spec)
+            logs = self._run(stack, int(count), iterator.element_spec, None)
             left -= int(count)
         if logs is None:
             raise StopIteration
         return logs
 
-    def _run(self, stack, count, batch_spec):
-        resident = self._read_resident()
+    def _run_resident(self, resident, iterator):
+        logs = None
+        spec = tf.TensorSpec((None,), tf.int64)
+        for block in resident.take(iterator, self._steps):
+            if count := len(block):
+                stack = tf.constant(block)
+                if count > 1:
+                    stack = _padded(stack, self._steps - count)
+                logs = self._run(stack, count, spec, resident.tensors)
+        if logs is None:
+            raise StopIteration
+        return logs
+
+    def _run(self, stack, count, batch_spec, resident):
         # Traced once, for batches of any size, and outside of the loop, which must know
         # beforehand what a step returns.
         step = self._step.get_concrete_function(batch_spec, resident)
@@ -78,8 +92,7 @@ class BlockFunction:
 
     def _train(self, batch, resident):
         if resident is not None:
-            (indices,) = tf.nest.flatten(batch)
-            batch = tf.nest.map_structure(lambda v: tf.gather(v, indices), resident)
+            batch = tf.nest.map_structure(lambda v: tf.gather(v, batch), resident)
         return self._model.train_step(batch)
 
     def _loop(self, stack, count, resident):
@@ -144,8 +157,11 @@ class BlockFunction:
     def _pad(self, stack, count):
         # One program serves a short block too: it stops after `count` steps.
         missing = tf.where(count > 1, self._steps - count, 0)
-        paddings = [[0, missing]] + [[0, 0]] * (stack.shape.rank - 1)
-        return tf.cond(missing > 0, lambda: tf.pad(stack, paddings), lambda: stack)
+        return tf.cond(missing > 0, lambda: _padded(stack, missing), lambda: stack)
+
+
+def _padded(stack, missing):
+    return tf.pad(stack, [[0, missing]] + [[0, 0]] * (stack.shape.rank - 1))
 
 
 def _at(stack, place):

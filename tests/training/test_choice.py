@@ -32,9 +32,17 @@ def not_compilable():
     return model_of(keras.layers.StringLookup(vocabulary=["a"]))
 
 
-def choose(model, num_batches=600, epochs=1, callbacks=(), jit=AUTO, steps=AUTO):
+def choose(
+    model,
+    num_batches=600,
+    epochs=1,
+    callbacks=(),
+    jit=AUTO,
+    steps=AUTO,
+    resident=False,
+):
     num_steps = num_batches and num_batches * epochs
-    return choice.choose(model, num_batches, num_steps, callbacks, jit, steps)
+    return choice.choose(model, num_batches, num_steps, callbacks, jit, steps, resident)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +57,13 @@ def choose(model, num_batches=600, epochs=1, callbacks=(), jit=AUTO, steps=AUTO)
 def test_auto_goes_by_what_the_model_contains(make, jit_compile, steps):
     chosen = choose(make())
     assert (chosen.jit_compile, chosen.steps) == (jit_compile, steps)
+
+
+def test_blocks_of_resident_data_are_longer():
+    assert choose(dense(), resident=True).steps == 200
+    assert choose(dense(), resident=True, jit=False).steps == 20
+    assert choose(convolutional(), resident=True).steps == 20
+    assert choose(convolutional(), resident=True, jit=True).steps == 20
 
 
 def test_short_fits_do_not_compile():

@@ -1,0 +1,118 @@
+"""Arrays that stay on the device while `fit` trains on them."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class ResidentData:
+    """Arrays on the device, and the order in which an epoch takes their examples.
+
+    Keras is given `steps` to count, one element for each batch, and hands its iterator
+    back at each block; the order of the examples is drawn when that is a new one. It is
+    the order of Keras's own adapter for arrays, which tunes its threads, and so costs
+    as much as a third of a short epoch.
+
+    Args:
+        data: Dict with the arguments `x`, `y` and `sample_weight` of `fit`.
+        batch_size: Integer.
+        shuffle: Boolean.
+    """
+
+    def __init__(self, data, batch_size, shuffle):
+        self.tensors = _to_device(data)
+        self.batch_size = batch_size
+        size = len(tf.nest.flatten(data["x"])[0])
+
+        def permutation(_):
+            indices = tf.range(size, dtype=tf.int64)
+            return tf.random.shuffle(indices) if shuffle else indices
+
+        self._orders = tf.data.Dataset.range(1).map(permutation)
+        self._iterator = None
+        self._left = np.zeros(0, np.int64)
+        self.steps = tf.data.Dataset.range(math.ceil(size / batch_size))
+
+    def take(self, iterator, steps):
+        """Takes the next block of an epoch.
+
+        Args:
+            iterator: The iterator over `steps` that stands for the epoch.
+            steps: Integer, the most batches.
+
+        Returns:
+            The indices of full batches, an int64 array of shape (at most steps,
+            batch_size), and those of a last short batch, of shape (1 or 0, its size).
+        """
+        if iterator is not self._iterator:
+            self._iterator = iterator
+            self._left = next(iter(self._orders)).numpy()
+        full = min(len(self._left) // self.batch_size, steps)
+        block, self._left = np.split(self._left, [full * self.batch_size])
+        rest = self._left[: 0 if full == steps else self.batch_size]
+        self._left = self._left[len(rest) :]
+        return block.reshape(full, self.batch_size), rest.reshape(-1, len(rest) or 1)
+
+
+def can_be_resident(
+    data,
+    limit,
+    validation_split=0.0,
+    class_weight=None,
+    steps_per_epoch=None,
+    shuffle=True,
+    **kwargs,
+):
+    """Whether the data are arrays that Keras would use as they are, and fit.
+
+    Args:
+        data: Dict with the arguments `x`, `y` and `sample_weight` of `fit`.
+        limit: Integer, the most bytes.
+        validation_split: See `keras.Model.fit`, as all others.
+        class_weight: Likewise.
+        steps_per_epoch: Likewise.
+        shuffle: Likewise.
+        **kwargs: Likewise, without influence.
+    """
+    parts = [part for part in tf.nest.flatten(data) if part is not None]
+    return (
+        not validation_split
+        and class_weight is None
+        and steps_per_epoch is None
+        and isinstance(shuffle, bool)
+        and all(isinstance(part, np.ndarray | tf.Tensor) for part in parts)
+        and all(part.shape and _is_number(part.dtype) for part in parts)
+        and len({len(part) for part in parts}) == 1
+        and sum(_size(part) for part in parts) <= limit
+    )
+
+
+def _is_number(dtype):
+    dtype = tf.as_dtype(dtype)
+    return dtype.is_floating or dtype.is_integer or dtype.is_bool
+
+
+def _size(array):
+    return math.prod(array.shape) * tf.as_dtype(array.dtype).size
+
+
+def _to_device(data):
+    """Returns the arrays as tensors, structured as Keras structures a batch."""
+    tensors = {}
+
+    def convert(array):
+        # An array that is given twice is kept once.
+        if id(array) not in tensors:
+            tensor = tf.convert_to_tensor(array)
+            if tensor.dtype.is_floating:
+                tensor = tf.cast(tensor, keras.config.floatx())
+            tensors[id(array)] = tensor
+        return tensors[id(array)]
+
+    data = {
+        k: None if v is None else tf.nest.map_structure(convert, v)
+        for k, v in data.items()
+    }
+    return keras.utils.pack_x_y_sample_weight(**data)
