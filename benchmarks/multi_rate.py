@@ -120,7 +120,8 @@ def define(flag_values=flags.FLAGS):
     flags.DEFINE_enum(
         "gates", "spline", ["spline", "original"], "Of the Multi-Rate VAE.", **common
     )
-    flags.DEFINE_float("tilt", 2.5, "Likewise.", lower_bound=1.0, **common)
+    flags.DEFINE_float("tilt", 2.0, "Likewise.", lower_bound=1.0, **common)
+    flags.DEFINE_integer("rank", 32, "Likewise.", lower_bound=0, **common)
     flags.DEFINE_integer(
         "epochs", None, "Instead of the protocol's.", lower_bound=1, **common
     )
@@ -137,7 +138,11 @@ def protocol_of(chosen):
         "epochs": chosen.epochs,
         "seeds": chosen.seeds,
         "betas": chosen.beta,
-        "multi_rate": {"gates": chosen.gates, "tilt": chosen.tilt},
+        "multi_rate": {
+            "gates": chosen.gates,
+            "tilt": chosen.tilt,
+            "rank": chosen.rank,
+        },
     }
     return protocol._replace(**{k: v for k, v in changes.items() if v is not None})
 

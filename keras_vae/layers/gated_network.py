@@ -3,19 +3,13 @@
 import functools
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_vae.layers import gates
+from keras_vae.layers.gated_layer import GATED
+from keras_vae.layers.gated_layer import GatedLayer
 from keras_vae.layers.latent_variable import LatentVariable
 
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
-GATED = (keras.layers.Dense, *_CONVOLUTIONS, *_TRANSPOSED)
 # Layers with weights that all u share, and that treat each example by itself.
 _SHARED = (
     keras.layers.Embedding,
@@ -30,14 +24,15 @@ _SHARED = (
 class GatedNetwork(keras.layers.Layer):
     """A copy of a network, of which each dense and convolutional layer has a gate.
 
-    Gates act on pre-activations, between the layer's bias and its activation. All other
-    layers are the same at each u. At a given u the gates fold into kernels and biases,
-    which gives a network of the original's form, see `fold`.
+    Each of those is a `GatedLayer`; all others are the same at each u. At a given u the
+    gates fold into kernels and biases, which gives a network of the original's form,
+    see `fold`.
 
     Args:
         network: `keras.Sequential`, functional `keras.Model` or one layer. The
             weights start as its own where it is built.
         gate: One of `gates.GATES`.
+        rank: Integer, see `GatedLayer`.
         default: Float, u where none is given.
         gate_options: Dict of further arguments of each gate.
 
@@ -49,15 +44,18 @@ class GatedNetwork(keras.layers.Layer):
         ValueError: If a part of the network can neither be gated nor shared.
     """
 
-    def __init__(self, network, gate, default=0.0, gate_options=None, **kwargs):
+    def __init__(self, network, gate, rank=0, default=0.0, gate_options=None, **kwargs):
         # Else u would be rounded to half precision before it is used.
         super().__init__(**{**kwargs, "dtype": "float32"})
         for layer in _leaves(network):
             _check(layer)
         self.gate = gate
+        self.rank = rank
         self.default = default
         make_gate = functools.partial(gates.GATES[gate], **(gate_options or {}))
-        self.network = _copy(network, lambda layer: _with_gate(layer, make_gate))
+        self.network = _copy(
+            network, lambda layer: GatedLayer(layer, make_gate, rank, name=layer.name)
+        )
         # A closure, because the weights of what was given are not those of the copy.
         self._plain = lambda: network
 
@@ -72,12 +70,11 @@ class GatedNetwork(keras.layers.Layer):
         _build(self.network, input_shape)
         layers, originals = _leaves(self.network), _leaves(self.plain_network)
         for layer, original in zip(layers, originals, strict=True):
-            if isinstance(layer, GATED):
-                layer.activation.build(_units(layer))
-            else:
+            is_gated = isinstance(layer, GatedLayer)
+            if not is_gated:
                 _check_shared(layer)
             if original.built:
-                _copy_weights(layer, original)
+                (layer.layer if is_gated else layer).set_weights(original.get_weights())
         self.built = True
 
     def call(self, inputs, u=None):
@@ -104,8 +101,8 @@ class GatedNetwork(keras.layers.Layer):
         network = _copy(self.plain_network, _with_bias)
         _build(network, self._input_shape)
         for plain, layer in zip(_leaves(network), _leaves(self.network), strict=True):
-            if isinstance(layer, GATED):
-                _fold(layer, u, plain)
+            if isinstance(layer, GatedLayer):
+                layer.fold(u, plain)
             else:
                 plain.set_weights(layer.get_weights())
         if input_scale is None:
@@ -125,6 +122,7 @@ class GatedNetwork(keras.layers.Layer):
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.plain_network),
             "gate": self.gate,
+            "rank": self.rank,
             "default": self.default,
         }
 
@@ -148,14 +146,16 @@ class GatedLatentVariable(LatentVariable):
         units: See `LatentVariable`.
         gate: See `GatedNetwork`; "head" multiplies z too.
         log_beta_range: Pair of floats, the logarithm of beta at both ends of u.
+        rank: See `GatedNetwork`.
         default: See `GatedNetwork`.
         **kwargs: See `LatentVariable`.
     """
 
-    def __init__(self, units, gate, log_beta_range, default=0.0, **kwargs):
+    def __init__(self, units, gate, log_beta_range, rank=0, default=0.0, **kwargs):
         self.gating = {
             "gate": gate,
             "log_beta_range": log_beta_range,
+            "rank": rank,
             "default": default,
         }
         super().__init__(units, **kwargs)
@@ -168,7 +168,8 @@ class GatedLatentVariable(LatentVariable):
             log_beta_range = self.gating["log_beta_range"]
             self.water_levels = gates.WaterLevels(log_beta_range, name="water_levels")
             options = {"water_levels": self.water_levels}
-        return GatedNetwork(head, gate, self.gating["default"], options, name="head")
+        rank, default = self.gating["rank"], self.gating["default"]
+        return GatedNetwork(head, gate, rank, default, options, name="head")
 
     def build_from_features(self, features_shape, pseudo_input_shape):
         """See `LatentVariable.build_from_features`."""
@@ -249,38 +250,5 @@ def _check_shared(layer):
         )
 
 
-def _with_gate(layer, make_gate):
-    copy = type(layer).from_config(layer.get_config())
-    axis = 1 if getattr(layer, "data_format", None) == "channels_first" else -1
-    copy.activation = make_gate(copy.activation, axis=axis, name=f"{layer.name}_gate")
-    return copy
-
-
 def _with_bias(layer):
     return type(layer).from_config({**layer.get_config(), "use_bias": True})
-
-
-def _units(layer):
-    return layer.units if isinstance(layer, keras.layers.Dense) else layer.filters
-
-
-def _copy_weights(layer, original):
-    if not isinstance(layer, GATED):
-        layer.set_weights(original.get_weights())
-        return
-    layer.kernel.assign(original.kernel)
-    if layer.use_bias:
-        layer.bias.assign(original.bias)
-
-
-def _fold(layer, u, plain):
-    """Assigns to `plain` what `layer` does at `u`."""
-    scale, shift = layer.activation.scale_and_shift(tf.constant([[u]], tf.float32))
-    scale = np.asarray(scale)[0]
-    shift = np.zeros_like(scale) if shift is None else np.asarray(shift)[0]
-    kernel = np.asarray(layer.kernel)
-    bias = np.asarray(layer.bias) if layer.use_bias else 0.0
-    # Transposed convolutions have the units on the last axis but one.
-    along = scale[:, None] if isinstance(layer, _TRANSPOSED) else scale
-    plain.kernel.assign(kernel * along)
-    plain.bias.assign(bias * scale + shift)

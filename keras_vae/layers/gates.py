@@ -13,7 +13,7 @@ LIMIT = math.sqrt(3.0)
 
 # Optimisers such as Adam move all weights alike, and gates have further to go than the
 # kernels that many inputs share.
-_GAIN = 10.0
+GAIN = 10.0
 KNOTS = 5
 # Openness of a closed latent at the start: at 0 on both sides of z it had no gradient.
 _LEAST = 0.03
@@ -35,6 +35,33 @@ def gating(u):
         yield
     finally:
         _running.u = before
+
+
+def current_u():
+    """Returns u of the surrounding `gating`, (batch, 1) or (1, 1)."""
+    return _running.u
+
+
+def hats(u):
+    """Returns the basis of functions that are linear in u between evenly spaced knots.
+
+    Args:
+        u: Float32 tensor of shape (batch, 1).
+
+    Returns:
+        A float32 tensor of shape (batch, KNOTS), `GAIN` at the own knot.
+    """
+    places, distance = np.linspace(-LIMIT, LIMIT, KNOTS, retstep=True)
+    return GAIN * tf.nn.relu(
+        1.0 - tf.abs(u - np.float32(places)) / np.float32(distance)
+    )
+
+
+def along_axis(values, x, axis):
+    """Returns (batch, units) values in the dtype of x, to broadcast along its axis."""
+    shape = [1] * x.shape.rank
+    shape[0], shape[axis] = -1, values.shape[-1]
+    return tf.cast(tf.reshape(values, shape), x.dtype)
 
 
 class Gate(keras.layers.Layer):
@@ -68,16 +95,11 @@ class Gate(keras.layers.Layer):
 
     def call(self, x):
         """See the class."""
-        scale, shift = self.scale_and_shift(_running.u)
-        x = x * self._along_units(scale, x)
+        scale, shift = self.scale_and_shift(current_u())
+        x = x * along_axis(scale, x, self.axis)
         if shift is not None:
-            x = x + self._along_units(shift, x)
+            x = x + along_axis(shift, x, self.axis)
         return self.activation(x)
-
-    def _along_units(self, values, x):
-        shape = [1] * x.shape.rank
-        shape[0], shape[self.axis] = -1, values.shape[-1]
-        return tf.cast(tf.reshape(values, shape), x.dtype)
 
     def _add_numbers(self, name, shape, initializer="zeros"):
         return self.add_weight(
@@ -151,12 +173,10 @@ class SplineGate(Gate):
 
     def scale_and_shift(self, u):
         """See `Gate.scale_and_shift`."""
-        places, distance = np.linspace(-LIMIT, LIMIT, KNOTS, retstep=True)
-        hats = tf.nn.relu(1.0 - tf.abs(u - np.float32(places)) / np.float32(distance))
-        hats = _GAIN * hats
+        basis = hats(u)
         # Positive, so that a unit is not one thing at low u and its negative at high.
-        scale = tf.exp(hats @ self.log_scales)
-        return scale, hats @ self.shifts if self.use_shift else None
+        scale = tf.exp(basis @ self.log_scales)
+        return scale, basis @ self.shifts if self.use_shift else None
 
 
 class WaterLevels(keras.layers.Layer):
@@ -183,7 +203,7 @@ class WaterLevels(keras.layers.Layer):
         levels = np.linspace(low, high, units) + np.log(100.0)
         self.levels = self.add_weight(
             shape=(units,),
-            initializer=keras.initializers.Constant((levels / _GAIN).tolist()),
+            initializer=keras.initializers.Constant((levels / GAIN).tolist()),
             dtype="float32",
             autocast=False,
             name="levels",
@@ -203,7 +223,7 @@ class WaterLevels(keras.layers.Layer):
         """
         low, high = self.log_beta_range
         log_beta = (low + high) / 2 + (high - low) / (2 * LIMIT) * u
-        below = tf.minimum(log_beta - _GAIN * self.levels, 0.0)
+        below = tf.minimum(log_beta - GAIN * self.levels, 0.0)
         scale = tf.exp(0.5 * below)
         raw = tf.math.log(tf.math.expm1(scale)) - np.log(np.expm1(1.0))
         return tf.sqrt(tf.maximum(-tf.math.expm1(below), _LEAST**2)), raw

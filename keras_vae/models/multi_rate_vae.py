@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import random
@@ -29,11 +30,12 @@ class MultiRateVAE(VAE):
 
     Bae et al.'s gates multiply by sigmoid(w u + b) in the encoder and by
     sqrt(max(1 - exp(w u + b), 0)) in the decoder, where u is log beta with mean 0 and
-    variance 1; they draw log beta uniformly: `gates="original", tilt=1.0`. Here
+    variance 1; they draw log beta uniformly: `gates="original", rank=0, tilt=1.0`. Here
     "spline" gates are free at five places of u and shift too, which the posterior's
-    log-scales need. Each latent has a water level, a beta above which it starts closed,
-    on both sides of z, as in a linear VAE: so high betas do not close what low ones
-    need. And low betas are drawn more often, because they learn more slowly.
+    log-scales need, and some directions of each kernel have strengths that depend on u.
+    Each latent has a water level, a beta above which it starts closed, on both sides of
+    z, as in a linear VAE: so high betas do not close what low ones need. And low betas
+    are drawn more often, because they learn more slowly.
 
     The networks are copied, with their weights where they are built. They may hold any
     layer without weights besides Dense, Conv1D to Conv3D and their transposes, and
@@ -61,6 +63,8 @@ class MultiRateVAE(VAE):
         gates: "spline" or "original".
         tilt: Float, at least 1. The place of an example's log beta in the range is a
             uniform number to this power; 1 draws log beta uniformly.
+        rank: Integer, at least 0, directions of each kernel that depend on beta in a
+            way of their own; at most a quarter of the channels on its smaller side.
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
         seed: Integer, the seed of all noise, or None to draw one.
@@ -96,7 +100,8 @@ class MultiRateVAE(VAE):
         prior="standard_normal",
         beta_range=(0.01, 10.0),
         gates="spline",
-        tilt=2.5,
+        tilt=2.0,
+        rank=32,
         kl="analytic",
         num_samples=1,
         seed=None,
@@ -107,6 +112,7 @@ class MultiRateVAE(VAE):
         self.beta_range = check_beta_range(beta_range)
         self.gates = check_gates(gates)
         self.tilt = check_tilt(tilt)
+        self.rank = check_rank(rank)
         encoder_gate, _, decoder_gate = GATES[gates]
         super().__init__(
             self._gated(encoder, encoder_gate, "encoder"),
@@ -122,7 +128,7 @@ class MultiRateVAE(VAE):
 
     def _gated(self, network, gate, name):
         network = checks.check_network(network, name)
-        return GatedNetwork(network, gate, self._u(self.beta), name=name)
+        return GatedNetwork(network, gate, self.rank, self._u(self.beta), name=name)
 
     def _make_latent(self, latent_dim, **kwargs):
         """See `VAE._make_latent`."""
@@ -130,6 +136,7 @@ class MultiRateVAE(VAE):
         return GatedLatentVariable(
             latent_dim,
             gate=GATES[self.gates][1],
+            rank=self.rank,
             log_beta_range=log_range,
             default=self._u(self.beta),
             **kwargs,
@@ -246,6 +253,7 @@ class MultiRateVAE(VAE):
             "beta_range": self.beta_range,
             "gates": self.gates,
             "tilt": self.tilt,
+            "rank": self.rank,
             "kl": objective["kl"],
             "num_samples": objective["num_samples"],
         }
@@ -287,6 +295,16 @@ def check_tilt(tilt):
     if number < 1:
         raise ValueError(f"`tilt` must be at least 1. Received: tilt={tilt!r}")
     return number
+
+
+def check_rank(rank):
+    """Returns `rank` as an integer; raises ValueError where it is none, or below 0."""
+    is_integer = isinstance(rank, int | np.integer) and not isinstance(rank, bool)
+    if not is_integer or rank < 0:
+        raise ValueError(
+            f"`rank` must be an integer, at least 0. Received: rank={rank!r}"
+        )
+    return int(rank)
 
 
 def check_beta_range(beta_range):

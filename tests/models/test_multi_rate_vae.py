@@ -24,8 +24,8 @@ def mlp(**kwargs):
     keras.utils.set_random_seed(1)
     compile_args = kwargs.pop("compile", {})
     kwargs = {
-        "encoder": kv.networks.mlp_encoder([5], activation="tanh"),
-        "decoder": kv.networks.mlp_decoder([5], (4,), activation="tanh"),
+        "encoder": kv.networks.mlp_encoder([8], activation="tanh"),
+        "decoder": kv.networks.mlp_decoder([8], (4,), activation="tanh"),
         "latent_dim": 2,
         "seed": 3,
         **kwargs,
@@ -45,8 +45,8 @@ def compiled(model, **kwargs):
 def conv(**kwargs):
     shape = (8, 8, 1)
     model = kv.MultiRateVAE(
-        kv.networks.conv_encoder(shape, filters=[3, 4], hidden=[6]),
-        kv.networks.conv_decoder(shape, filters=[3, 4], hidden=[6]),
+        kv.networks.conv_encoder(shape, filters=[4, 8], hidden=[8]),
+        kv.networks.conv_decoder(shape, filters=[4, 8], hidden=[8]),
         latent_dim=3,
         **kwargs,
     )
@@ -57,8 +57,8 @@ def conv(**kwargs):
 def resnet():
     shape = (8, 8, 1)
     model = kv.MultiRateVAE(
-        kv.networks.resnet_encoder(shape, filters=[3], hidden=[6]),
-        kv.networks.resnet_decoder(shape, filters=[3], hidden=[6]),
+        kv.networks.resnet_encoder(shape, filters=[8], hidden=[8]),
+        kv.networks.resnet_decoder(shape, filters=[8], hidden=[8]),
         latent_dim=3,
     )
     model.build((None, *shape))
@@ -282,6 +282,12 @@ def test_bad_range(beta_range):
 def test_bad_tilt(tilt):
     with pytest.raises(ValueError, match="`tilt` must be"):
         mlp(tilt=tilt)
+
+
+@pytest.mark.parametrize("rank", [-1, 1.5, True, "2", None])
+def test_bad_rank(rank):
+    with pytest.raises(ValueError, match="`rank` must be"):
+        mlp(rank=rank)
 
 
 def test_bad_gates():
