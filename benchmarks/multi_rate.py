@@ -120,7 +120,7 @@ def define(flag_values=flags.FLAGS):
     flags.DEFINE_enum(
         "gates", "spline", ["spline", "original"], "Of the Multi-Rate VAE.", **common
     )
-    flags.DEFINE_float("tilt", 2.0, "Likewise.", lower_bound=1.0, **common)
+    flags.DEFINE_float("tilt", 1.5, "Likewise.", lower_bound=1.0, **common)
     flags.DEFINE_integer("rank", 32, "Likewise.", lower_bound=0, **common)
     flags.DEFINE_integer(
         "epochs", None, "Instead of the protocol's.", lower_bound=1, **common

@@ -26,8 +26,9 @@ class GatedLayer(keras.layers.Layer):
     Args:
         layer: One of `GATED`. Its weights are not copied.
         make_gate: Callable, (activation, axis, name) -> `gates.Gate`.
-        rank: Integer, columns of `down`. There are at most a quarter as many as the
-            layer has channels on its smaller side, and none where it has `groups`.
+        rank: Integer, columns of `down`. There are at most half as many as the layer
+            has units on its smaller side, a quarter where it convolves, which takes
+            longer, and none where it has `groups`.
     """
 
     def __init__(self, layer, make_gate, rank, **kwargs):
@@ -42,16 +43,20 @@ class GatedLayer(keras.layers.Layer):
     @property
     def units(self):
         """Channels of the layer's output."""
-        is_dense = isinstance(self.layer, keras.layers.Dense)
-        return self.layer.units if is_dense else self.layer.filters
+        return self.layer.units if self._is_dense else self.layer.filters
+
+    @property
+    def _is_dense(self):
+        return isinstance(self.layer, keras.layers.Dense)
 
     def build(self, input_shape):
         """Creates all weights."""
         self.layer.build(input_shape)
         self.gate.build(self.units)
-        self.rank = min(self.rank, min(self.units, input_shape[self.axis]) // 4)
+        smaller = min(self.units, input_shape[self.axis])
+        self.rank = min(self.rank, smaller // (2 if self._is_dense else 4))
         if self.rank:
-            size = "units" if isinstance(self.layer, keras.layers.Dense) else "filters"
+            size = "units" if self._is_dense else "filters"
             self.down = _copy(
                 self.layer, use_bias=False, name="down", **{size: self.rank}
             )

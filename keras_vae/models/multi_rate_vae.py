@@ -64,7 +64,8 @@ class MultiRateVAE(VAE):
         tilt: Float, at least 1. The place of an example's log beta in the range is a
             uniform number to this power; 1 draws log beta uniformly.
         rank: Integer, at least 0, directions of each kernel that depend on beta in a
-            way of their own; at most a quarter of the channels on its smaller side.
+            way of their own; at most half of the units on its smaller side, a quarter
+            of the channels of a convolution.
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
         seed: Integer, the seed of all noise, or None to draw one.
@@ -100,7 +101,7 @@ class MultiRateVAE(VAE):
         prior="standard_normal",
         beta_range=(0.01, 10.0),
         gates="spline",
-        tilt=2.0,
+        tilt=1.5,
         rank=32,
         kl="analytic",
         num_samples=1,
