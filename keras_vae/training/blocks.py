@@ -126,10 +126,10 @@ class BlockTraining:
         settings = {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
         if not self.compiled:
             return super().fit(**data, **settings, callbacks=callbacks, **kwargs)
-        resident = can_be_resident(data, self.resident_bytes, **kwargs)
-        choice = self._choose(x, batch_size, epochs, callbacks, resident, **kwargs)
+        fits = can_be_resident(data, self.resident_bytes, **kwargs)
+        choice = self._choose(x, batch_size, epochs, callbacks, fits, **kwargs)
         with self._running(choice):
-            if self._blocks.in_blocks and resident:
+            if self._blocks.in_blocks and fits:
                 shuffle = kwargs.get("shuffle", True)
                 resident = ResidentData(data, batch_size or 32, shuffle)
                 self._blocks.resident = resident
