@@ -25,7 +25,7 @@ LAYERS = {
 def made(layer, shape, rank=3):
     """A gated layer, all of whose weights are away from where they start."""
     generator = np.random.default_rng(0)
-    gated = GatedLayer(layer, functools.partial(gates.SplineGate), rank)
+    gated = GatedLayer(layer, gates.SplineGate, rank)
     gated.build((None, *shape))
     for weight in gated.weights:
         weight.assign(weight + generator.normal(scale=0.1, size=weight.shape))
