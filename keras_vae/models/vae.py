@@ -301,9 +301,6 @@ class VAE(BlockTraining, keras.Model):
     def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Trains on one batch, checked before; see `keras.Model.train_on_batch`."""
         checks.check_fit(**kwargs)
-        if isinstance(x, tf.data.Dataset):
-            # Keras cannot shuffle a data set, and warns where it is asked to.
-            kwargs.setdefault("shuffle", False)
         data = checks.check_data(self, x, y, sample_weight)
         return super().train_on_batch(**data, **kwargs)
 
