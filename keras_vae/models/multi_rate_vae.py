@@ -32,10 +32,10 @@ class MultiRateVAE(VAE):
     sqrt(max(1 - exp(w u + b), 0)) in the decoder, where u is log beta with mean 0 and
     variance 1; they draw log beta uniformly: `gates="original", rank=0, tilt=1.0`. Here
     "spline" gates are free at five places of u and shift too, which the posterior's
-    log-scales need, and some directions of each kernel have strengths that depend on u.
-    Each latent has a water level, a beta above which it starts closed, on both sides of
-    z, as in a linear VAE: so high betas do not close what low ones need. And low betas
-    are drawn more often, because they learn more slowly.
+    log-scales need, and some directions of each dense kernel have strengths that depend
+    on u. Each latent has a water level, a beta above which it starts closed, on both
+    sides of z, as in a linear VAE: so high betas do not close what low ones need. And
+    low betas are drawn more often, because they learn more slowly.
 
     The networks are copied, with their weights where they are built. They may hold any
     layer without weights besides Dense, Conv1D to Conv3D and their transposes, and
@@ -63,9 +63,8 @@ class MultiRateVAE(VAE):
         gates: "spline" or "original".
         tilt: Float, at least 1. The place of an example's log beta in the range is a
             uniform number to this power; 1 draws log beta uniformly.
-        rank: Integer, at least 0, directions of each kernel that depend on beta in a
-            way of their own; at most half of the units on its smaller side, a quarter
-            of the channels of a convolution.
+        rank: Integer, at least 0, directions of each dense kernel that depend on beta
+            in a way of their own; at most half of the units on its smaller side.
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
         seed: Integer, the seed of all noise, or None to draw one.
