@@ -1,6 +1,7 @@
 """One variational autoencoder for all weights of the rate."""
 
 import math
+import warnings
 
 import keras
 import numpy as np
@@ -201,7 +202,8 @@ class MultiRateVAE(VAE):
 
         The gates become part of kernels and biases, so that the VAE costs no more than
         one that was trained at this beta alone. It owns its weights, and is compiled
-        where this model is.
+        where this model is, unless Keras cannot copy the optimizer or a metric; then it
+        says so.
 
         Args:
             beta: Float within `beta_range`.
@@ -240,7 +242,7 @@ class MultiRateVAE(VAE):
             for variable, source in zip(part.variables, own.variables, strict=True):
                 variable.assign(source)
         if self.compiled:
-            vae.compile_from_config(self.get_compile_config())
+            _compile_like(self, vae)
         return vae
 
     def get_config(self):
@@ -268,6 +270,20 @@ GATES = {
 
 def _parts(model):
     return model.likelihood, model.latent.posterior, model.latent.prior
+
+
+def _compile_like(model, vae):
+    try:
+        vae.compile_from_config(model.get_compile_config())
+    except (TypeError, ValueError) as error:
+        # What was trained is worth more than what it is compiled with.
+        warnings.warn(
+            f"The VAE of `at` is not compiled, because Keras cannot copy what "
+            f"{model.name!r} is compiled with: {str(error).splitlines()[0]} Decorate "
+            "your own classes with `@keras.saving.register_keras_serializable()`, or "
+            "call `compile` yourself.",
+            stacklevel=3,
+        )
 
 
 def check_posterior(posterior):

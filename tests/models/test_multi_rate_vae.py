@@ -247,6 +247,27 @@ def test_folded_model_trains_on_its_own():
     assert plain.optimizer is not model.optimizer
 
 
+class Halving(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of the user's own, which Keras does not know by name."""
+
+    def __call__(self, step):
+        return 0.01 * 0.5 ** tf.cast(step, tf.float32)
+
+    def get_config(self):
+        return {}
+
+
+def test_what_cannot_be_copied_leaves_the_plain_model_to_be_compiled():
+    model = mlp()
+    expected = model.at(0.2).get_weights()
+    model.compile(keras.optimizers.Adam(Halving()))
+    with pytest.warns(UserWarning, match="cannot copy.*register_keras"):
+        plain = model.at(0.2)
+    assert not plain.compiled
+    for weight, other in zip(plain.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
 # === Errors ===
 
 
