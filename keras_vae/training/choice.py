@@ -1,6 +1,7 @@
 """What `compile(jit_compile="auto", steps_per_execution="auto")` stands for."""
 
 import dataclasses
+import math
 
 import keras
 import tensorflow as tf
@@ -12,8 +13,11 @@ AUTO = "auto"
 # some 500 steps.
 SHORT = 500
 XLA_BLOCK = 64
-# Where no block has to be collected, long ones cost nothing but patience.
+# Where no block has to be collected, long ones cost nothing but patience: the bar does
+# not move and Ctrl-C is not obeyed before the end of one.
 RESIDENT_BLOCK = 256
+# Weights of a model whose 256 steps take seconds.
+LARGE = 2_000_000
 GRAPH_BLOCK = 20
 
 _LAYERS = [x for x in vars(keras.layers).values() if isinstance(x, type)]
@@ -61,7 +65,7 @@ def choose(model, num_batches, num_steps, callbacks, jit_compile, steps, residen
     Returns:
         A `Choice`.
     """
-    xla_block = RESIDENT_BLOCK if resident else XLA_BLOCK
+    xla_block = RESIDENT_BLOCK if resident and not _is_large(model) else XLA_BLOCK
     auto = _choose(model, num_steps, xla_block)
     if jit_compile != AUTO and jit_compile != auto.jit_compile:
         block = xla_block if jit_compile else GRAPH_BLOCK
@@ -95,6 +99,11 @@ def reason_against_xla(model):
     if any(isinstance(layer, CONVOLUTIONS) for layer in layers) and not _on_gpu():
         return "XLA runs convolutions slowly on a CPU"
     return None
+
+
+def _is_large(model):
+    sizes = [math.prod(weight.shape) for weight in model.trainable_weights]
+    return sum(sizes) > LARGE
 
 
 def _on_gpu():

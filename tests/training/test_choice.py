@@ -66,6 +66,14 @@ def test_blocks_of_resident_data_are_longer():
     assert choose(convolutional(), resident=True, jit=True).steps == 20
 
 
+def test_blocks_of_large_models_stay_short():
+    small, large = dense(), dense()
+    small.build((None, choice.LARGE // 3 - 1))
+    large.build((None, choice.LARGE // 3))
+    assert choose(small, resident=True).steps == 200
+    assert choose(large, resident=True).steps == 60
+
+
 def test_short_fits_do_not_compile():
     assert choose(dense(), 100, epochs=4).jit_compile is False
     assert choose(dense(), 100, epochs=5).jit_compile is True
