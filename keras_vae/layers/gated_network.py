@@ -186,7 +186,7 @@ class GatedLatentVariable(LatentVariable):
         Returns:
             A float32 tensor of shape (batch, units), or None for nothing.
         """
-        return None if self.water_levels is None else self.water_levels.z_scale(u)
+        return None if self.water_levels is None else self.water_levels.response(u)[0]
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""

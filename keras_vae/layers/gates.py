@@ -153,22 +153,12 @@ class SplineGate(Gate):
 
     They are free at evenly spaced knots and start as the identity. A scale alone cannot
     move what has to follow log beta, such as the logarithm of the posterior's scale.
-
-    Args:
-        activation: Callable that follows, or None for none.
-        axis: Integer, the axis of x along which the units lie.
-        use_shift: Boolean, whether it shifts at all.
     """
-
-    def __init__(self, activation=None, axis=-1, use_shift=True, **kwargs):
-        super().__init__(activation, axis, **kwargs)
-        self.use_shift = use_shift
 
     def build(self, units):
         """Creates the values of log-scale and shift at the knots of each unit."""
         self.log_scales = self._add_numbers("log_scales", (KNOTS, units))
-        if self.use_shift:
-            self.shifts = self._add_numbers("shifts", (KNOTS, units))
+        self.shifts = self._add_numbers("shifts", (KNOTS, units))
         self.built = True
 
     def scale_and_shift(self, u):
@@ -176,7 +166,7 @@ class SplineGate(Gate):
         basis = hats(u)
         # Positive, so that a unit is not one thing at low u and its negative at high.
         scale = tf.exp(basis @ self.log_scales)
-        return scale, basis @ self.shifts if self.use_shift else None
+        return scale, basis @ self.shifts
 
 
 class WaterLevels(keras.layers.Layer):
@@ -195,7 +185,6 @@ class WaterLevels(keras.layers.Layer):
     def __init__(self, log_beta_range, **kwargs):
         super().__init__(**kwargs)
         self.log_beta_range = log_beta_range
-        self.z_gate = SplineGate(use_shift=False, name="z_gate")
 
     def build(self, units):
         """Creates the levels of so many latents."""
@@ -208,7 +197,6 @@ class WaterLevels(keras.layers.Layer):
             autocast=False,
             name="levels",
         )
-        self.z_gate.build(units)
         self.built = True
 
     def response(self, u):
@@ -219,7 +207,7 @@ class WaterLevels(keras.layers.Layer):
 
         Returns:
             Two float32 tensors of shape (batch, units): openness, which multiplies the
-            mean; and the raw scale, see `bounded_scale`.
+            mean, and z before it is decoded; and the raw scale, see `bounded_scale`.
         """
         low, high = self.log_beta_range
         log_beta = (low + high) / 2 + (high - low) / (2 * LIMIT) * u
@@ -227,10 +215,6 @@ class WaterLevels(keras.layers.Layer):
         scale = tf.exp(0.5 * below)
         raw = tf.math.log(tf.math.expm1(scale)) - np.log(np.expm1(1.0))
         return tf.sqrt(tf.maximum(-tf.math.expm1(below), _LEAST**2)), raw
-
-    def z_scale(self, u):
-        """Returns what multiplies z before it is decoded, (batch, units)."""
-        return self.response(u)[0] * self.z_gate.scale_and_shift(u)[0]
 
 
 class HeadGate(SplineGate):
