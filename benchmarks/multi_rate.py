@@ -131,7 +131,7 @@ def define(flag_values=flags.FLAGS):
     )
     flags.DEFINE_float("tilt", 1.5, "Likewise.", lower_bound=1.0, **common)
     flags.DEFINE_integer("rank", 32, "Likewise.", lower_bound=0, **common)
-    flags.DEFINE_float("learning_rate", 2e-3, "Of all.", lower_bound=0.0, **common)
+    flags.DEFINE_float("learning_rate", 2e-3, "Of all.", lower_bound=1e-12, **common)
     flags.DEFINE_boolean("constant_rate", False, "Whether it stays that.", **common)
     flags.DEFINE_integer(
         "epochs", None, "Instead of the protocol's.", lower_bound=1, **common

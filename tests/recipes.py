@@ -27,6 +27,8 @@ class Recipe:
     loss: keras.losses.Loss | None = None
     # Steps of `fit` in which each weight is updated once.
     steps_per_update: int = 1
+    # Two where a factor of a product starts at zero, so that the others have to wait.
+    updates_until_all_move: int = 1
 
     @property
     def data(self):
@@ -283,7 +285,7 @@ def multi_rate():
         latent_dim=3,
         seed=7,
     )
-    return Recipe(model, binary_images())
+    return Recipe(model, binary_images(), updates_until_all_move=2)
 
 
 @recipe
@@ -295,6 +297,7 @@ def multi_rate_convolutions():
         latent_dim=2,
         prior=priors.VampPrior(4, seed=2),
         gates="original",
+        rank=0,
         kl="monte_carlo",
         num_samples=2,
         seed=7,

@@ -126,8 +126,7 @@ def test_every_trainable_weight_gets_a_gradient(name):
         model.build((None, *recipe.x.shape[1:]))
     before = values(model.trainable_variables)
     assert len(before) == len(model.trainable_variables)
-    # Twice, because the second factor of a product may start at zero.
-    for _ in range(2 * recipe.steps_per_update):
+    for _ in range(recipe.updates_until_all_move * recipe.steps_per_update):
         model.train_on_batch(**recipe.data)
     still = [
         path
