@@ -224,12 +224,15 @@ def test_evaluations_agree_and_leave_the_weights(run):
 @every_costly
 def test_a_diagnosis_is_made_without_a_trace(run):
     model, data = run.model, (run.recipe.x,)
+    if isinstance(model, kv.MultiRateVAE):
+        model = model.at(model.beta)
     if run.recipe.y is not None:
         data += (run.recipe.y,)
     before = values(model.weights)
     diagnosis = kv.diagnose(model, data, audit=False)
     assert diagnosis.evidence["num_examples"] == recipes.EXAMPLES
-    assert diagnosis.evidence["rate"] > 0
+    # A rate by Monte Carlo may come out below zero.
+    assert diagnosis.evidence["rate"] > -0.1
     assert np.isfinite(diagnosis.evidence["shuffle_cost"])
     assert json.loads(json.dumps(diagnosis.to_dict()))["verdict"] in str(diagnosis)
     after = values(model.weights)
