@@ -231,8 +231,9 @@ def test_a_diagnosis_is_made_without_a_trace(run):
     before = values(model.weights)
     diagnosis = kv.diagnose(model, data, audit=False)
     assert diagnosis.evidence["num_examples"] == recipes.EXAMPLES
-    # A rate by Monte Carlo may come out below zero.
-    assert diagnosis.evidence["rate"] > -0.1
+    # By Monte Carlo it may come out just below zero.
+    kl = getattr(getattr(model, "objective", None), "kl", "analytic")
+    assert diagnosis.evidence["rate"] > (0 if kl == "analytic" else -0.1)
     assert np.isfinite(diagnosis.evidence["shuffle_cost"])
     assert json.loads(json.dumps(diagnosis.to_dict()))["verdict"] in str(diagnosis)
     after = values(model.weights)
