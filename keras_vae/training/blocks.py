@@ -1,4 +1,4 @@
-"""Blocks of optimiser steps as one XLA program, within Keras's own `fit`."""
+"""Blocks of optimiser steps as one program, within Keras's own `fit`."""
 
 import contextlib
 import math
@@ -20,13 +20,14 @@ class _State:
 
     def __init__(self, jit_compile, steps):
         self.asked_jit, self.asked_steps = jit_compile, steps
-        self.in_blocks = False
+        # The `Choice` of a `fit` in blocks, while it lasts.
+        self.in_blocks = None
         self.resident = None
         self.functions = {}
 
 
 class BlockTraining:
-    """Mixin for any Keras model: `fit` trains a block of steps as one XLA program.
+    """Mixin for any Keras model: `fit` trains a block of steps as one program.
 
     `steps_per_execution` batches are taken from Keras's own data adapter, stacked, and
     trained on in one loop that XLA compiles, each by the model's `train_step`. Nothing
@@ -35,14 +36,15 @@ class BlockTraining:
     metrics, the scale of the loss) moves at each of them. Arrays that fit into
     `resident_bytes` are kept on the device, so that only their order is fed.
 
-    Blocks need `jit_compile=True`, more than one step per execution and no strategy of
-    `tf.distribute`; otherwise `fit` is Keras's own. The defaults of `compile`, "auto",
-    choose when `fit` begins, by what the model contains and by the device, and say so
-    in the log (absl, level info): dense models train in blocks; models with
-    convolutions on a CPU without XLA, 20 steps at a time; recurrent ones on a CPU under
-    XLA step by step. A `fit` too short to repay compiling runs as in Keras. A model
-    that XLA cannot compile then trains the same blocks without it, and says so. What is
-    passed as a number or a boolean is obeyed.
+    Blocks are for two or three of these together: XLA, more than one step per
+    execution, arrays on the device. With one of them alone, eagerly, or under a
+    strategy of `tf.distribute`, `fit` is Keras's own. The defaults of `compile`,
+    "auto", choose when `fit` begins, by what the model contains and by the device, and
+    say so in the log (absl, level info): dense models train in blocks under XLA; models
+    with convolutions on a CPU without XLA, 20 steps at a time; recurrent ones on a CPU
+    under XLA step by step. A `fit` too short to repay compiling runs as in Keras. A
+    model that XLA cannot compile then trains the same blocks without it, and says so.
+    What is passed as a number or a boolean is obeyed.
 
     As always in Keras, `on_train_batch_begin` and `on_train_batch_end` of callbacks are
     called once per execution, with the logs after its last step. `steps_per_execution`
@@ -128,7 +130,7 @@ class BlockTraining:
             return super().fit(**data, **settings, callbacks=callbacks, **kwargs)
         fits = can_be_resident(data, self.resident_bytes, **kwargs)
         choice = self._choose(x, batch_size, epochs, callbacks, fits, **kwargs)
-        with self._running(choice):
+        with self._running(choice, fits):
             if self._blocks.in_blocks and fits:
                 shuffle = kwargs.get("shuffle", True)
                 resident = ResidentData(data, batch_size or 32, shuffle)
@@ -160,8 +162,9 @@ class BlockTraining:
         state, name = self._blocks, f"{kind}_function"
         if force or getattr(self, name) is None:
             state.functions = {k: f for k, f in state.functions.items() if k[0] != kind}
-        in_blocks = kind == "train" and state.in_blocks
-        key = (kind, self.jit_compile, self.steps_per_execution, in_blocks)
+        in_blocks = state.in_blocks if kind == "train" else None
+        compiled = in_blocks and in_blocks.jit_compile
+        key = (kind, self.jit_compile, self.steps_per_execution, compiled)
         setattr(self, name, state.functions.get(key))
         make()
         function = getattr(self, name)
@@ -169,6 +172,7 @@ class BlockTraining:
             function = BlockFunction(
                 self,
                 self.steps_per_execution,
+                jit_compile=compiled,
                 resident=lambda: state.resident,
                 must_compile=state.asked_jit is True,
                 otherwise=function,
@@ -207,23 +211,20 @@ class BlockTraining:
         return choice
 
     @contextlib.contextmanager
-    def _running(self, choice):
+    def _running(self, choice, is_resident):
         state, before = self._blocks, (self.jit_compile, self.steps_per_execution)
-        state.in_blocks = (
-            choice.jit_compile
-            and choice.steps > 1
-            and not self.run_eagerly
-            and _is_undistributed(self)
-        )
+        gains = choice.jit_compile + (choice.steps > 1) + is_resident
+        if gains > 1 and not self.run_eagerly and _is_undistributed(self):
+            state.in_blocks = choice
         self.steps_per_execution = choice.steps
         if state.asked_jit == AUTO:
             # Only training repays compiling.
-            self.jit_compile = choice.jit_compile and not state.in_blocks
+            self.jit_compile = choice.jit_compile and state.in_blocks is None
         try:
             yield
         finally:
             self.jit_compile, self.steps_per_execution = before
-            state.in_blocks, state.resident = False, None
+            state.in_blocks, state.resident = None, None
 
 
 def _is_undistributed(model):

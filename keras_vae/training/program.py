@@ -1,4 +1,4 @@
-"""The train function of a block: it collects batches and runs the XLA program."""
+"""The train function of a block: it collects batches and runs them as one program."""
 
 import tensorflow as tf
 from absl import logging
@@ -10,6 +10,7 @@ class BlockFunction:
     Args:
         model: The `keras.Model` whose `train_step` makes each step.
         steps: Integer, the most steps of one call.
+        jit_compile: Boolean, whether XLA compiles the program.
         resident: Callable that returns the `ResidentData` from which batches are
             gathered, or None where the iterator yields them.
         must_compile: Boolean, whether a program that XLA cannot compile is an error.
@@ -17,15 +18,20 @@ class BlockFunction:
         otherwise: Keras's own train function, for batches that cannot be stacked.
     """
 
-    def __init__(self, model, steps, resident, must_compile, otherwise):
+    def __init__(self, model, steps, jit_compile, resident, must_compile, otherwise):
         self._model = model
         self._steps = steps
         self._read_resident = resident
         self._must_compile = must_compile
         self._otherwise = otherwise
-        self._step = tf.function(self._train, autograph=False, reduce_retracing=True)
         self._collect = tf.function(self._pull, autograph=False, reduce_retracing=True)
-        self._block = tf.function(self._loop, autograph=False, jit_compile=True)
+        self._build(jit_compile)
+
+    def _build(self, jit_compile):
+        # The single steps that a block leaves over do not repay compiling.
+        compile_step = jit_compile and self._steps == 1
+        self._step = _function(self._train, compile_step, reduce_retracing=True)
+        self._block = _function(self._loop, jit_compile)
 
     def __call__(self, iterator):
         """Returns the logs after the last step.
@@ -63,19 +69,9 @@ class BlockFunction:
             raise StopIteration
         return logs
 
-    def _run(self, stack, count, batch_spec, resident):
-        # Traced once, for batches of any size, and outside of the loop, which must know
-        # beforehand what a step returns.
-        step = self._step.get_concrete_function(batch_spec, resident)
-        logs = tf.nest.map_structure(tf.TensorSpec.from_tensor, step.structured_outputs)
-        if count == 1 or not _is_fully_defined(logs):
-            for place in range(count):
-                logs = self._step(_at(stack, place), resident)
-            return logs
-        self._logs_spec = logs
-        arguments = stack, tf.constant(count), resident
+    def _run(self, *arguments):
         try:
-            return self._block(*arguments)
+            return self._execute(*arguments)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             # Compiling comes before the first step, so that nothing has happened yet.
             if self._must_compile or "tf2xla" not in str(error):
@@ -87,8 +83,20 @@ class BlockFunction:
                 str(error).splitlines()[0],
             )
             self._must_compile = True
-            self._block = tf.function(self._loop, autograph=False)
-            return self._block(*arguments)
+            self._build(jit_compile=False)
+            return self._execute(*arguments)
+
+    def _execute(self, stack, count, batch_spec, resident):
+        # Traced once, for batches of any size, and outside of the loop, which must know
+        # beforehand what a step returns.
+        step = self._step.get_concrete_function(batch_spec, resident)
+        logs = tf.nest.map_structure(tf.TensorSpec.from_tensor, step.structured_outputs)
+        if count == 1 or not _is_fully_defined(logs):
+            for place in range(count):
+                logs = self._step(_at(stack, place), resident)
+            return logs
+        self._logs_spec = logs
+        return self._block(stack, tf.constant(count), resident)
 
     def _train(self, batch, resident):
         if resident is not None:
@@ -103,6 +111,7 @@ class BlockFunction:
             lambda place, _: place < count,
             lambda place, _: (place + 1, self._step(_at(stack, place), resident)),
             (tf.constant(0), logs),
+            parallel_iterations=1,  # A step reads what the one before it assigned.
         )
         return logs
 
@@ -158,6 +167,12 @@ class BlockFunction:
         # One program serves a short block too: it stops after `count` steps.
         missing = tf.where(count > 1, self._steps - count, 0)
         return tf.cond(missing > 0, lambda: _padded(stack, missing), lambda: stack)
+
+
+def _function(function, jit_compile, **kwargs):
+    # False would forbid, where None leaves it to the caller.
+    jit_compile = jit_compile or None
+    return tf.function(function, autograph=False, jit_compile=jit_compile, **kwargs)
 
 
 def _padded(stack, missing):

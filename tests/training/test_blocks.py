@@ -9,8 +9,11 @@ import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae.training import program
+from keras_vae.training import resident
 
 BLOCKS = {"jit_compile": True, "steps_per_execution": 7}
+ONE_BY_ONE = {"jit_compile": True, "steps_per_execution": 1}
+WITHOUT_XLA = {"jit_compile": False, "steps_per_execution": 7}
 STOCK = {"jit_compile": False, "steps_per_execution": 1}
 SIZE = 203  # Neither the batches of 10 nor the blocks of 7 of them divide it.
 
@@ -130,6 +133,47 @@ def test_blocks_train_what_keras_trains(feed):
     assert_same(model, stock)
     for name, values in stock_logs.items():
         np.testing.assert_allclose(logs[name], values, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("settings", [ONE_BY_ONE, WITHOUT_XLA])
+def test_resident_arrays_train_what_keras_trains(settings, monkeypatch):
+    """Also without XLA, and step by step under it."""
+    takes = []
+    take = resident.ResidentData.take
+    monkeypatch.setattr(
+        resident.ResidentData,
+        "take",
+        lambda *args: takes.append(args) or take(*args),
+    )
+    model, logs = fit_line(settings, "arrays")
+    stock, stock_logs = stock_line("arrays")
+    assert takes
+    assert_same(model, stock)
+    for name, values in stock_logs.items():
+        np.testing.assert_allclose(logs[name], values, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("settings", [ONE_BY_ONE, WITHOUT_XLA, STOCK])
+def test_one_gain_alone_is_keras_own(settings, monkeypatch):
+    """Streams have no use of blocks with XLA or several steps alone, nor arrays."""
+    monkeypatch.setattr(program.BlockFunction, "__call__", None)
+    feed = "arrays" if settings is STOCK else "dataset"
+    model, _ = fit_line(settings, feed)
+    assert int(model.optimizer.iterations) == 42
+
+
+def test_each_fit_runs_the_program_of_its_own_settings(monkeypatch):
+    monkeypatch.setattr("keras_vae.training.choice.SHORT", 0)
+    models = [mlp({}), mlp(STOCK)]
+    for reason in (None, "it is tested"):
+        monkeypatch.setattr(
+            "keras_vae.training.choice.reason_against_xla", lambda _, why=reason: why
+        )
+        for model in models:
+            model.fit(numbers(), batch_size=10, verbose=0)
+    kinds = {key for key in models[0]._blocks.functions if key[0] == "train"}
+    assert {compiled for *_, compiled in kinds} == {True, False}
+    assert_same(*models)
 
 
 def test_data_beyond_the_budget_are_streamed(monkeypatch):
@@ -256,10 +300,11 @@ class NotForXLA(keras.layers.Layer):
         return tf.ensure_shape(tf.numpy_function(np.copy, [x], tf.float32), x.shape)
 
 
-def test_what_xla_cannot_compile_trains_without_it(monkeypatch, caplog):
+@pytest.mark.parametrize("steps", ["auto", 1])
+def test_what_xla_cannot_compile_trains_without_it(steps, monkeypatch, caplog):
     monkeypatch.setattr("keras_vae.training.choice.SHORT", 0)
     models = []
-    for settings in ({}, STOCK):
+    for settings in ({"steps_per_execution": steps}, STOCK):
         keras.utils.set_random_seed(2)
         encoder = keras.Sequential([NotForXLA(), keras.layers.Dense(4)])
         model = kv.VAE(encoder, kv.networks.mlp_decoder([8], (6,)), 2, seed=1)
