@@ -30,6 +30,26 @@ def test_the_two_halves_of_a_pair_are_independent():
     assert abs(np.corrcoef((pairs**2).T)[0, 1]) < bound
 
 
+def test_normal_noise_is_that_of_box_and_muller():
+    """Of the uniform numbers of the same key, by NumPy in double precision."""
+    key = random.key(4)
+    radius, turns = np.float64(random.uniform((50_000, 2), key)).T
+    radius, angle = np.sqrt(-2 * np.log(radius + 2.0**-25)), 2 * np.pi * turns
+    expected = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    noise = random.normal((50_000, 2), key)
+    # The logarithm of numbers next to 1 has lost digits.
+    np.testing.assert_allclose(noise, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_turns_are_as_exact_as_their_floats(jit_compile):
+    turns = np.append(np.arange(0, 2**24, 41), 2**24 - 1) * 2.0**-24
+    function = tf.function(random._cosine_and_sine, jit_compile=jit_compile)
+    cosine, sine = function(tf.constant(turns, tf.float32))
+    np.testing.assert_allclose(cosine, np.cos(2 * np.pi * turns), rtol=0, atol=8e-7)
+    np.testing.assert_allclose(sine, np.sin(2 * np.pi * turns), rtol=0, atol=8e-7)
+
+
 def test_uniform_noise_is_uniform():
     draw = random.uniform((200_000,), random.key(3)).numpy()
     assert scipy.stats.kstest(draw, "uniform").pvalue > 1e-3
