@@ -58,7 +58,7 @@ def test_spline_gate_is_piecewise_linear_between_its_knots():
     scale, shift = gate.scale_and_shift(tf.constant(u[:, None], tf.float32))
     for unit in range(UNITS):
         for values, weight in ((np.log(scale), 0), (np.asarray(shift), 1)):
-            knots = 10.0 * np.asarray(gate.weights[weight])[:, unit]
+            knots = gates.GAIN * np.asarray(gate.weights[weight])[:, unit]
             expected = np.interp(u, places, knots)
             np.testing.assert_allclose(values[:, unit], expected, atol=2e-5)
 
@@ -92,7 +92,7 @@ def test_water_levels_are_the_response_of_a_linear_vae():
     levels = gates.WaterLevels((np.log(0.01), np.log(10.0)))
     levels.build(UNITS)
     s2, eigenvalues = 0.1, np.array([4.0, 2.0, 0.5])
-    levels.levels.assign(np.log(eigenvalues / s2) / 10.0)
+    levels.levels.assign(np.log(eigenvalues / s2) / gates.GAIN)
     for beta in (0.01, 0.3, 4.0, 10.0):
         u = gates.LIMIT * (2 * np.log(beta / 0.01) / np.log(1000.0) - 1)
         openness, raw = levels.response(tf.constant([[u]], tf.float32))
