@@ -7,12 +7,11 @@
 The data are MNIST in Larochelle's static binarisation. Protocol "mlp" takes the network
 784-200-200-50, nine betas and three seeds; "resnet" is that of the authors, 8 epochs
 with 32 latents, four betas and one seed, and takes an hour. `--quick` takes small scans
-of digits and tiny budgets, to try either. Adam's learning rate rises over the first
-tenth and falls by a cosine, as in the authors' experiments, and so rises the weight of
-the KL. The highest one is `--learning_rate`, for the Multi-Rate VAE
-`--multi_rate_learning_rate`. With `--constant_rate` it is the same from the first step
-to the last, as in the demonstration that their table is of, and the KL has its weight
-at once.
+of digits and tiny budgets, to try either. All models are trained alike: Adam's learning
+rate rises over the first tenth to `--learning_rate` and falls by a cosine, as in the
+authors' experiments, and so rises the weight of the KL. With `--constant_rate` it is
+the same from the first step to the last, as in the demonstration that their table is
+of, and the KL has its weight at once.
 
 The expected time is printed first. Each finished model is written to `--results` at
 once, and a second call goes on with the models that are missing; `--output` is the
@@ -58,8 +57,7 @@ class Protocol(typing.NamedTuple):
         epochs: Integer.
         batch_size: Integer.
         trial: Integer, steps of each of the two epochs by which its time is estimated.
-        learning_rate: Float, the highest of a VAE for one beta.
-        multi_rate_learning_rate: Float, that of the Multi-Rate VAE.
+        learning_rate: Float, the highest.
         constant_rate: Boolean, whether it is that throughout.
         multi_rate: Dict of further arguments of the Multi-Rate VAE.
     """
@@ -73,7 +71,6 @@ class Protocol(typing.NamedTuple):
     batch_size: int
     trial: int
     learning_rate: float = 2e-3
-    multi_rate_learning_rate: float = 3e-3
     constant_rate: bool = False
     multi_rate: dict = {}
 
@@ -132,18 +129,9 @@ def define(flag_values=flags.FLAGS):
     flags.DEFINE_enum(
         "gates", "spline", ["spline", "original"], "Of the Multi-Rate VAE.", **common
     )
-    flags.DEFINE_float("tilt", 1.2, "Likewise.", lower_bound=1.0, **common)
+    flags.DEFINE_float("tilt", 1.5, "Likewise.", lower_bound=1.0, **common)
     flags.DEFINE_integer("rank", 32, "Likewise.", lower_bound=0, **common)
-    flags.DEFINE_float(
-        "learning_rate", 2e-3, "Of VAEs for one beta.", lower_bound=1e-12, **common
-    )
-    flags.DEFINE_float(
-        "multi_rate_learning_rate",
-        3e-3,
-        "Of the Multi-Rate VAE.",
-        lower_bound=1e-12,
-        **common,
-    )
+    flags.DEFINE_float("learning_rate", 2e-3, "Of all.", lower_bound=1e-12, **common)
     flags.DEFINE_boolean("constant_rate", False, "Whether it stays that.", **common)
     flags.DEFINE_integer(
         "epochs", None, "Instead of the protocol's.", lower_bound=1, **common
@@ -167,7 +155,6 @@ def protocol_of(chosen):
             "rank": chosen.rank,
         },
         "learning_rate": chosen.learning_rate,
-        "multi_rate_learning_rate": chosen.multi_rate_learning_rate,
         "constant_rate": chosen.constant_rate,
     }
     return protocol._replace(**{k: v for k, v in changes.items() if v is not None})
@@ -193,12 +180,11 @@ def make(protocol, train, task):
         protocol.latent_dim,
     )
     if task.beta is None:
-        rate = protocol.multi_rate_learning_rate
         model = kv.MultiRateVAE(*networks, seed=task.seed, **protocol.multi_rate)
     else:
-        rate = protocol.learning_rate
         objective = kv.ELBO(kl_weight=task.beta)
         model = kv.VAE(*networks, objective=objective, seed=task.seed)
+    rate = protocol.learning_rate
     if not protocol.constant_rate:
         steps = protocol.epochs * -(-len(train) // protocol.batch_size)
         rise = max(steps // 10, 1)
@@ -327,7 +313,6 @@ def benchmark(chosen):
         "protocol": kind,
         **protocol.multi_rate,
         "learning_rate": protocol.learning_rate,
-        "multi_rate_learning_rate": protocol.multi_rate_learning_rate,
         "constant_rate": protocol.constant_rate,
         "epochs": protocol.epochs,
         "betas": protocol.betas,

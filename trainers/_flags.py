@@ -168,16 +168,16 @@ def define_model(add, likelihoods, text):
     )
 
 
-def define_training(add, epochs, learning_rate_decay="none"):
-    """Defines the flags of `fit`, by a `Definer`; two of their defaults are given."""
+def define_training(add, epochs, learning_rate=1e-3, learning_rate_decay="none"):
+    """Defines the flags of `fit`, by a `Definer`; three of their defaults are given."""
     add.integer("epochs", epochs, "Passes over the training data.")
     add.integer("batch_size", 100, "Examples in a step.")
-    add.number("learning_rate", 1e-3, "Adam's learning rate.", low=1e-12)
+    add.number("learning_rate", learning_rate, "Adam's, where highest.", low=1e-12)
     add.enum(
         "learning_rate_decay",
         learning_rate_decay,
-        ("none", "cosine"),
-        "Its decay over the run.",
+        ("none", "cosine", "warmup_cosine"),
+        "Its decay over the run, with warmup_cosine after a rise over the first tenth.",
     )
     add.integer("seed", 0, "Seed of weights, order and noise.", low=0)
     add.enum(

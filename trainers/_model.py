@@ -57,15 +57,32 @@ def build(chosen, data, make):
 
 
 def _compile(model, chosen, steps_per_epoch):
-    rate = chosen.learning_rate
-    if chosen.learning_rate_decay == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate, chosen.epochs * steps_per_epoch
-        )
     model.compile(
-        keras.optimizers.Adam(rate),
+        keras.optimizers.Adam(learning_rate(chosen, steps_per_epoch)),
         jit_compile={"auto": "auto", "true": True, "false": False}[chosen.jit_compile],
         steps_per_execution=chosen.steps_per_execution or "auto",
+    )
+
+
+def learning_rate(chosen, steps_per_epoch):
+    """Returns the learning rate that the flags ask for.
+
+    Args:
+        chosen: Namespace with `learning_rate`, `learning_rate_decay` and `epochs`.
+        steps_per_epoch: Integer.
+
+    Returns:
+        A float or a `keras.optimizers.schedules.LearningRateSchedule`.
+    """
+    rate, steps = chosen.learning_rate, chosen.epochs * steps_per_epoch
+    if chosen.learning_rate_decay == "none":
+        return rate
+    if chosen.learning_rate_decay == "cosine":
+        return keras.optimizers.schedules.CosineDecay(rate, steps)
+    rise = max(steps // 10, 1)
+    # Not from 0, which would waste a step, and of a run of one all of it.
+    return keras.optimizers.schedules.CosineDecay(
+        rate / rise, max(steps - rise, 1), warmup_target=rate, warmup_steps=rise
     )
 
 

@@ -66,7 +66,10 @@ def define(values):
         "weight.",
         low=1e-12,
     )
-    _flags.define_training(add, epochs=200, learning_rate_decay="cosine")
+    # At this rate from the first step on, latents close before they are of use.
+    _flags.define_training(
+        add, epochs=200, learning_rate=3e-3, learning_rate_decay="warmup_cosine"
+    )
     _flags.define_run(add)
 
 

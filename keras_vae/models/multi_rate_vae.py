@@ -101,7 +101,7 @@ class MultiRateVAE(VAE):
         prior="standard_normal",
         beta_range=(0.01, 10.0),
         gates="spline",
-        tilt=1.2,
+        tilt=1.5,
         rank=32,
         kl="analytic",
         num_samples=1,
