@@ -66,7 +66,7 @@ def define(values):
         "weight.",
         low=1e-12,
     )
-    # At this rate from the first step on, latents close before they are of use.
+    # At this rate from the first step on, latents can close before they are of use.
     _flags.define_training(
         add, epochs=200, learning_rate=3e-3, learning_rate_decay="warmup_cosine"
     )
