@@ -1,5 +1,8 @@
 """The only place that touches Keras's private API; `tests/test_keras.py` watches it."""
 
+import contextlib
+import functools
+
 
 def sublayers(layer, kind):
     """Returns `layer` and all layers below it that are instances of `kind`.
@@ -36,3 +39,38 @@ def outermost(layer):
         A `keras.layers.Layer`, `layer` itself where nothing calls it.
     """
     return layer._get_call_context().entry_layer
+
+
+@contextlib.contextmanager
+def weights_read_once(layers):
+    """Lets each call of `layers` read its weights once, ahead of any loop within.
+
+    Keras's cells read theirs at each step of the `tf.while_loop` that they are called
+    in. Its gradient keeps all that was read, under XLA one copy of a kernel for each
+    step.
+
+    Args:
+        layers: List of `keras.layers.Layer`, whose calls are traced meanwhile.
+    """
+    for layer in layers:
+        layer.call = _reading_once(layer, layer.call)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.call
+
+
+def _reading_once(layer, call):
+    @functools.wraps(call)
+    def wrapped(*args, **kwargs):
+        variables = [variable._value for variable in layer.trainable_variables]
+        try:
+            for variable in variables:
+                variable._cached_value = variable.value()
+            return call(*args, **kwargs)
+        finally:
+            for variable in variables:
+                variable._cached_value = None
+
+    return wrapped

@@ -4,6 +4,8 @@ import inspect
 
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae import _keras
@@ -87,7 +89,8 @@ def test_each_private_use_is_watched():
         for name, item in vars(_keras).items()
         if inspect.isfunction(item) and item.__module__ == _keras.__name__
     }
-    watched = {"sublayers", "outermost", "logits_behind"}
+    watched = {"sublayers", "outermost", "logits_behind", "weights_read_once"}
+    functions -= {"_reading_once"}
     assert functions == watched, "add a test for the new function"
 
 
@@ -101,3 +104,61 @@ def test_logits_behind_reads_the_mark_of_activations():
         )
         np.testing.assert_array_equal(marked, logits)
     assert _keras.logits_behind(keras.ops.convert_to_tensor(logits)) is None
+
+
+def _gradients(model, x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(x) ** 2)
+    return tape.gradient(loss, model.trainable_variables)
+
+
+def _reads_within_functions(function, x):
+    # The bodies of loops are functions of their own, of which the outer one is none.
+    graph = function.get_concrete_function(x).graph.as_graph_def()
+    nodes = [node for inner in graph.library.function for node in inner.node_def]
+    return sum(node.op == "ReadVariableOp" for node in nodes)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.LSTM(3),
+        keras.layers.GRU(3),
+        keras.layers.SimpleRNN(3),
+        keras.layers.RNN([keras.layers.LSTMCell(3), keras.layers.GRUCell(2)]),
+        keras.layers.Bidirectional(keras.layers.LSTM(3)),
+    ],
+    ids=["lstm", "gru", "simple", "stacked", "bidirectional"],
+)
+def test_weights_read_once_are_cached_by_their_variables(layer):
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 5, 4)), tf.float32)
+    model = keras.Sequential([layer])
+    model(x)
+    plain = tf.function(lambda x: _gradients(model, x), autograph=False)
+    assert _reads_within_functions(plain, x), (
+        "Keras no longer reads the weights of a cell at each step: take "
+        "weights_read_once out of keras_vae/_keras.py"
+    )
+    expected = plain(x)
+    with _keras.weights_read_once(_keras.sublayers(model, keras.layers.RNN)):
+        once = tf.function(lambda x: _gradients(model, x), autograph=False)
+        assert not _reads_within_functions(once, x), (
+            "tf.Variable._cached_value is no longer what a variable yields where it is "
+            "read, or keras.Variable._value no longer the tf.Variable: training "
+            "recurrent layers under XLA takes more memory again"
+        )
+        for ours, theirs in zip(once(x), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    assert all(weight._value._cached_value is None for weight in model.variables)
+    assert not any("call" in vars(item) for item in _keras.sublayers(model, object))
+
+
+def test_weights_read_once_are_forgotten_after_an_error():
+    layer = keras.layers.LSTM(3)
+    layer.build((None, 5, 4))
+    without_steps = tf.zeros((2, 4))
+    with _keras.weights_read_once([layer]):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            layer.call(without_steps)
+        assert all(weight._value._cached_value is None for weight in layer.variables)
+    assert "call" not in vars(layer)

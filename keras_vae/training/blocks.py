@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_vae import _keras
 from keras_vae.training.choice import AUTO
 from keras_vae.training.choice import choose
 from keras_vae.training.program import BlockFunction
@@ -220,8 +221,12 @@ class BlockTraining:
         if state.asked_jit == AUTO:
             # Only training repays compiling.
             self.jit_compile = choice.jit_compile and state.in_blocks is None
+        recurrent = []
+        if choice.jit_compile and _is_undistributed(self):
+            recurrent = _keras.sublayers(self, keras.layers.RNN)
         try:
-            yield
+            with _keras.weights_read_once(recurrent):
+                yield
         finally:
             self.jit_compile, self.steps_per_execution = before
             state.in_blocks, state.resident = None, None

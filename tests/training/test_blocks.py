@@ -18,6 +18,10 @@ STOCK = {"jit_compile": False, "steps_per_execution": 1}
 SIZE = 203  # Neither the batches of 10 nor the blocks of 7 of them divide it.
 
 
+class Recurrent(kv.BlockTraining, keras.Model):
+    """A functional model of layers with loops."""
+
+
 @keras.saving.register_keras_serializable("tests")
 class Line(kv.BlockTraining, keras.Model):
     """Linear regression with noise, a metric and a count of its steps."""
@@ -160,6 +164,30 @@ def test_one_gain_alone_is_keras_own(settings, monkeypatch):
     feed = "arrays" if settings is STOCK else "dataset"
     model, _ = fit_line(settings, feed)
     assert int(model.optimizer.iterations) == 42
+
+
+def recurrent(settings):
+    keras.utils.set_random_seed(2)
+    inputs = keras.Input((6, 1))
+    both = keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True))
+    hidden = keras.layers.GRU(4, activity_regularizer="l2")(both(inputs))
+    z = kv.layers.Latent(2, seed=3)(hidden)
+    model = Recurrent(inputs, keras.layers.Dense(6)(z))
+    model.compile(keras.optimizers.Adam(0.01), "mse", **settings)
+    return model
+
+
+def test_recurrent_layers_train_as_in_keras():
+    """Their kernels are read once in each step, and not at each place of a sequence."""
+    x = numbers()
+    logs, models = [], [recurrent(ONE_BY_ONE), recurrent(STOCK)]
+    for model in models:
+        history = model.fit(x[..., None], x, batch_size=10, epochs=2, verbose=0)
+        logs.append(history.history)
+    assert_same(*models)
+    assert set(logs[0]) == set(logs[1])
+    for name, values in logs[1].items():
+        np.testing.assert_allclose(logs[0][name], values, rtol=1e-5, err_msg=name)
 
 
 def test_each_fit_runs_the_program_of_its_own_settings(monkeypatch):
