@@ -230,16 +230,16 @@ def start(flags, directory):
 def scaling(flags, directory):
     """Seconds of our epoch as examples and latents grow by 16."""
     largest = 16_000 if flags.quick else 64_000
+    sizes, latents = [largest // 16, largest // 4, largest], [16, 64, 256]
+    if flags.quick:
+        del sizes[1], latents[1]
     x = binary_images(largest, flags.data_dir)
+    work = [(size, 50) for size in sizes] + [(largest // 4, z) for z in latents]
     contenders = []
-    for size in (largest // 16, largest // 4, largest):
-        data = _save(directory / f"scaling{size}.npy", x[:size])
-        name = f"{size:,} images, 50 latents"
-        contenders.append(Contender(name, "ours", "mlp", {"data": data}, size))
-    for latents in (16, 64, 256):
-        data = {"data": contenders[1].options["data"], "latents": latents}
-        name = f"{largest // 4:,} images, {latents} latents"
-        contenders.append(Contender(name, "ours", "mlp", data, largest // 4))
+    for size, z in work:
+        options = {"data": _save(directory / f"{size}.npy", x[:size]), "latents": z}
+        name = f"{size:,} images, {z} latents"
+        contenders.append(Contender(name, "ours", "mlp", options, size))
     return Seconds("scaling", "Seconds of an epoch as the work grows", "", contenders)
 
 

@@ -27,11 +27,14 @@ class BlockFunction:
         self._collect = tf.function(self._pull, autograph=False, reduce_retracing=True)
         self._build(jit_compile)
 
-    def _build(self, jit_compile):
+    def _build(self, jit_compile, fixed_size=False):
         # The single steps that a block leaves over do not repay compiling.
         compile_step = jit_compile and self._steps == 1
+        # Traced once, for batches of any size.
         self._step = _function(self._train, compile_step, reduce_retracing=True)
+        self._sized_step = _function(self._train, jit_compile=False)
         self._block = _function(self._loop, jit_compile)
+        self._jit_compile, self._fixed_size = jit_compile, fixed_size
 
     def __call__(self, iterator):
         """Returns the logs after the last step.
@@ -74,7 +77,14 @@ class BlockFunction:
             return self._execute(*arguments)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             # Compiling comes before the first step, so that nothing has happened yet.
-            if self._must_compile or "tf2xla" not in str(error):
+            if not self._jit_compile or "tf2xla" not in str(error):
+                raise
+            if self._steps > 1 and not self._fixed_size:
+                # The gradients of some loops, as in recurrent layers, need the size,
+                # and to be in the program itself.
+                self._build(jit_compile=True, fixed_size=True)
+                return self._run(*arguments)
+            if self._must_compile:
                 raise
             logging.warning(
                 "XLA cannot compile %s, which trains without it; `jit_compile=False` "
@@ -82,14 +92,18 @@ class BlockFunction:
                 self._model.name,
                 str(error).splitlines()[0],
             )
-            self._must_compile = True
             self._build(jit_compile=False)
             return self._execute(*arguments)
 
     def _execute(self, stack, count, batch_spec, resident):
-        # Traced once, for batches of any size, and outside of the loop, which must know
-        # beforehand what a step returns.
-        step = self._step.get_concrete_function(batch_spec, resident)
+        # Traced outside of the loop, which must know beforehand what a step returns.
+        step = self._step
+        if count > 1 and self._fixed_size:
+            step = self._sized_step
+            batch_spec = tf.nest.map_structure(
+                lambda v: tf.TensorSpec(v.shape[1:], v.dtype), stack
+            )
+        step = step.get_concrete_function(batch_spec, resident)
         logs = tf.nest.map_structure(tf.TensorSpec.from_tensor, step.structured_outputs)
         if count == 1 or not _is_fully_defined(logs):
             for place in range(count):
@@ -107,9 +121,10 @@ class BlockFunction:
         logs = tf.nest.map_structure(
             lambda spec: tf.zeros(spec.shape, spec.dtype), self._logs_spec
         )
+        step = self._train if self._fixed_size else self._step
         _, logs = tf.while_loop(
             lambda place, _: place < count,
-            lambda place, _: (place + 1, self._step(_at(stack, place), resident)),
+            lambda place, _: (place + 1, step(_at(stack, place), resident)),
             (tf.constant(0), logs),
             parallel_iterations=1,  # A step reads what the one before it assigned.
         )

@@ -177,12 +177,15 @@ def recurrent(settings):
     return model
 
 
-def test_recurrent_layers_train_as_in_keras():
+@pytest.mark.parametrize(
+    ("settings", "feed"), [(ONE_BY_ONE, "arrays"), (BLOCKS, "dataset")]
+)
+def test_recurrent_layers_train_as_in_keras(settings, feed):
     """Their kernels are read once in each step, and not at each place of a sequence."""
     x = numbers()
-    logs, models = [], [recurrent(ONE_BY_ONE), recurrent(STOCK)]
+    logs, models = [], [recurrent(settings), recurrent(STOCK)]
     for model in models:
-        history = model.fit(x[..., None], x, batch_size=10, epochs=2, verbose=0)
+        history = model.fit(**FEEDS[feed](x[..., None], x), epochs=2, verbose=0)
         logs.append(history.history)
     assert_same(*models)
     assert set(logs[0]) == set(logs[1])
