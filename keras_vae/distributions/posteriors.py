@@ -10,7 +10,7 @@ from keras_vae import random
 from keras_vae import replicas
 from keras_vae import serialization
 from keras_vae.distributions import tfd
-from keras_vae.distributions.softplus import softplus
+from keras_vae.distributions.softplus import softplus_and_slopes
 
 
 def soft_clip(x, low, high):
@@ -40,9 +40,19 @@ def soft_clip(x, low, high):
         [Simple and Effective VAE Training with Calibrated Decoders](
         https://arxiv.org/abs/2006.13202)
     """
-    above = low + softplus(x - low)
-    # Not `high - softplus(high - above)`, which rounds small values to `high`'s ulp.
-    return above - softplus(above - high)
+
+    @tf.custom_gradient
+    def clip(x):
+        value, slope, _ = softplus_and_slopes(x - low)
+        above = low + value
+        # Not `high - softplus(high - above)`, which rounds small values to the ulp of
+        # `high`.
+        value, _, high_slope = softplus_and_slopes(above - high)
+        # Gradients come from the draw and from the KL. Each then costs one product.
+        slope *= high_slope
+        return above - value, lambda upstream: upstream * slope
+
+    return clip(x)
 
 
 def inverse_soft_clip(y, low, high):

@@ -7,18 +7,6 @@ three quarters of the time of `tf.nn.softplus`.
 import tensorflow as tf
 
 
-def softplus(x):
-    """Returns log(1 + exp(x)).
-
-    Args:
-        x: Float tensor.
-
-    Returns:
-        A tensor of the shape of `x`.
-    """
-    return tf.add_n(softplus_terms(x))
-
-
 def softplus_terms(x):
     """Returns max(x, 0) and log(1 + exp(-|x|)), whose sum is the softplus.
 
@@ -32,6 +20,29 @@ def softplus_terms(x):
     # weights starts, would not add up to 1/2.
     positive = x >= 0.0
     return tf.where(positive, x, 0.0), log1p_exp(tf.where(positive, -x, x))
+
+
+def softplus_and_slopes(x):
+    """Returns the softplus, its derivative and what that lacks of 1.
+
+    The derivatives sigmoid(x) and sigmoid(-x) share the exponential, and have all their
+    digits where they are near 0.
+
+    Args:
+        x: Float tensor.
+
+    Returns:
+        Three tensors of the shape of `x`.
+    """
+    relu, rest = softplus_terms(x)
+    positive = x >= 0.0
+    e = tf.exp(tf.where(positive, -x, x))
+    large, small = 1 / (1 + e), e / (1 + e)
+    return (
+        relu + rest,
+        tf.where(positive, large, small),
+        tf.where(positive, small, large),
+    )
 
 
 @tf.custom_gradient

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -59,6 +60,29 @@ def test_soft_clip_is_that_of_sigma_vae():
     expected = -6 + np.logaddexp(0, x + 6)
     clipped = posteriors.soft_clip(tf.constant(x, tf.float32), -6.0, 100.0)
     np.testing.assert_allclose(clipped, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+def test_soft_clip_has_the_derivatives_of_its_equation(jit):
+    low, high = -6.0, 10.0
+    x = np.linspace(-40.0, 40.0, 801)
+
+    @tf.function(jit_compile=jit, autograph=False)
+    def derivatives(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                value = posteriors.soft_clip(x, low, high)
+            first = inner.gradient(value, x)
+        return first, outer.gradient(first, x)
+
+    above = low + np.logaddexp(0, x - low)
+    into, out = scipy.special.expit(x - low), scipy.special.expit(high - above)
+    first, second = derivatives(tf.constant(x, tf.float32))
+    np.testing.assert_allclose(first, into * out, rtol=1e-5)
+    exact = into * (1 - into) * out - into**2 * out * (1 - out)
+    np.testing.assert_allclose(second, exact, rtol=1e-4, atol=1e-7)
 
 
 def test_diagonal_normal_against_scipy():
