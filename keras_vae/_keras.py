@@ -52,13 +52,18 @@ def weights_read_once(layers):
     Args:
         layers: List of `keras.layers.Layer`, whose calls are traced meanwhile.
     """
+    # What stands there already, if anything, is of the user or of a `fit` around this.
+    before = [vars(layer).get("call") for layer in layers]
     for layer in layers:
         layer.call = _reading_once(layer, layer.call)
     try:
         yield
     finally:
-        for layer in layers:
-            del layer.call
+        for layer, call in zip(layers, before, strict=True):
+            if call is None:
+                del layer.call
+            else:
+                layer.call = call
 
 
 def _reading_once(layer, call):

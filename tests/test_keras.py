@@ -153,6 +153,18 @@ def test_weights_read_once_are_cached_by_their_variables(layer):
     assert not any("call" in vars(item) for item in _keras.sublayers(model, object))
 
 
+def test_weights_read_once_leaves_a_call_of_the_users_own():
+    layer = keras.layers.LSTM(3)
+    layer.call = own = layer.call
+    with _keras.weights_read_once([layer]):
+        outer = layer.call
+        with _keras.weights_read_once([layer]):
+            assert layer(tf.zeros((2, 5, 4))).shape == (2, 3)
+        assert layer.call is outer
+    assert layer.call is own
+    assert all(weight._value._cached_value is None for weight in layer.variables)
+
+
 def test_weights_read_once_are_forgotten_after_an_error():
     layer = keras.layers.LSTM(3)
     layer.build((None, 5, 4))

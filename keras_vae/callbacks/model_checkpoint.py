@@ -29,9 +29,9 @@ class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
     | `<filepath>.json` | the best value in its units, its name and its epoch |
 
     The second is read where a run goes on, so that a resumed one does not overwrite a
-    better model; a run from step 0 ignores it. It is not written where `filepath` has
-    placeholders, whose files do not overwrite each other. `save_best_only=False` saves
-    every epoch, from the first.
+    better model; a run from step 0 ignores it. It is not written where `filepath` holds
+    names in braces, since such files do not overwrite each other.
+    `save_best_only=False` saves every epoch, from the first.
 
     Args:
         filepath: String or path, ending in ".keras", or in ".weights.h5" with
