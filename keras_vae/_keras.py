@@ -41,6 +41,25 @@ def outermost(layer):
     return layer._get_call_context().entry_layer
 
 
+def batches_until_save(callback):
+    """Returns after how many further batches a callback saves the model.
+
+    Args:
+        callback: A `keras.callbacks.ModelCheckpoint` or `BackupAndRestore`.
+
+    Returns:
+        A positive integer, or None if it saves after epochs.
+    """
+    if callback.save_freq == "epoch":
+        return None
+    return max(callback.save_freq - callback._batches_seen_since_last_saving, 1)
+
+
+def traces_batches(callback):
+    """Whether a `keras.callbacks.TensorBoard` traces some batch for its profile."""
+    return bool(callback._should_trace)
+
+
 @contextlib.contextmanager
 def weights_read_once(layers):
     """Lets each call of `layers` read its weights once, ahead of any loop within.

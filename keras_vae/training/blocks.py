@@ -11,7 +11,10 @@ from absl import logging
 from keras_vae import _keras
 from keras_vae.training.choice import AUTO
 from keras_vae.training.choice import choose
-from keras_vae.training.program import BlockFunction
+from keras_vae.training.execution import BlockFunction
+from keras_vae.training.execution import KerasBlocks
+from keras_vae.training.execution import Run
+from keras_vae.training.execution import StepFunction
 from keras_vae.training.resident import ResidentData
 from keras_vae.training.resident import can_be_resident
 
@@ -21,35 +24,45 @@ class _State:
 
     def __init__(self, jit_compile, steps):
         self.asked_jit, self.asked_steps = jit_compile, steps
-        # The `Choice` of a `fit` in blocks, while it lasts.
-        self.in_blocks = None
-        self.resident = None
-        self.functions = {}
+        # The `Run` of a `fit`, while it lasts.
+        self.run = None
 
 
 class BlockTraining:
     """Mixin for any Keras model: `fit` trains a block of steps as one program.
 
-    `steps_per_execution` batches are taken from Keras's own data adapter, stacked, and
-    trained on in one loop that XLA compiles, each by the model's `train_step`. Nothing
-    is rounded: a short last batch is trained as it is, a short last block has fewer
-    steps, and whatever is read or assigned in the step (schedules, controllers, noise,
-    metrics, the scale of the loss) moves at each of them. Arrays that fit into
-    `resident_bytes` are kept on the device, so that only their order is fed.
+    **What a block changes: speed, and when callbacks of batches run. Nothing else.**
+    Each step is `train_step` on the batch that Keras would give it; Keras's own `fit`
+    counts the steps, runs validation and calls every callback at every batch, with
+    that batch's own logs. The model is up to a block ahead of these calls. A block ends
+    with the epoch, with any limit of steps, and with each batch after which a callback
+    reads or writes the model:
 
-    Blocks are for two or three of these together: XLA, more than one step per
-    execution, arrays on the device. With one of them alone, eagerly, or under a
-    strategy of `tf.distribute`, `fit` is Keras's own. The defaults of `compile`,
-    "auto", choose when `fit` begins, by what the model contains and by the device, and
+    * Keras's `ModelCheckpoint` and `BackupAndRestore` that save every n batches;
+    * a loss that is not finite, for `TerminateOnNaN`, and for each callback with the
+      attribute `ends_blocks_at_nan = True`;
+    * a callback with a method `steps_until_action()`, which returns after how many
+      further batches its hook looks at the model, or None;
+    * any other hook of batches that is not Keras's own sees each batch: "auto" then
+      trains step by step.
+
+    What remains: an interrupt (Ctrl-C) is obeyed at the end of a block; XLA rounds in
+    another way; Keras's functions take a step, or a part of one, too many when data end
+    whose number of batches is unknown, and these do not.
+
+    Arrays that fit into `resident_bytes` are kept on the device. The defaults of
+    `compile`, "auto", choose when `fit` begins, by what the model contains, by the
+    device and by the steps of the whole run, those before `initial_epoch` included, and
     say so in the log (absl, level info): dense models train in blocks under XLA; models
     with convolutions on a CPU without XLA, 20 steps at a time; recurrent ones on a CPU
-    under XLA step by step. A `fit` too short to repay compiling runs as in Keras. A
-    model that XLA cannot compile then trains the same blocks without it, and says so.
-    What is passed as a number or a boolean is obeyed.
+    under XLA step by step. A run too short to repay compiling is not compiled. A model
+    that XLA cannot compile then trains without it, and says so.
 
-    As always in Keras, `on_train_batch_begin` and `on_train_batch_end` of callbacks are
-    called once per execution, with the logs after its last step. `steps_per_execution`
-    is 1 where "auto" meets a callback of the user's own that overrides one of them.
+    What is passed as a number or a boolean is obeyed. With `steps_per_execution=n`
+    Keras calls the hooks of batches once in n steps, and counts an epoch of
+    `steps_per_epoch` in executions: finite data then need a multiple of n. Evaluation
+    and prediction go step by step. Under a strategy of `tf.distribute`, and eagerly,
+    steps are Keras's own.
 
     Example:
     >>> class Line(kv.BlockTraining, keras.Sequential):
@@ -90,14 +103,7 @@ class BlockTraining:
                 "`steps_per_execution` must be a positive integer or 'auto'. "
                 f"Received: steps_per_execution={steps_per_execution!r}"
             )
-        super().compile(
-            *args,
-            jit_compile=jit_compile is True,
-            steps_per_execution=1
-            if steps_per_execution == AUTO
-            else steps_per_execution,
-            **kwargs,
-        )
+        super().compile(*args, jit_compile=jit_compile is True, **kwargs)
         self._blocks = _State(jit_compile, steps_per_execution)
 
     def get_compile_config(self):
@@ -129,57 +135,60 @@ class BlockTraining:
         settings = {"batch_size": batch_size, "epochs": epochs, "verbose": verbose}
         if not self.compiled:
             return super().fit(**data, **settings, callbacks=callbacks, **kwargs)
-        fits = can_be_resident(data, self.resident_bytes, **kwargs)
-        choice = self._choose(x, batch_size, epochs, callbacks, fits, **kwargs)
-        with self._running(choice, fits):
-            if self._blocks.in_blocks and fits:
-                shuffle = kwargs.get("shuffle", True)
-                resident = ResidentData(data, batch_size or 32, shuffle)
-                self._blocks.resident = resident
-                data, kwargs["shuffle"] = {"x": resident.steps}, False
+        others = _listed(callbacks)
+        is_resident = can_be_resident(data, self.resident_bytes, **kwargs)
+        choice = self._choose(x, batch_size, epochs, others, is_resident, **kwargs)
+        resident = None
+        # Either gain alone is not worth an order of one's own.
+        if (
+            is_resident
+            and self._runs_programs
+            and choice.jit_compile + choice.steps > 1
+        ):
+            resident = ResidentData(data, batch_size or 32, kwargs.get("shuffle", True))
+            data, kwargs["shuffle"] = {"x": resident.steps}, False
+        with (
+            self._running(choice, others, resident) as run,
+            _listed_among(callbacks, run) as callbacks,
+        ):
             return super().fit(**data, **settings, callbacks=callbacks, **kwargs)
-
-    def predict(self, *args, **kwargs):
-        """Predicts; see `keras.Model.predict`."""
-        steps = self.steps_per_execution
-        if self._blocks and self._blocks.asked_steps == AUTO:
-            # Keras unrolls the steps of a prediction.
-            self.steps_per_execution = 1
-        try:
-            return super().predict(*args, **kwargs)
-        finally:
-            self.steps_per_execution = steps
 
     def make_train_function(self, force=False):
         """See `keras.Model.make_train_function`."""
-        self._make("train", super().make_train_function, force)
+        # Keras has read the steps of an execution by now, and would use them for the
+        # validation too.
+        self.steps_per_execution = 1
+        if self.train_function is not None and not force:
+            return
+        if self._runs_programs:
+            self.train_function = BlockFunction(
+                self,
+                self.train_step,
+                read_run=lambda: self._blocks.run,
+                must_compile=self.jit_compile,
+            )
+        else:
+            self.train_function = KerasBlocks(
+                self, self._make_keras_function, lambda: self._blocks.run
+            )
+
+    def _make_keras_function(self):
+        before = self.train_function
+        super().make_train_function(force=True)
+        made, self.train_function = self.train_function, before
+        return made
 
     def make_test_function(self, force=False):
         """See `keras.Model.make_test_function`."""
-        self._make("test", super().make_test_function, force)
+        if not self._runs_programs:
+            super().make_test_function(force)
+        elif self.test_function is None or force:
+            self.test_function = StepFunction(self, self.test_step)
 
-    def _make(self, kind, make, force):
-        # Keras would keep the function of other settings than the present ones.
-        state, name = self._blocks, f"{kind}_function"
-        if force or getattr(self, name) is None:
-            state.functions = {k: f for k, f in state.functions.items() if k[0] != kind}
-        in_blocks = state.in_blocks if kind == "train" else None
-        compiled = in_blocks and in_blocks.jit_compile
-        key = (kind, self.jit_compile, self.steps_per_execution, compiled)
-        setattr(self, name, state.functions.get(key))
-        make()
-        function = getattr(self, name)
-        if in_blocks and not isinstance(function, BlockFunction):
-            function = BlockFunction(
-                self,
-                self.steps_per_execution,
-                jit_compile=compiled,
-                resident=lambda: state.resident,
-                must_compile=state.asked_jit is True,
-                otherwise=function,
-            )
-            setattr(self, name, function)
-        state.functions[key] = function
+    @property
+    def _runs_programs(self):
+        """Whether steps are those of `Programs`, and not Keras's own."""
+        return not self.run_eagerly and _is_undistributed(self)
 
     def _choose(
         self,
@@ -188,7 +197,6 @@ class BlockTraining:
         epochs,
         callbacks,
         resident,
-        initial_epoch=0,
         steps_per_epoch=None,
         validation_split=0.0,
         **kwargs,
@@ -196,11 +204,10 @@ class BlockTraining:
         num_batches = steps_per_epoch
         if num_batches is None:
             num_batches = _count_batches(x, batch_size, validation_split or 0.0)
-        num_steps = num_batches and num_batches * max(epochs - initial_epoch, 0)
+        # Of the whole run: one that goes on from a later epoch must not choose anew.
+        num_steps = num_batches and num_batches * epochs
         asked = self._blocks.asked_jit, self._blocks.asked_steps
-        choice = choose(
-            self, num_batches, num_steps, _listed(callbacks), *asked, resident
-        )
+        choice = choose(self, num_batches, num_steps, callbacks, *asked, resident)
         if AUTO in asked:
             logging.info(
                 "%s trains with jit_compile=%s, steps_per_execution=%d, because %s.",
@@ -212,24 +219,35 @@ class BlockTraining:
         return choice
 
     @contextlib.contextmanager
-    def _running(self, choice, is_resident):
-        state, before = self._blocks, (self.jit_compile, self.steps_per_execution)
-        gains = choice.jit_compile + (choice.steps > 1) + is_resident
-        if gains > 1 and not self.run_eagerly and _is_undistributed(self):
-            state.in_blocks = choice
-        self.steps_per_execution = choice.steps
-        if state.asked_jit == AUTO:
-            # Only training repays compiling.
-            self.jit_compile = choice.jit_compile and state.in_blocks is None
+    def _running(self, choice, callbacks, resident):
+        by_execution = self._blocks.asked_steps != AUTO
+        run = Run(choice, callbacks, resident, by_execution)
         recurrent = []
-        if choice.jit_compile and _is_undistributed(self):
+        if self._runs_programs:
             recurrent = _keras.sublayers(self, keras.layers.RNN)
+        self._blocks.run = run
+        # Keras's loop goes by it, and `make_train_function` sets it back.
+        self.steps_per_execution = choice.steps if by_execution else 1
         try:
             with _keras.weights_read_once(recurrent):
-                yield
+                yield run
         finally:
-            self.jit_compile, self.steps_per_execution = before
-            state.in_blocks, state.resident = None, None
+            self.steps_per_execution = 1
+            self._blocks.run = None
+
+
+@contextlib.contextmanager
+def _listed_among(callbacks, run):
+    """Gives what `fit` takes as `callbacks`, with one more."""
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        yield [run, *tf.nest.flatten(callbacks or [])]
+        return
+    run.set_params(callbacks.params)
+    callbacks.append(run)
+    try:
+        yield callbacks
+    finally:
+        callbacks.callbacks.remove(run)
 
 
 def _is_undistributed(model):

@@ -5,8 +5,10 @@ import math
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from keras_vae import _keras
+from keras_vae.training.watching import watches_batches
 
 AUTO = "auto"
 # On two cores, compiling the block of a small dense VAE takes as long as it saves over
@@ -27,12 +29,6 @@ CONVOLUTIONS = tuple(
     if "Conv" in layer.__name__ and "LSTM" not in layer.__name__
 )
 RECURRENT = (keras.layers.RNN, keras.layers.Bidirectional)
-BATCH_HOOKS = (
-    "on_train_batch_begin",
-    "on_train_batch_end",
-    "on_batch_begin",
-    "on_batch_end",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +63,8 @@ def choose(model, num_batches, num_steps, callbacks, jit_compile, steps, residen
     """
     xla_block = RESIDENT_BLOCK if resident and not _is_large(model) else XLA_BLOCK
     auto = _choose(model, num_steps, xla_block)
+    if jit_compile is True and (reason := _reason_of_optimizer(model.optimizer)):
+        logging.warning("Weights of %s may become NaN, because %s.", model.name, reason)
     if jit_compile != AUTO and jit_compile != auto.jit_compile:
         block = xla_block if jit_compile else GRAPH_BLOCK
         auto = Choice(jit_compile, min(block, auto.steps), auto.reason)
@@ -101,6 +99,14 @@ def reason_against_xla(model):
     return None
 
 
+def _reason_of_optimizer(optimizer):
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(inner, keras.optimizers.Adafactor):
+        # It divides by products of two squares around its epsilon of 1e-30.
+        return "XLA rounds what Adafactor divides by to zero"
+    return None
+
+
 def _is_large(model):
     sizes = [math.prod(weight.shape) for weight in model.trainable_weights]
     return sum(sizes) > LARGE
@@ -117,7 +123,7 @@ def _choose(model, num_steps, xla_block):
         return Choice(False, 1, "several replicas train it")
     if num_steps is not None and num_steps < SHORT:
         return Choice(False, 1, f"{num_steps} steps do not repay compiling it")
-    if reason := reason_against_xla(model):
+    if reason := reason_against_xla(model) or _reason_of_optimizer(model.optimizer):
         return Choice(False, GRAPH_BLOCK, reason)
     if _keras.sublayers(model, RECURRENT):
         if _on_gpu():
@@ -141,22 +147,3 @@ def even_blocks(steps, num_batches):
         return steps
     blocks = -(-num_batches // steps)
     return -(-num_batches // blocks)
-
-
-def watches_batches(callback):
-    """Whether a callback, not of Keras or this package, wants to see each batch.
-
-    Those know of several steps per execution.
-
-    Args:
-        callback: A `keras.callbacks.Callback`.
-    """
-    # `LambdaCallback` takes its hooks as attributes.
-    if any(hook in vars(callback) for hook in BATCH_HOOKS):
-        return True
-    owners = [
-        next(owner for owner in type(callback).__mro__ if hook in vars(owner))
-        for hook in BATCH_HOOKS
-    ]
-    packages = {owner.__module__.split(".")[0] for owner in owners}
-    return not packages <= {"keras", "keras_vae"}

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.training.program import Batches
+
 
 class ResidentData:
     """Arrays on the device, and the order in which an epoch takes their examples.
@@ -23,6 +25,9 @@ class ResidentData:
 
     def __init__(self, data, batch_size, shuffle):
         self.tensors = _to_device(data)
+        self._spec = tf.nest.map_structure(
+            lambda v: tf.TensorSpec([None, *v.shape[1:]], v.dtype), self.tensors
+        )
         self.batch_size = batch_size
         size = len(tf.nest.flatten(data["x"])[0])
 
@@ -43,17 +48,19 @@ class ResidentData:
             steps: Integer, the most batches.
 
         Returns:
-            The indices of full batches, an int64 array of shape (at most steps,
-            batch_size), and those of a last short batch, of shape (1 or 0, its size).
+            `Batches` of one size, the places of their examples; or None at the end of
+            the epoch.
         """
         if iterator is not self._iterator:
             self._iterator = iterator
             self._left = next(iter(self._orders)).numpy()
         full = min(len(self._left) // self.batch_size, steps)
-        block, self._left = np.split(self._left, [full * self.batch_size])
-        rest = self._left[: 0 if full == steps else self.batch_size]
-        self._left = self._left[len(rest) :]
-        return block.reshape(full, self.batch_size), rest.reshape(-1, len(rest) or 1)
+        taken = full * self.batch_size or len(self._left)
+        block, self._left = np.split(self._left, [taken])
+        if not taken:
+            return None
+        stack = tf.constant(block.reshape(max(full, 1), -1))
+        return Batches(stack, self._spec, self.tensors)
 
 
 def can_be_resident(

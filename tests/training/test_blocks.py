@@ -158,12 +158,13 @@ def test_resident_arrays_train_what_keras_trains(settings, monkeypatch):
 
 
 @pytest.mark.parametrize("settings", [ONE_BY_ONE, WITHOUT_XLA, STOCK])
-def test_one_gain_alone_is_keras_own(settings, monkeypatch):
-    """Streams have no use of blocks with XLA or several steps alone, nor arrays."""
-    monkeypatch.setattr(program.BlockFunction, "__call__", None)
+def test_one_gain_alone_needs_no_stack(settings, monkeypatch):
+    """Streams without XLA are not stacked, nor arrays kept where they save nothing."""
+    monkeypatch.setattr(program.Programs, "train", None)
     feed = "arrays" if settings is STOCK else "dataset"
     model, _ = fit_line(settings, feed)
     assert int(model.optimizer.iterations) == 42
+    assert_same(model, stock_line(feed)[0])
 
 
 def recurrent(settings):
@@ -193,29 +194,34 @@ def test_recurrent_layers_train_as_in_keras(settings, feed):
         np.testing.assert_allclose(logs[0][name], values, rtol=1e-5, err_msg=name)
 
 
-def test_each_fit_runs_the_program_of_its_own_settings(monkeypatch):
+def test_fits_that_run_in_other_ways_trace_one_step(monkeypatch):
     monkeypatch.setattr("keras_vae.training.choice.SHORT", 0)
-    models = [mlp({}), mlp(STOCK)]
+    models, traces = [mlp({}), mlp(STOCK)], []
+    step = kv.VAE.train_step
+    monkeypatch.setattr(
+        kv.VAE, "train_step", lambda self, data: traces.append(self) or step(self, data)
+    )
+    counts = []
     for reason in (None, "it is tested"):
         monkeypatch.setattr(
             "keras_vae.training.choice.reason_against_xla", lambda _, why=reason: why
         )
         for model in models:
             model.fit(numbers(), batch_size=10, verbose=0)
-    kinds = {key for key in models[0]._blocks.functions if key[0] == "train"}
-    assert {compiled for *_, compiled in kinds} == {True, False}
+        counts.append(len(traces))
     assert_same(*models)
+    assert counts[0] == counts[1]
 
 
 def test_data_beyond_the_budget_are_streamed(monkeypatch):
     pulls = []
-    pull = program.BlockFunction._pull
+    pull = program.Programs.collect
 
     def watch(self, *args):
         pulls.append(args)
         return pull(self, *args)
 
-    monkeypatch.setattr(program.BlockFunction, "_pull", watch)
+    monkeypatch.setattr(program.Programs, "collect", watch)
     models = []
     for budget in (SIZE * 6 * 4, SIZE * 6 * 4 - 1):
         assert not pulls
