@@ -144,7 +144,11 @@ class Schedule:
             A `Schedule`.
         """
         config = keras.saving.deserialize_keras_object(dict(config))
-        return FACTORIES[config.pop("name")](**config)
+        return _make(config.pop("name"), config)
+
+    def __reduce__(self):
+        # Formulas are closures, which neither `pickle` nor `copy.deepcopy` can take.
+        return _make, (self._factory.__name__, self._arguments)
 
     def __repr__(self):
         arguments = (
@@ -160,6 +164,10 @@ class Schedule:
                 "used: call `schedule.resolve(total_steps=..., steps_per_epoch=...)`. "
                 f"Received: {self!r}"
             )
+
+
+def _make(name, arguments):
+    return FACTORIES[name](**arguments)
 
 
 def _unresolved(values):
