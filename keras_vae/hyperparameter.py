@@ -40,8 +40,7 @@ class Hyperparameter(keras.layers.Layer):
         self.last_step = self._add_step("last_step")
         # Whether the objective itself moves the value, so that no schedule may.
         self.controlled = False
-        self._follows = None
-        self._followed = ()
+        self._following = None
         self.built = True
 
     def _add_step(self, name):
@@ -55,25 +54,34 @@ class Hyperparameter(keras.layers.Layer):
         )
 
     def follow(self, schedule, step):
-        """Makes the value follow a schedule; a traced step must be traced again.
+        """Makes the value follow a schedule.
 
         Args:
             schedule: Callable, integer step -> float32 scalar tensor.
             step: Callable without arguments that returns the current step, an
                 integer or integer tensor. The schedule sees `step() - offset`.
+
+        Returns:
+            Whether a step that was traced before must be traced again: not where the
+            value has followed an equal schedule of an equal `step` last.
         """
-        # A tuple of callables keeps Keras from tracking what they close over.
-        self._follows = (schedule, step)
-        self._followed = (schedule,)
+        before = self._following
+        if before is None or (before.schedule, before.step) != (schedule, step):
+            self._following = _Following(schedule, step)
+            return True
+        before.is_active.assign(True)
+        return False
 
     def release(self):
-        """Keeps the value where it is from here on."""
-        self._follows = None
+        """Keeps the value where it is from here on, also in a step that is traced."""
+        if self._following is not None:
+            self._following.is_active.assign(False)
 
     @property
     def schedule(self):
         """The schedule that the value follows, or None."""
-        return self._follows and self._follows[0]
+        is_active = self._following is not None and bool(self._following.is_active)
+        return self._following.schedule if is_active else None
 
     @property
     def last_schedule(self):
@@ -81,18 +89,34 @@ class Hyperparameter(keras.layers.Layer):
 
         A model that was loaded knows of none.
         """
-        return self._followed[0] if self._followed else None
+        return self._following and self._following.schedule
 
     def advance(self):
         """Assigns the scheduled value of the current step; a no-op without schedule."""
-        if self._follows is None:
+        if self._following is None:
             return
-        schedule, step = self._follows
+        schedule, step = self._following.schedule, self._following.step
+        is_active = tf.convert_to_tensor(self._following.is_active)
         now = tf.cast(step(), tf.int64)
         value = schedule(now - tf.convert_to_tensor(self.offset))
-        replicas.assign(self.value, value)
-        replicas.assign(self.last_step, now)
+        for variable, new in ((self.value, value), (self.last_step, now)):
+            old = tf.convert_to_tensor(variable)
+            replicas.assign(variable, tf.where(is_active, new, old))
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
         return {**super().get_config(), "initial_value": self.initial_value}
+
+
+class _Following:
+    """What a value follows; no attribute that Keras would track and save.
+
+    Args:
+        schedule: See `Hyperparameter.follow`.
+        step: Likewise.
+    """
+
+    def __init__(self, schedule, step):
+        self.schedule, self.step = schedule, step
+        # Read in the traced step, which therefore need not be traced again without it.
+        self.is_active = tf.Variable(True, trainable=False)

@@ -1,5 +1,6 @@
 """Callbacks that move hyperparameters while a model trains."""
 
+import dataclasses
 import warnings
 
 import keras
@@ -100,7 +101,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         return targets
 
     def on_train_begin(self, logs=None):
-        """Attaches the schedule and has the training step traced with it."""
+        """Attaches the schedule; a training step without it is traced again."""
         steps, epochs = self._steps_per_epoch(), self.params["epochs"]
         schedule = self.schedule.resolve(
             total_steps=None if steps is None else int(epochs * steps),
@@ -109,10 +110,9 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         self._check_schedule(schedule, 1000 if steps is None else int(epochs * steps))
         self._end_step = schedule.end_step
         self._checked = False
-        model = self.model
-        for target in self._targets:
-            target.follow(schedule, lambda: model.optimizer.iterations)
-        model.make_train_function(force=True)
+        step = _Iterations(self.model)
+        if any([target.follow(schedule, step) for target in self._targets]):
+            self.model.make_train_function(force=True)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Warns, once all state is restored, where the schedule cannot be followed."""
@@ -134,7 +134,6 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         """Detaches the schedule; the value stays where it is."""
         for target in self._targets:
             target.release()
-        self.model.make_train_function(force=True)
         self._warn_if_short(number(self.model.optimizer.iterations), "`fit` ended")
 
     def _check_schedule(self, schedule, total_steps):
@@ -207,6 +206,16 @@ class KLAnnealing(HyperparameterScheduler):
                     "`schedule` must give finite weights that are not negative. "
                     f"Received: {value} at step {step} of {schedule!r}"
                 )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Iterations:
+    """The step of a model's optimiser; equal for the same model."""
+
+    model: keras.Model
+
+    def __call__(self):
+        return self.model.optimizer.iterations
 
 
 def _accumulation(optimizer):

@@ -284,12 +284,8 @@ class VAE(BlockTraining, keras.Model):
     def _release_schedules(self):
         # An interrupted `fit` does not end its callbacks, and a later one without
         # annealing would go on with the schedule.
-        hyperparameters = _keras.sublayers(self, Hyperparameter)
-        following = [item for item in hyperparameters if item.schedule is not None]
-        for item in following:
+        for item in _keras.sublayers(self, Hyperparameter):
             item.release()
-        if following:
-            self.make_train_function(force=True)
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Evaluates the model; see `keras.Model.evaluate`. Data are checked before."""

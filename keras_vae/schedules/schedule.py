@@ -133,6 +133,12 @@ class Schedule:
         arguments = {k: plain(v) for k, v in self._arguments.items()}
         return {"name": self._factory.__name__, **arguments}
 
+    def __eq__(self, other):
+        return isinstance(other, Schedule) and self.get_config() == other.get_config()
+
+    def __hash__(self):
+        return hash(self._factory.__name__)
+
     @classmethod
     def from_config(cls, config: dict) -> "Schedule":
         """Returns the schedule that `get_config` describes.

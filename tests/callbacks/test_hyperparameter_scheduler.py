@@ -126,6 +126,33 @@ def test_weight_does_not_retrace():
     assert len(np.unique(objectives[0].applied())) == 31
 
 
+@pytest.mark.parametrize("kind", ["vae", "functional"])
+def test_a_further_fit_with_an_equal_schedule_does_not_retrace(kind):
+    model, objectives = make(kind)
+    x, half, other = (
+        data(10),
+        kv.schedules.linear("50%", end=0.5),
+        kv.schedules.linear(9),
+    )
+    with counted_traces(model) as counts:
+        fit(model, x, epochs=2, callbacks=[kv.KLAnnealing(half, restart=True)])
+        first = counts["calls"]
+        fit(model, x, callbacks=[])
+        fit(model, x, epochs=2, callbacks=[kv.KLAnnealing(half, restart=True)])
+        assert counts["calls"] == first
+        fit(model, x, callbacks=[kv.KLAnnealing(other, restart=True)])
+        assert counts["calls"] > first
+    ramp = kv.schedules.linear(10, end=0.5)
+    weights = [
+        expected(0, 20, ramp),
+        np.full(10, 0.5),
+        expected(0, 20, ramp),
+        expected(0, 10, other),
+    ]
+    for objective in objectives:
+        np.testing.assert_array_equal(objective.applied(), np.concatenate(weights))
+
+
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("kind", ["vae", "functional"])
