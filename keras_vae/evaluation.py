@@ -111,13 +111,16 @@ def log_likelihood(
 
 
 def _check_arrays(model, x, y):
-    if any(part is not None and not hasattr(part, "__getitem__") for part in (x, y)):
+    given = [part for part in (x, y) if part is not None]
+    if not all(hasattr(v, "shape") or hasattr(v, "__getitem__") for v in given):
         raise ValueError(
             "`x` must be an array, or a structure of arrays. Received: a "
             f"{type(x).__name__}. Of a data set, pass one batch after the other."
         )
     checks.check_data(model, x, y)
-    x, y = tf.nest.map_structure(np.asarray, (x, x if y is None else y))
+    x, y = tf.nest.map_structure(
+        lambda v: np.asarray(checks.as_array(v)), (x, x if y is None else y)
+    )
     return x, y, len(tf.nest.flatten(x)[0])
 
 

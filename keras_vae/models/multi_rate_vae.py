@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import random
+from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
 from keras_vae.distributions import posteriors
 from keras_vae.layers.gated_network import GatedLatentVariable
@@ -16,7 +17,6 @@ from keras_vae.layers.gates import LIMIT
 from keras_vae.models import checks
 from keras_vae.models.vae import VAE
 from keras_vae.objectives import ELBO
-from keras_vae.objectives.elbo import check_number
 from keras_vae.objectives.multi_rate import MultiRateELBO
 
 

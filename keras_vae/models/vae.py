@@ -19,13 +19,14 @@ from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import CountedMean
 from keras_vae.metrics.trackers import Reading
 from keras_vae.models import checks
+from keras_vae.models.checked_data import CheckedData
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
 from keras_vae.training import BlockTraining
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VAE(BlockTraining, keras.Model):
+class VAE(CheckedData, BlockTraining, keras.Model):
     """Variational autoencoder from any Keras encoder and decoder.
 
     The encoder turns x into features, a dense head turns those into the parameters of
@@ -231,7 +232,7 @@ class VAE(BlockTraining, keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Adds the objective's terms with `add_loss` and returns their sum."""
-        target = checks.check_target(x, y, self.event_shape)
+        target = checks.dense(checks.check_target(x, y, self.event_shape))
         sample_weight = check_sample_weight(sample_weight)
         mean = BatchMean(tf.shape(target)[0], sample_weight)
         if training:
@@ -253,7 +254,7 @@ class VAE(BlockTraining, keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Compares the target with the likelihood's mean in compiled metrics."""
-        target = x if y is None else y
+        target = checks.dense(x if y is None else y)
         means = tf.reduce_mean(self.likelihood.mean(y_pred["likelihood"]), axis=1)
         return super().compute_metrics(x, target, means, sample_weight)
 
@@ -267,7 +268,7 @@ class VAE(BlockTraining, keras.Model):
 
         Arrays are checked whole, of data sets and generators the first batch.
         """
-        checks.check_fit(**kwargs)
+        checks.check_fit(batch_size=batch_size, epochs=epochs, **kwargs)
         if isinstance(x, tf.data.Dataset):
             # Keras cannot shuffle a data set, and warns where it is asked to.
             kwargs.setdefault("shuffle", False)
@@ -286,24 +287,6 @@ class VAE(BlockTraining, keras.Model):
         # annealing would go on with the schedule.
         for item in _keras.sublayers(self, Hyperparameter):
             item.release()
-
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        """Evaluates the model; see `keras.Model.evaluate`. Data are checked before."""
-        data = {"x": x, "y": y, "sample_weight": kwargs.pop("sample_weight", None)}
-        if not kwargs.get("_use_cached_eval_dataset"):
-            data = checks.check_data(self, **data)
-        return super().evaluate(batch_size=batch_size, **data, **kwargs)
-
-    def train_on_batch(self, x, y=None, sample_weight=None, **kwargs):
-        """Trains on one batch, checked before; see `keras.Model.train_on_batch`."""
-        checks.check_fit(**kwargs)
-        data = checks.check_data(self, x, y, sample_weight)
-        return super().train_on_batch(**data, **kwargs)
-
-    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
-        """Evaluates one batch, checked before; see `keras.Model.test_on_batch`."""
-        data = checks.check_data(self, x, y, sample_weight)
-        return super().test_on_batch(**data, **kwargs)
 
     def load_weights(self, filepath, *args, **kwargs):
         """Loads weights; see `keras.Model.load_weights`.
@@ -325,7 +308,8 @@ class VAE(BlockTraining, keras.Model):
         Returns:
             Two float32 tensors of shape (batch, latent_dim).
         """
-        return self.latent.posterior.mean_and_stddev(self._infer(self._tensor(x)))
+        params = self._infer_finite(self._tensor(x))
+        return self.latent.posterior.mean_and_stddev(params)
 
     def sample_posterior(self, x, seed):
         """Draws one z ~ q(z|x) for each example.
@@ -338,7 +322,7 @@ class VAE(BlockTraining, keras.Model):
             Float32 tensor of shape (batch, latent_dim).
         """
         seed = checks.check_seed(seed)
-        params = self._infer(self._tensor(x))
+        params = self._infer_finite(self._tensor(x))
         return self.latent.sample(params, 1, random.key(seed))[:, 0]
 
     def decode(self, z):
@@ -358,7 +342,9 @@ class VAE(BlockTraining, keras.Model):
                 f"`z` must have shape (batch, {self.latent_dim}). "
                 f"Received: z.shape={tuple(z.shape)}"
             )
-        return self.likelihood.mean(self._decode(z[:, None])[:, 0])
+        if tf.executing_eagerly():
+            checks.check_array(z, "z")
+        return self._decode_finite(z)
 
     def reconstruct(self, x):
         """Returns the mean of p(x|z) at the posterior mean, without noise.
@@ -369,7 +355,7 @@ class VAE(BlockTraining, keras.Model):
         Returns:
             Float32 tensor of shape (batch, *event_shape).
         """
-        return self.decode(self.encode(x)[0])
+        return self._decode_finite(self.encode(x)[0])
 
     def generate(self, n, seed=None):
         """Decodes draws from the prior.
@@ -386,7 +372,7 @@ class VAE(BlockTraining, keras.Model):
         checks.check_count(n, "n", 1)
         seed = checks.check_seed(seed)
         prior = self.latent.prior.params(self._infer)
-        return self.decode(self.latent.sample_prior(n, random.key(seed), prior))
+        return self._decode_finite(self.latent.sample_prior(n, random.key(seed), prior))
 
     def interpolate(self, start, end, steps=8):
         """Decodes the straight line between the posterior means of two inputs.
@@ -424,7 +410,7 @@ class VAE(BlockTraining, keras.Model):
         """
         checks.check_count(num_samples, "num_samples", 1)
         seed = checks.check_seed(seed)
-        x = self._tensor(x)
+        x, y = self._tensor(x), None if y is None else self._tensor(y, "y")
         target = checks.check_target(x, y, self.event_shape)
         if tf.executing_eagerly():
             checks.check_support(self, target, y)
@@ -443,7 +429,7 @@ class VAE(BlockTraining, keras.Model):
         Returns:
             A `keras_vae.objectives.Estimate`.
         """
-        params = self._infer(x)
+        params = self._infer_finite(x)
         z = self.latent.sample(params, num_samples, key)
         outputs = {"posterior": params, "z": z, "likelihood": self._decode(z)}
         outputs["prior"] = self.latent.prior.params(self._infer)
@@ -467,8 +453,17 @@ class VAE(BlockTraining, keras.Model):
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
         return export.export(self, filepath, **kwargs)
 
-    def _tensor(self, x):
-        x = tf.nest.map_structure(tf.convert_to_tensor, x)
+    def _infer_finite(self, x):
+        return checks.with_nan(self._infer(x), x)
+
+    def _decode_finite(self, z):
+        means = self.likelihood.mean(self._decode(z[:, None])[:, 0])
+        return checks.with_nan(means, z)
+
+    def _tensor(self, x, name="x"):
+        x = tf.nest.map_structure(lambda v: tf.convert_to_tensor(checks.as_array(v)), x)
+        if tf.executing_eagerly():
+            tf.nest.map_structure(lambda v: checks.check_array(v, name), x)
         if not self.built:
             self.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), x))
         return x

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
+from keras_vae.arguments import check_number
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.objectives.elbo import ELBO
-from keras_vae.objectives.elbo import check_number
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_vae import _keras
+from keras_vae.arguments import check_number
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.objectives.estimate import KL_ESTIMATORS
 
@@ -114,32 +115,6 @@ def check_kl_weight(kl_weight):
             f"Received: kl_weight={kl_weight!r}"
         )
     return check_number("kl_weight", kl_weight)
-
-
-def check_number(name, value, positive=False, signed=False):
-    """Returns an argument as a float.
-
-    Args:
-        name: String, name of the argument.
-        value: Its value.
-        positive: Boolean, whether 0 is refused.
-        signed: Boolean, whether negative numbers are allowed.
-
-    Raises:
-        ValueError: If it is not a finite number of that sign.
-    """
-    try:
-        number = np.nan if isinstance(value, (bool, str)) else float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if np.isfinite(number) and (signed or number > 0 or (number == 0 and not positive)):
-        return number
-    sign = (
-        "" if signed else " that is positive" if positive else " that is not negative"
-    )
-    raise ValueError(
-        f"`{name}` must be a finite number{sign}. Received: {name}={value!r}"
-    )
 
 
 def check_num_samples(num_samples):

@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_vae import replicas
+from keras_vae.arguments import check_number
 from keras_vae.metrics.trackers import Reading
 from keras_vae.objectives.elbo import ELBO
-from keras_vae.objectives.elbo import check_number
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
+from keras_vae.arguments import check_number
 from keras_vae.objectives.elbo import ELBO
-from keras_vae.objectives.elbo import check_number
 
 SAMPLING = ("weighted", "stratified")
 

@@ -1,0 +1,39 @@
+"""Checks of arguments that are numbers."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def check_number(name, value, positive=False, signed=False):
+    """Returns an argument as a float.
+
+    Args:
+        name: String, name of the argument.
+        value: Its value.
+        positive: Boolean, whether 0 is refused.
+        signed: Boolean, whether negative numbers are allowed.
+
+    Raises:
+        ValueError: If it is not a finite number of that sign.
+    """
+    try:
+        number = np.nan if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if np.isfinite(number) and (signed or number > 0 or (number == 0 and not positive)):
+        return number
+    sign = (
+        "" if signed else " that is positive" if positive else " that is not negative"
+    )
+    raise ValueError(
+        f"`{name}` must be a finite number{sign}. Received: {name}={value!r}"
+    )
+
+
+def check_count(value, name, least):
+    """Raises ValueError where a number that is no tensor is no count."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not tf.is_tensor(value) and not (is_integer and value >= least):
+        raise ValueError(
+            f"`{name}` must be an integer, at least {least}. Received: {name}={value!r}"
+        )

@@ -1,0 +1,184 @@
+"""Checks of arrays."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.models.checks import kinds
+from keras_vae.models.checks.shapes import is_shape
+from keras_vae.models.checks.shapes import shape_text
+
+NO_LABELS = (
+    "A VAE reconstructs `y` where it is given: for labels pass only `fit(x)`, for "
+    "denoising `fit(noisy, clean)`."
+)
+
+
+def check_array(value, name):
+    """Returns `value` as an array or tensor; one of TensorFlow or SciPy as it is."""
+    if not kinds.is_sparse(value):
+        value = kinds.as_array(value)
+    dtype = tf.as_dtype(value.dtype) if value.dtype != object else None
+    if dtype is None or not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+        raise ValueError(
+            f"`{name}` must be an array of numbers. Received: dtype={value.dtype}"
+        )
+    if len(value.shape) < 2:
+        raise ValueError(
+            f"`{name}` must have a batch axis and at least one more. "
+            f"Received: shape={tuple(value.shape)}"
+            + (f". {NO_LABELS}" if name == "y" else "")
+        )
+    if dtype.is_floating:
+        # Float64 beyond float32 is infinite to the model.
+        with np.errstate(over="ignore"):
+            numbers = np.asarray(kinds.stored(value), "float32")
+        bad = int(np.count_nonzero(~np.isfinite(numbers)))
+        if bad:
+            raise ValueError(
+                f"`{name}` must be finite. Received: {bad} values that are NaN or "
+                "infinite. Impute them, or leave these examples out."
+            )
+    return value
+
+
+def with_nan(values, inputs):
+    """Returns `values`, with NaN for each example whose input is not finite.
+
+    A rectifier would make numbers of it, and in a graph nothing can be raised.
+
+    Args:
+        values: Tensor of shape (batch, ...), what a network made of the inputs.
+        inputs: Tensor of shape (batch, ...), or a structure of such.
+    """
+    for part in tf.nest.flatten(inputs):
+        if part.dtype.is_floating:
+            is_finite = tf.math.is_finite(tf.cast(part, tf.float32))
+            is_finite = tf.reduce_all(is_finite, axis=tf.range(1, tf.rank(part)))
+            shape = tf.concat([tf.shape(values)[:1], [1] * (values.shape.rank - 1)], 0)
+            nan = tf.constant(np.nan, values.dtype)
+            values = tf.where(tf.reshape(is_finite, shape), values, nan)
+    return values
+
+
+def check_examples(data):
+    """Returns the `data` of a callback as an array; raises ValueError where empty."""
+    data = np.asarray(kinds.as_array(check_array(data, "data")))
+    if not data.size:
+        raise ValueError(
+            f"`data` must hold at least one example. Received: data.shape={data.shape}"
+        )
+    return data
+
+
+def check_input_shape(model, data):
+    """Raises ValueError where a model that is built does not take `data`."""
+    shape = model.get_build_config()["input_shape"]
+    if not is_shape(shape) or not tf.TensorShape(
+        (None, *tuple(shape)[1:])
+    ).is_compatible_with(data.shape):
+        raise ValueError(
+            "`data` must have the shape of the model's input, "
+            f"{shape}. Received: data.shape={data.shape}"
+        )
+
+
+def check_weights(sample_weight, size):
+    """Raises ValueError where the weights cannot weigh examples."""
+    weights = np.asarray(kinds.as_array(sample_weight))
+    if weights.dtype.kind not in "biuf":
+        raise ValueError(
+            "`sample_weight` must be an array of numbers. "
+            f"Received: dtype={weights.dtype}"
+        )
+    if weights.shape not in ((size,), (size, 1)):
+        raise ValueError(
+            "`sample_weight` must hold one weight per example, shape "
+            f"({size},). Received: shape={weights.shape}"
+        )
+    if not np.all(np.isfinite(weights)) or np.any(weights < 0):
+        raise ValueError(
+            "`sample_weight` must be finite and not negative. "
+            f"Received: values in [{weights.min()}, {weights.max()}]"
+        )
+
+
+def check_no_lists(value, name):
+    """Raises ValueError where numbers are in lists, which Keras takes for inputs."""
+    for part in tf.nest.flatten(value):
+        if part is not None and not hasattr(part, "shape"):
+            raise ValueError(
+                f"`{name}` must be an array or tensor: convert lists of numbers with "
+                f"`np.asarray`. Received: {type(part).__name__} within "
+                f"{type(value).__name__}"
+            )
+
+
+def check_structure(x, y):
+    """Raises ValueError where nothing says which tensor is to be reconstructed."""
+    if y is None and not hasattr(x, "shape"):
+        raise ValueError(
+            "`y` must be given where `x` is a structure of several tensors: pass "
+            "`fit(x, y)` with the tensor that is to be reconstructed as `y`. "
+            f"Received: x is a {type(x).__name__}, y=None"
+        )
+
+
+def check_sizes(inputs, y, name):
+    """Returns the number of examples; raises ValueError where there is not one."""
+    parts = tf.nest.flatten((inputs, [] if y is None else y))
+    sizes = {int(part.shape[0]) for part in parts}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"`{name}` and `y` must have the same number of examples. "
+            f"Received: {sorted(sizes)} examples"
+        )
+    (size,) = sizes
+    if size == 0:
+        raise ValueError(f"`{name}` must hold at least one example. Received: 0")
+    return size
+
+
+def check_target(x, y, event_shape):
+    """Returns what is to be reconstructed.
+
+    Args:
+        x: Input of the model.
+        y: Target, or None where the input is the target.
+        event_shape: Shape of one target.
+
+    Raises:
+        ValueError: If the target does not have this shape.
+    """
+    check_structure(x, y)
+    target = x if y is None else y
+    if not hasattr(target, "shape"):
+        raise ValueError(
+            f"`y` must be one tensor of shape (batch, {shape_text(event_shape)}). "
+            f"Received: a {type(target).__name__}"
+        )
+    if not tf.TensorShape(target.shape).is_compatible_with((None, *event_shape)):
+        name = "x" if y is None else "y"
+        advice = (
+            f"Reshape the data, or give the decoder the output shape of {name}."
+            if y is None
+            else NO_LABELS
+        )
+        raise ValueError(
+            f"`{name}` must have shape (batch, {shape_text(event_shape)}) to be "
+            f"reconstructed by the decoder. Received: {name}.shape="
+            f"{tuple(target.shape)}. {advice}"
+        )
+    return target
+
+
+def check_support(model, target, y=None):
+    """Raises ValueError where the target cannot occur under the likelihood."""
+    try:
+        for block in kinds.blocks(target):
+            model.likelihood.check_data(block)
+    except ValueError as error:
+        if y is None:
+            raise
+        raise ValueError(
+            f"`y` cannot be reconstructed by the likelihood, to which it is x: {error}"
+        ) from error

@@ -1,0 +1,204 @@
+"""Checks of what `fit`, `evaluate` and `predict` are given, before they begin."""
+
+import types
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.models.checks import kinds
+from keras_vae.models.checks.arrays import check_array
+from keras_vae.models.checks.arrays import check_no_lists
+from keras_vae.models.checks.arrays import check_sizes
+from keras_vae.models.checks.arrays import check_structure
+from keras_vae.models.checks.arrays import check_support
+from keras_vae.models.checks.arrays import check_target
+from keras_vae.models.checks.arrays import check_weights
+
+DATA_SETS = (tf.data.Dataset, keras.utils.PyDataset, types.GeneratorType)
+
+
+def check_data(model, x, y=None, sample_weight=None, name="x"):
+    """Checks arrays whole and the first batch of a data set, and builds the model.
+
+    Args:
+        model: The `VAE`.
+        x: What `fit` got as `x`.
+        y: What `fit` got as `y`.
+        sample_weight: What `fit` got as `sample_weight`.
+        name: Name of `x` in errors.
+
+    Returns:
+        A dict of the arguments "x", "y" and "sample_weight" for Keras.
+
+    Raises:
+        ValueError: If the data cannot be trained on.
+    """
+    data = {"x": x, "y": y, "sample_weight": sample_weight}
+    if x is None:
+        raise ValueError(f"`{name}` must be given. Received: {name}=None")
+    if _cannot_be_peeked(x):
+        return data
+    if _is_data_set(x):
+        first, data["x"] = _peek(x, name)
+        x, y, sample_weight = _unpack(first)
+        if y is None and sample_weight is not None:
+            _check_none_is_taken(data["x"])
+    else:
+        data = _for_keras(**data)
+        x, y, sample_weight = data.values()
+    check_no_lists(x, name)
+    check_no_lists(y, "y")
+    check_structure(x, y)
+    inputs = tf.nest.map_structure(lambda v: check_array(v, name), x)
+    y = None if y is None else check_array(y, "y")
+    size = check_sizes(inputs, y, name)
+    if sample_weight is not None:
+        check_weights(sample_weight, size)
+    _build(model, inputs)
+    check_support(model, check_target(inputs, y, model.event_shape), y)
+    return data
+
+
+def check_batch(model, x, y=None, sample_weight=None):
+    """Checks one batch as `check_data` does, and returns it dense."""
+    data = check_data(model, x, y, sample_weight)
+    return tf.nest.map_structure(
+        lambda v: kinds.as_array(v) if kinds.is_sparse(v) else v, data
+    )
+
+
+def check_inputs(model, x, name="x"):
+    """Checks what `predict` is given: arrays whole, of a data set the first batch.
+
+    Args:
+        model: The `VAE`, which is built.
+        x: What `predict` got as `x`.
+        name: Its name in errors.
+
+    Returns:
+        What Keras is to be given as `x`.
+
+    Raises:
+        ValueError: If it holds no numbers, or some that are not finite.
+    """
+    if _cannot_be_peeked(x):
+        return x
+    inputs = x
+    if _is_data_set(x):
+        first, x = _peek(x, name)
+        inputs = _unpack(first)[0]
+    else:
+        inputs = x = tf.nest.map_structure(kinds.in_order, x)
+    check_no_lists(inputs, name)
+    _build(model, tf.nest.map_structure(lambda v: check_array(v, name), inputs))
+    return x
+
+
+def check_validation_data(model, data):
+    """Checks `validation_data`, and returns it as Keras takes it."""
+    parts = tuple(data) if isinstance(data, tuple | list) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            "`validation_data` must be (x,), (x, y), (x, y, sample_weight) or a data "
+            f"set. Received: {len(parts)} entries"
+        )
+    try:
+        checked = check_data(model, *parts)
+    except ValueError as error:
+        raise ValueError(f"`validation_data` cannot be used: {error}") from error
+    return tuple(checked.values()) if isinstance(data, tuple | list) else checked["x"]
+
+
+def peek_generator(generator, name):
+    """Returns the first batch of a generator, and a generator of all its batches."""
+    try:
+        first = next(generator)
+    except StopIteration as error:
+        raise _no_batch(name) from error
+
+    def all_batches():
+        yield first
+        yield from generator
+
+    return first, all_batches()
+
+
+def peek(data, name):
+    """Returns the first batch of a data set, which stays as it is."""
+    if isinstance(data, keras.utils.PyDataset):
+        # None is the number of batches of a data set without an end.
+        if data.num_batches == 0:
+            raise _no_batch(name, "hold")
+        return data[0]
+    if isinstance(data, tf.data.Dataset):
+        data = data.take(1)
+    try:
+        return kinds.first_batch(data)
+    except StopIteration as error:
+        raise _no_batch(name, "hold") from error
+
+
+def _no_batch(name, verb="yield"):
+    return ValueError(f"`{name}` must {verb} at least one batch. Received: none")
+
+
+def _is_data_set(x):
+    return isinstance(x, DATA_SETS) or kinds.is_loader(x)
+
+
+def _cannot_be_peeked(x):
+    """Whether what was seen of `x` would be lost."""
+    return hasattr(x, "__next__") and not isinstance(x, types.GeneratorType)
+
+
+def _peek(x, name):
+    """Returns the first batch of a data set, and the data set with all of them."""
+    if isinstance(x, types.GeneratorType):
+        return peek_generator(x, name)
+    first = peek(x, name)
+    if kinds.is_loader(x) and hasattr(first, "shape"):
+        # Keras would take its rows for inputs, targets and weights.
+        raise ValueError(
+            f"`{name}` must yield tuples (x,), (x, y) or (x, y, sample_weight): give "
+            "the loader a `TensorDataset(x)`. Received: a "
+            f"{type(x).__name__} of single tensors"
+        )
+    return first, x
+
+
+def _unpack(batch):
+    if isinstance(batch, list):
+        # As torch's `default_collate` makes it of the tuples of a data set.
+        batch = tuple(batch)
+    return keras.utils.unpack_x_y_sample_weight(batch)
+
+
+def _build(model, inputs):
+    with model.distribute_strategy.scope():
+        if not model.built:
+            model.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), inputs))
+
+
+def _check_none_is_taken(data):
+    if isinstance(data, keras.utils.PyDataset):
+        raise ValueError(
+            "`x` must yield targets where it yields weights, because Keras takes "
+            "no None from a PyDataset: yield (x, x, sample_weight). Received: "
+            "(x, None, sample_weight)"
+        )
+
+
+def _for_keras(x, y, sample_weight):
+    """Returns the arguments of `fit` as Keras takes them, in a dict."""
+    x, y = tf.nest.map_structure(kinds.in_order, (x, y))
+    if sample_weight is not None:
+        sample_weight = np.asarray(kinds.as_array(sample_weight))
+        if y is None:
+            # Keras drops the weights of data without `y`.
+            y = x
+        if not np.any(sample_weight):
+            raise ValueError(
+                "`sample_weight` must weigh at least one example. Received: all zero"
+            )
+    return {"x": x, "y": y, "sample_weight": sample_weight}

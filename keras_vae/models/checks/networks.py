@@ -1,0 +1,102 @@
+"""Checks of the networks of a model."""
+
+import keras
+import tensorflow as tf
+
+from keras_vae.models.checks.shapes import is_shape
+
+
+def check_network(network, name):
+    """Returns `network`; raises ValueError where it is not a layer or model."""
+    if not isinstance(network, keras.layers.Layer):
+        raise ValueError(
+            f"`{name}` must be a `keras.Model` or `keras.layers.Layer`. "
+            f"Received: {name}={network!r}"
+        )
+    return network
+
+
+def check_output_activation(decoder, likelihood):
+    """Raises ValueError where the decoder squashes what should be logits."""
+    last = decoder
+    while steps := getattr(last, "operations", None) or getattr(last, "layers", None):
+        shaping = keras.layers.Reshape | keras.layers.Flatten
+        last = next((x for x in reversed(steps) if not isinstance(x, shaping)), None)
+    # An operation such as `keras.ops.sigmoid` is named by its class.
+    activation = getattr(last, "activation", type(last))
+    name = getattr(activation, "__name__", "").lower()
+    if name in likelihood.invalid_activations:
+        raise ValueError(
+            f"`decoder` ends in a {name}, but {type(likelihood).__name__} takes "
+            f"logits. Remove the activation of {last.name!r}; `decode` and `predict` "
+            "apply it. "
+            f"Received: activation={name!r}"
+        )
+
+
+def build_network(network, input_shape, name):
+    """Builds a network and returns the shape of its output, batch axis first."""
+
+    def symbolic(shape):
+        if is_shape(shape):
+            return keras.KerasTensor(tuple(shape), dtype=keras.config.floatx())
+        if isinstance(shape, dict):
+            return {name: symbolic(part) for name, part in shape.items()}
+        return type(shape)(symbolic(part) for part in shape)
+
+    try:
+        output = network(symbolic(input_shape))
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` does not take inputs of shape {input_shape}: {error}"
+        ) from error
+    if not hasattr(output, "shape"):
+        raise ValueError(
+            f"`{name}` must put out one tensor: concatenate its outputs. Received: "
+            f"a {type(output).__name__} of {len(output)}"
+        )
+    return tuple(output.shape)
+
+
+def check_params_shape(params_shape, input_shape, likelihood):
+    """Raises ValueError where the decoder's output does not fit the likelihood.
+
+    Args:
+        params_shape: Shape of the decoder's output for one example.
+        input_shape: Shape of x, batch axis first, or a structure of such.
+        likelihood: The `Likelihood`.
+    """
+    name, needed = type(likelihood).__name__, None
+    if is_shape(input_shape) and None not in tuple(input_shape)[1:]:
+        x_shape = tuple(input_shape)[1:]
+        needed = tuple(likelihood.params_shape(x_shape))
+    advice = (
+        f" Data of shape {x_shape} need shape {needed}: build it with "
+        f"`output_shape={needed}`."
+        if needed
+        else ""
+    )
+    try:
+        event_shape = tuple(likelihood.event_shape(params_shape))
+    except ValueError as error:
+        raise ValueError(
+            f"`decoder` puts out shape {params_shape} for each example, which does "
+            f"not fit the {name} likelihood: {error}.{advice}"
+        ) from error
+    # A target `y` of another shape than x is legitimate, so that only a decoder which
+    # forgot the likelihood's further parameters is known to be wrong here.
+    if needed and event_shape != x_shape and tuple(params_shape) == x_shape:
+        raise ValueError(
+            f"`decoder` puts out shape {params_shape} for each example, which does "
+            f"not fit the {name} likelihood.{advice}"
+        )
+
+
+def check_closed_form(latent, objective):
+    """Raises ValueError before training where the rate has no closed form."""
+    if objective.kl != "analytic":
+        return
+    size = latent.posterior.params_size(latent.units)
+    prior = latent.prior.params(lambda x: tf.zeros((x.shape[0], size)))
+    z = tf.zeros((1, 1, latent.units))
+    objective.rate(latent.estimate(tf.zeros((1, size)), prior, z))
