@@ -29,16 +29,18 @@ def logits_behind(tensor):
     return getattr(tensor, "_keras_logits", None)
 
 
-def outermost(layer):
-    """Returns the layer or model whose call led to the running call of `layer`.
+def outermost_call(layer):
+    """Returns what stands for the call that led to the running call of `layer`.
 
     Args:
         layer: A `keras.layers.Layer` whose `call` is running.
 
     Returns:
-        A `keras.layers.Layer`, `layer` itself where nothing calls it.
+        An object that is the same for all layers which that call reaches, and for no
+        other call, and that can be referred to weakly. Its `entry_layer` is the layer
+        or model that was called, `layer` itself where nothing calls it.
     """
-    return layer._get_call_context().entry_layer
+    return layer._get_call_context()
 
 
 def batches_until_save(callback):

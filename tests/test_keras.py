@@ -1,6 +1,7 @@
 """Each use of a private Keras API: what upstream may change, and what follows then."""
 
 import inspect
+import weakref
 
 import keras
 import numpy as np
@@ -40,7 +41,7 @@ def test_sublayers_sees_layers_that_are_attributes_of_layers():
     )
 
 
-def test_outermost_reads_the_call_context():
+def test_outermost_call_reads_the_call_context():
     assert hasattr(keras.layers.Layer, "_get_call_context"), (
         "keras.layers.Layer._get_call_context is gone: find another way to learn the "
         "outermost layer of a running call in keras_vae/_keras.py"
@@ -49,16 +50,22 @@ def test_outermost_reads_the_call_context():
 
     class Probe(keras.layers.Layer):
         def call(self, x):
-            seen.append(_keras.outermost(self))
+            seen.append(_keras.outermost_call(self))
             return x
 
     probe = Probe()
     probe(np.zeros((1, 2)))
-    assert seen.pop() is probe, "entry_layer is no longer the layer that was called"
+    assert seen[-1].entry_layer is probe, (
+        "entry_layer is no longer the layer that was called"
+    )
     middle = keras.Sequential([probe])
-    outer = keras.Sequential([middle])
+    outer = keras.Sequential([middle, probe])
     outer(np.zeros((1, 2)))
-    assert seen.pop() is outer, "entry_layer is no longer the outermost model"
+    first, second = seen[-2:]
+    assert first.entry_layer is outer, "entry_layer is no longer the outermost model"
+    assert first is second, "layers within one call no longer share its context"
+    assert first is not seen[0], "two calls now share one context"
+    assert weakref.ref(first)() is first, "the context cannot be referred to weakly"
 
 
 def test_fit_still_hands_its_cached_validation_data_to_evaluate():
@@ -89,7 +96,7 @@ def test_each_private_use_is_watched():
         for name, item in vars(_keras).items()
         if inspect.isfunction(item) and item.__module__ == _keras.__name__
     }
-    watched = {"sublayers", "outermost", "logits_behind", "weights_read_once"}
+    watched = {"sublayers", "outermost_call", "logits_behind", "weights_read_once"}
     functions -= {"_reading_once"}
     assert functions == watched, "add a test for the new function"
 

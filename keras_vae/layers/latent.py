@@ -3,7 +3,6 @@
 import keras
 import tensorflow as tf
 
-from keras_vae import _keras
 from keras_vae import objectives
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import RateReport
@@ -110,16 +109,17 @@ class Latent(LatentVariable):
         else:
             key = self.noise.evaluation_key(0)
         z = self.sample(params, 1, key)
-        if self.deterministic and not training:
-            z = self.posterior.mean_and_stddev(params)[0][:, None]
         estimate = self.estimate(params, self.prior.params(self.infer), z)
         sample_weight = check_sample_weight(sample_weight)
         mean = BatchMean(tf.shape(params)[0], sample_weight)
-        self.add_loss(self.objective.rate_loss(estimate, mean))
+        # Keras adds it to losses of its own default type, and cannot add two types.
+        loss = self.objective.rate_loss(estimate, mean)
+        self.add_loss(tf.cast(loss, keras.config.floatx()))
         self.report.update(mean(self.objective.rate(estimate)), mean)
         if training:
             self.objective.control(estimate, mean)
-        self.report.join(_keras.outermost(self))
+        elif self.deterministic:
+            z = self.posterior.mean_and_stddev(params)[0][:, None]
         return tf.cast(z[:, 0], self.compute_dtype)
 
     def compute_output_shape(self, inputs_shape, sample_weight_shape=None):

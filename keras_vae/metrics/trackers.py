@@ -1,5 +1,7 @@
 """Metrics that `fit` keeps while it trains."""
 
+import weakref
+
 import keras
 import tensorflow as tf
 
@@ -30,12 +32,30 @@ class Reading(keras.metrics.Metric):
 class CountedMean(keras.metrics.Mean):
     """A mean over examples that also counts batches.
 
-    The count numbers the batches of an evaluation, from which their noise follows.
+    The count numbers the batches of an evaluation, from which their noise follows. Its
+    state is float32 wherever it is read, also within a layer of mixed precision.
     """
 
     def __init__(self, name):
         super().__init__(name=name, dtype="float32")
         self._batches = self.add_variable((), "zeros", dtype="int64", name="batches")
+
+    def add_variable(
+        self, shape, initializer, dtype=None, aggregation="sum", name=None
+    ):
+        """See `keras.metrics.Metric.add_variable`."""
+        with keras.name_scope(self.name.replace("/", ">")):
+            # The caller tracks it, by making it an attribute.
+            return keras.Variable(
+                initializer=initializer,
+                shape=shape,
+                dtype=dtype,
+                trainable=False,
+                autocast=False,
+                aggregation=aggregation,
+                synchronization="on_read",
+                name=name,
+            )
 
     @property
     def batches(self):
@@ -61,6 +81,8 @@ class CountedMean(keras.metrics.Mean):
 class RateReport(CountedMean):
     """Unweighted rate and weight of one `Latent`, and the sum over its siblings.
 
+    The rates of all calls of the layer in one call of the model add up, as in the loss.
+
     Keras lets the metrics of a model overwrite each other where their names are
     equal, so that the first of several `Latent`s reports the sum for all.
 
@@ -73,14 +95,23 @@ class RateReport(CountedMean):
         # Closures, because a metric tracks what its attributes refer to.
         self._layer = lambda: layer
         self._model = lambda: layer
+        self._weights = weakref.WeakKeyDictionary()
 
-    def join(self, model):
-        """Tells the report which model the layer was called in.
+    def update(self, value, mean):
+        """Takes up the rate of one call of the layer, which is running.
 
         Args:
-            model: The outermost `keras.layers.Layer` that is being called.
+            value: Scalar tensor that `mean` returned.
+            mean: The `BatchMean`.
         """
+        running = _keras.outermost_call(self._layer())
+        model = running.entry_layer
         self._model = lambda: model
+        if running in self._weights:
+            self.total.assign_add(self._weights[running] * value)
+        else:
+            self._weights[running] = mean.weight
+            super().update(value, mean)
 
     def result(self):
         """Returns the entries for the logs."""

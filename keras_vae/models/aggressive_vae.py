@@ -124,7 +124,8 @@ class AggressiveVAE(TwoOptimizers):
         ):
             # Both scales are powers of two, so that this is exact.
             part = [
-                g if g is None else tf.math.scalar_mul(own / scale, g) for g in part
+                g if g is None else tf.math.scalar_mul(tf.cast(own / scale, g.dtype), g)
+                for g in part
             ]
             replicas.update_if(turn, optimizer.apply, part, variables)
         self.inner_loop.advance(replicas.sum_over_replicas(loss))

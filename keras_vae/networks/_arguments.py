@@ -5,6 +5,9 @@ import math
 import keras
 import numpy as np
 
+# The shapes of all arguments end in the channels, whatever Keras's configuration says.
+DATA_FORMAT = "channels_last"
+
 # Rectifiers halve the variance of what they pass, which He's initialiser makes up for.
 _RECTIFIERS = {"relu", "leaky_relu", "elu", "gelu", "silu", "swish"}
 

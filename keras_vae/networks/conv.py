@@ -60,6 +60,7 @@ def conv_encoder(
             kernel_size,
             strides=2,
             padding="same",
+            data_format=_arguments.DATA_FORMAT,
             activation=activation,
             kernel_initializer=_arguments.initializer(activation),
         )
@@ -69,7 +70,7 @@ def conv_encoder(
         [
             keras.Input(input_shape),
             *convolutions,
-            keras.layers.Flatten(),
+            keras.layers.Flatten(_arguments.DATA_FORMAT),
             *dense_stack(hidden, activation),
         ],
         name=name,
@@ -180,6 +181,7 @@ def upsampling(channels, kernel_size, size, activation, bias_initializer="zeros"
             kernel_size,
             strides=2,
             padding="same",
+            data_format=_arguments.DATA_FORMAT,
             activation=activation,
             kernel_initializer=_arguments.initializer(activation),
             bias_initializer=bias_initializer,
@@ -187,7 +189,8 @@ def upsampling(channels, kernel_size, size, activation, bias_initializer="zeros"
     ]
     odd = [side % 2 for side in size]
     if any(odd):
-        layers.append(keras.layers.Cropping2D([(0, cut) for cut in odd]))
+        cropping = [(0, cut) for cut in odd]
+        layers.append(keras.layers.Cropping2D(cropping, _arguments.DATA_FORMAT))
     return layers
 
 

@@ -34,7 +34,10 @@ def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
     >>> encoder(np.zeros((5, 8, 8, 1), "float32")).shape
     TensorShape([5, 128])
     """
-    layers = [keras.layers.Flatten(), *dense_stack(hidden, activation)]
+    layers = [
+        keras.layers.Flatten(_arguments.DATA_FORMAT),
+        *dense_stack(hidden, activation),
+    ]
     if input_shape is not None:
         input_shape = _arguments.check_sizes("input_shape", input_shape, empty=False)
         layers.insert(0, keras.Input(input_shape))

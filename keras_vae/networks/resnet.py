@@ -60,8 +60,9 @@ def resnet_encoder(
         h = _residual_blocks(h, blocks, len(filters) * blocks, activation)
     h = keras.layers.Activation(activation)(h)
     trunk = keras.Model(images, h, name="trunk")
+    flatten = keras.layers.Flatten(_arguments.DATA_FORMAT)
     return keras.Sequential(
-        [keras.Input(input_shape), trunk, keras.layers.Flatten(), *dense], name=name
+        [keras.Input(input_shape), trunk, flatten, *dense], name=name
     )
 
 
@@ -147,6 +148,7 @@ def _convolution(channels, initializer, kernel_size=3, strides=1, **kwargs):
         kernel_size,
         strides=strides,
         padding="same",
+        data_format=_arguments.DATA_FORMAT,
         kernel_initializer=initializer or "glorot_uniform",
         **kwargs,
     )

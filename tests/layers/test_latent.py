@@ -196,6 +196,27 @@ def test_deterministic_is_the_posterior_mean_outside_training_alone():
     np.testing.assert_allclose(layer(X), loc, rtol=1e-5, atol=1e-6)
 
 
+def test_deterministic_estimates_the_rate_from_the_draw():
+    features = np.repeat(X, 4000, axis=0)
+    sampled, deterministic, exact = (
+        kv.layers.Latent(3, kl=kl, deterministic=flag, seed=0)
+        for kl, flag in [("monte_carlo", False), ("monte_carlo", True), ("analytic", 0)]
+    )
+    exact.build(features.shape)
+    for layer in (sampled, deterministic, exact):
+        layer.build(features.shape)
+        layer.head.set_weights(exact.head.get_weights())
+        z = layer(features, training=False)
+        if layer is deterministic:
+            np.testing.assert_allclose(z, moments(layer, features)[0], atol=1e-5)
+    (drawn,), (kl,) = sampled.losses, exact.losses
+    assert deterministic.losses[0] == drawn
+    # At the mean it would be too high by half a nat a unit, less half the variance.
+    variance = np.square(moments(exact, X)[1]).mean(axis=0)
+    assert np.abs((1 - variance).sum() / 2) > 0.1
+    assert float(drawn) == pytest.approx(float(kl), abs=0.03)
+
+
 # === Logs ===
 
 
@@ -229,6 +250,31 @@ def test_several_latents_log_the_sum_and_each():
     assert set(logs) == {"loss", *expected}
     for name, value in expected.items():
         assert logs[name] == pytest.approx(value, rel=1e-5), name
+
+
+def test_one_latent_called_several_times_logs_the_sum():
+    layer, other = kv.layers.Latent(3, seed=0), kv.layers.Latent(2, seed=1)
+    x = keras.Input((3, 4))
+    shared = keras.layers.TimeDistributed(layer)
+    z = [shared(x), keras.layers.Reshape((1, 3))(layer(x[:, 0]))]
+    z = keras.layers.Flatten()(keras.layers.Concatenate(axis=1)(z))
+    model = keras.Model(
+        x, keras.layers.Dense(4)(keras.layers.Add()([z[:, :2], other(x)]))
+    )
+    model.compile("sgd", loss=kv.losses.NegativeLogLikelihood("unit_normal"))
+    data = np.random.default_rng(1).normal(size=(6, 3, 4)).astype("float32")
+    logs = model.evaluate(data, X, batch_size=4, verbose=0, return_dict=True)
+    model(data)
+    assert len(model.losses) == 5
+    total = sum(float(loss) for loss in model.losses)
+    assert logs["kl_loss"] == pytest.approx(total, rel=1e-5)
+    calls = [closed_form(layer, data[:, i]).sum(-1).mean() for i in (0, 1, 2, 0)]
+    assert logs[f"{layer.name}_kl_loss"] == pytest.approx(sum(calls), rel=1e-5)
+    logs = model.test_on_batch(data, X, return_dict=True)
+    loss = logs["loss"] - float(model.loss(X, model(data)))
+    assert loss == pytest.approx(total, rel=1e-5)
+    trained = model.fit(data, X, batch_size=2, epochs=1, verbose=0).history
+    assert trained["kl_loss"] == pytest.approx([total], rel=0.1)
 
 
 def test_several_latents_log_the_same_while_they_train():

@@ -1,0 +1,102 @@
+"""Likelihood of classes."""
+
+import numbers
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import random
+from keras_vae.distributions import tfd
+from keras_vae.distributions.likelihoods.likelihood import Likelihood
+from keras_vae.distributions.likelihoods.likelihood import divide_last
+from keras_vae.distributions.likelihoods.likelihood import multiply_last
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class Categorical(Likelihood):
+    """Classes, such as words or quantised pixels; the decoder puts out logits.
+
+        log p(x|z) = sum_i log softmax(params_i)[x_i]
+
+    The last axis of the decoder's output is `num_classes` times that of x: the logits
+    of its first element, then those of the second, and so on. x holds class ids.
+
+    Args:
+        num_classes: Integer above 1.
+
+    Raises:
+        ValueError: If `num_classes` is not such an integer.
+
+    Example:
+    >>> likelihood = kv.distributions.Categorical(num_classes=4)
+    >>> likelihood.params_shape((28, 28, 1))
+    (28, 28, 4)
+    >>> likelihood.log_prob(tf.zeros([1, 1, 8]), tf.constant([[3, 0]])).numpy().round(3)
+    array([[-2.773]], dtype=float32)
+
+    Reference:
+        [Generating Sentences from a Continuous Space](
+        https://arxiv.org/abs/1511.06349)
+    """
+
+    invalid_activations = ("sigmoid", "softmax")
+
+    def __init__(self, num_classes, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(num_classes, numbers.Integral) or num_classes < 2:
+            raise ValueError(
+                "`num_classes` must be an integer above 1. Received: "
+                f"num_classes={num_classes!r}"
+            )
+        self.num_classes = int(num_classes)
+
+    def params_shape(self, event_shape):
+        """See `Likelihood.params_shape`."""
+        return multiply_last(event_shape, self.num_classes)
+
+    def event_shape(self, params_shape):
+        """See `Likelihood.event_shape`."""
+        return divide_last(params_shape, self.num_classes)
+
+    def log_prob(self, params, x, mean=None, training=False):
+        """See `Likelihood.log_prob`. `x` may hold its class ids as floats."""
+        return self.distribution(params).log_prob(tf.cast(x, tf.int32)[:, None])
+
+    def mean(self, params):
+        """Computes E[x|z] of the class ids, of use where their order means something.
+
+        Args:
+            params: Float tensor (..., *params_shape).
+
+        Returns:
+            A float32 tensor (..., *event_shape), in [0, num_classes - 1].
+        """
+        logits = self._elements(params).logits
+        # On CPUs softmax takes no more than five axes.
+        rows = tf.nn.softmax(tf.reshape(logits, [-1, self.num_classes]))
+        ids = tf.range(self.num_classes, dtype=tf.float32)
+        return tf.reshape(tf.linalg.matvec(rows, ids), tf.shape(logits)[:-1])
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "num_classes": self.num_classes}
+
+    def _elements(self, params):
+        *leading, last = keras.ops.shape(params)
+        shape = (*leading, last // self.num_classes, self.num_classes)
+        return tfd.Categorical(tf.reshape(tf.cast(params, tf.float32), shape))
+
+    def _draw(self, elements, key):
+        noise = random.uniform(keras.ops.shape(elements.logits), key)
+        gumbel = -tf.math.log(-tf.math.log(noise))
+        return tf.argmax(elements.logits + gumbel, axis=-1, output_type=tf.int32)
+
+    def _check_support(self, x):
+        low, high = x.min(), x.max()
+        if low < 0 or high >= self.num_classes or (x != np.floor(x)).any():
+            raise ValueError(
+                "`x` must hold the class ids 0 to num_classes - 1 as whole numbers; "
+                "quantize continuous data or raise `num_classes`. Received: x in "
+                f"[{low}, {high}], num_classes={self.num_classes}"
+            )
