@@ -97,6 +97,7 @@ def test_each_private_use_is_watched():
         if inspect.isfunction(item) and item.__module__ == _keras.__name__
     }
     watched = {"sublayers", "outermost_call", "logits_behind", "weights_read_once"}
+    watched |= {"batches_until_save", "traces_batches"}
     functions -= {"_reading_once"}
     assert functions == watched, "add a test for the new function"
 
@@ -181,3 +182,43 @@ def test_weights_read_once_are_forgotten_after_an_error():
             layer.call(without_steps)
         assert all(weight._value._cached_value is None for weight in layer.variables)
     assert "call" not in vars(layer)
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "backup"])
+def test_callbacks_that_count_batches_save_when_they_are_expected_to(kind, tmp_path):
+    saves = []
+    if kind == "checkpoint":
+        callback = keras.callbacks.ModelCheckpoint(
+            tmp_path / "a{epoch}-{batch}.keras", save_freq=4
+        )
+    else:
+        callback = keras.callbacks.BackupAndRestore(tmp_path, save_freq=4)
+    callback._save_model = lambda *args, **kwargs: saves.append(True)
+    done, expected = [], []
+    for epoch in range(3):
+        callback.on_epoch_begin(epoch)
+        for batch in range(6):
+            expected.append(_keras.batches_until_save(callback) == 1)
+            callback.on_train_batch_end(batch, {})
+            done.append(bool(saves))
+            saves.clear()
+        # Not the last epoch's end, at which the first would compare epochs.
+        callback._last_batch_seen = 0 if kind == "backup" else 5
+    assert sum(done) == 4
+    assert done == expected, (
+        "_batches_seen_since_last_saving no longer tells when a callback saves: find "
+        "another way to end blocks there in keras_vae/_keras.py"
+    )
+    callback.save_freq = "epoch"
+    assert _keras.batches_until_save(callback) is None
+
+
+def test_the_profile_of_tensorboard_is_known(tmp_path):
+    assert [
+        _keras.traces_batches(
+            keras.callbacks.TensorBoard(tmp_path, profile_batch=profile)
+        )
+        for profile in (0, 2)
+    ] == [False, True], (
+        "_should_trace no longer tells that keras.callbacks.TensorBoard traces batches"
+    )
