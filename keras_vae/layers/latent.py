@@ -26,6 +26,7 @@ class Latent(LatentVariable):
 
     The layer logs `kl_loss`, unweighted, and `kl_weight`. Several of them in one
     model log the sum as `kl_loss`, and `<name>_kl_loss` and `<name>_kl_weight` each.
+    Where a model calls it several times, as `TimeDistributed` does, their KLs add up.
 
     Args:
         units: Integer, dimensions of the latent space.
