@@ -189,11 +189,7 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
         return found
     observed = drawn["observed"]
     if subject.may_bypass:
-        fixed = [np.broadcast_to(code.prior.mean(), code.mean.shape) for code in codes]
-        seen = np.where(observed, y, 0)
-        decoded = seen - _decode(subject, x, y, fixed)["residual"]
-        spread = np.var(seen, axis=0, dtype=np.float64).sum()
-        found["bypass"] = float(np.var(decoded, axis=0).sum() / max(spread, 1e-12))
+        found["bypass"] = _bypass(subject, x, y, codes, observed)
     noise = drawn["variance"].mean(where=observed)
     found["error"] = float(np.sqrt(np.mean(drawn["residual"] ** 2, where=observed)))
     honest = 1.0
@@ -213,6 +209,15 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
         # With noise that is learned, where it can be, and the weight of the ELBO.
         found["missing_rate_at_one"] = metrics.missing_rate(residual, honest, unused)
     return found
+
+
+def _bypass(subject, x, y, codes, observed):
+    """Part of the data's variance that is decoded from latents that are all alike."""
+    fixed = [np.broadcast_to(code.prior.mean(), code.mean.shape) for code in codes]
+    seen = np.where(observed, y, 0)
+    decoded = seen - _decode(subject, x, y, fixed)["residual"]
+    spread = np.var(seen, axis=0, dtype=np.float64).sum()
+    return float(np.var(decoded, axis=0).sum() / max(spread, 1e-12))
 
 
 def _standardized(decoded):
