@@ -29,6 +29,33 @@ def logits_behind(tensor):
     return getattr(tensor, "_keras_logits", None)
 
 
+def mask_of(tensor):
+    """Returns the mask that Keras carries along with `tensor`.
+
+    Args:
+        tensor: Tensor that a layer has put out.
+
+    Returns:
+        A boolean tensor with some of the leading axes of `tensor`, or None.
+    """
+    return getattr(tensor, "_keras_mask", None)
+
+
+def with_mask(tensor, mask):
+    """Lets `tensor` carry a mask, as if a layer had put it out so.
+
+    Args:
+        tensor: Tensor.
+        mask: Boolean tensor, or None for no mask.
+
+    Returns:
+        `tensor` itself.
+    """
+    if mask is not None:
+        tensor._keras_mask = mask
+    return tensor
+
+
 def outermost_call(layer):
     """Returns what stands for the call that led to the running call of `layer`.
 

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae.distributions import likelihoods
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
@@ -14,6 +15,10 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     Summed over the event, averaged over the global batch with `sample_weight`, which
     makes it the partner of `layers.Latent`: together they are the negative ELBO.
+
+    Elements that the mask of `y_pred` leaves out add nothing, as in Keras's own losses:
+    the padding behind `Embedding(mask_zero=True)`, say. The batch's mean still counts
+    an example of which nothing is left.
 
     Args:
         likelihood: Name, config or `Likelihood` without learned numbers, which would
@@ -58,7 +63,10 @@ class NegativeLogLikelihood(keras.losses.Loss):
                 f"{tuple(params.shape)}. Received: y_true.shape={tuple(y_true.shape)}. "
                 "Pass `fit(x, x)`, not labels, or reshape one of them."
             )
-        return -self.likelihood.log_prob(params[:, None], y_true)[:, 0]
+        # Likelihoods of one's own need not know masks where there are none.
+        mask = _keras.mask_of(y_pred)
+        options = {} if mask is None else {"mask": mask}
+        return -self.likelihood.log_prob(params[:, None], y_true, **options)[:, 0]
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """See the class."""

@@ -90,14 +90,51 @@ def test_fit_still_hands_its_cached_validation_data_to_evaluate():
     )
 
 
+def test_masks_are_read_and_set_as_keras_does():
+    ids = np.array([[1, 2, 0]])
+    embedded = keras.layers.Embedding(3, 2, mask_zero=True)(ids)
+    mask = _keras.mask_of(embedded)
+    assert mask is not None, (
+        "Keras no longer carries masks as _keras_mask: find another way to read them, "
+        "or padding counts in every loss of this library"
+    )
+    np.testing.assert_array_equal(mask, ids > 0)
+    assert _keras.mask_of(keras.ops.ones((1, 3, 2))) is None
+    seen = []
+
+    class Probe(keras.layers.Layer):
+        def call(self, x, mask=None):
+            seen.append(mask)
+            return x
+
+    masked = _keras.with_mask(keras.ops.ones((1, 3, 2)), mask)
+    with pytest.warns(UserWarning, match="does not support masking"):
+        Probe()(masked)
+    assert seen[0] is mask, "Keras no longer reads the _keras_mask that is set here"
+    metric = keras.metrics.MeanSquaredError()
+    target = np.array([[1.0, 3.0, 9.0]])[..., None]
+    metric.update_state(target, _keras.with_mask(keras.ops.ones((1, 3, 1)), mask))
+    assert float(metric.result()) == 2.0, "Keras's metrics no longer read masks"
+    plain = keras.ops.ones((1, 3))
+    assert _keras.with_mask(plain, None) is plain
+
+
 def test_each_private_use_is_watched():
     functions = {
         name
         for name, item in vars(_keras).items()
         if inspect.isfunction(item) and item.__module__ == _keras.__name__
     }
-    watched = {"sublayers", "outermost_call", "logits_behind", "weights_read_once"}
-    watched |= {"batches_until_save", "traces_batches"}
+    watched = {
+        "sublayers",
+        "outermost_call",
+        "logits_behind",
+        "weights_read_once",
+        "batches_until_save",
+        "traces_batches",
+        "mask_of",
+        "with_mask",
+    }
     functions -= {"_reading_once"}
     assert functions == watched, "add a test for the new function"
 

@@ -38,6 +38,7 @@ class GatedLayer(keras.layers.Layer):
         self.axis = 1 if channels_first else -1
         self.rank = rank if self.is_dense else 0
         self.layer = _copy(layer, activation=None)
+        self.supports_masking = layer.supports_masking
         self.gate = make_gate(layer.activation, axis=self.axis, name="gate")
 
     @property

@@ -80,6 +80,7 @@ class Gate(keras.layers.Layer):
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         self.axis = axis
+        self.supports_masking = True
 
     def scale_and_shift(self, u):
         """Returns what multiplies x, and what is added to it after that.

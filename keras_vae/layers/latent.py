@@ -26,6 +26,7 @@ class Latent(LatentVariable):
 
     The layer logs `kl_loss`, unweighted, and `kl_weight`. Several of them in one
     model log the sum as `kl_loss`, and `<name>_kl_loss` and `<name>_kl_weight` each.
+    Where a model calls it several times, as `TimeDistributed` does, their KLs add up.
 
     Args:
         units: Integer, dimensions of the latent space.
@@ -45,6 +46,9 @@ class Latent(LatentVariable):
             `fit` to compiled losses only; feed them as an input of the model, and
             pass them here, if the KL is to be weighed too.
         training: Boolean.
+        mask: Boolean tensor of shape (batch,) or None, as `TimeDistributed` passes it
+            for each time of a sequence: examples that it leaves out have a KL of 0.
+            Masks of features with further axes are not used.
 
     Returns:
         Tensor of shape (batch, units) in the layer's `compute_dtype`.
@@ -100,7 +104,7 @@ class Latent(LatentVariable):
         """Creates the weights from the shape of the features."""
         self.build_from_features(inputs_shape, inputs_shape)
 
-    def call(self, inputs, sample_weight=None, training=False):
+    def call(self, inputs, sample_weight=None, training=False, mask=None):
         """See the class."""
         params = self.infer(inputs)
         if training:
@@ -111,7 +115,7 @@ class Latent(LatentVariable):
         z = self.sample(params, 1, key)
         estimate = self.estimate(params, self.prior.params(self.infer), z)
         sample_weight = check_sample_weight(sample_weight)
-        mean = BatchMean(tf.shape(params)[0], sample_weight)
+        mean = BatchMean(tf.shape(params)[0], sample_weight, example_mask(mask))
         # Keras adds it to losses of its own default type, and cannot add two types.
         loss = self.objective.rate_loss(estimate, mean)
         self.add_loss(tf.cast(loss, keras.config.floatx()))
@@ -133,3 +137,8 @@ class Latent(LatentVariable):
             "objective": keras.saving.serialize_keras_object(self.objective),
             "deterministic": self.deterministic,
         }
+
+
+def example_mask(mask):
+    """Returns a mask of examples, or None for one of the parts of their features."""
+    return mask if mask is not None and len(mask.shape) == 1 else None

@@ -1,7 +1,6 @@
 """The variational autoencoder."""
 
 import functools
-import math
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ from keras_vae.metrics.trackers import CountedMean
 from keras_vae.metrics.trackers import Reading
 from keras_vae.models import checks
 from keras_vae.models.checked_data import CheckedData
+from keras_vae.models import observed
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
 from keras_vae.training import BlockTraining
@@ -38,7 +38,8 @@ class VAE(CheckedData, BlockTraining, keras.Model):
     `loss`, `reconstruction_loss` and `kl_loss` (unweighted), `negative_elbo` (the sum
     of these two, which compares across weights and time) and `kl_weight`. `evaluate`
     draws from fixed noise, so that two calls agree; `predict` decodes the posterior
-    mean.
+    mean. Padding counts nowhere: what the Keras mask of the decoder's output leaves
+    out, or that of features as long as the target.
 
     Args:
         encoder: `keras.Model` or layer, x -> features (batch, ...).
@@ -174,27 +175,24 @@ class VAE(CheckedData, BlockTraining, keras.Model):
         return outputs
 
     def _infer(self, inputs, **condition):
-        return self.latent.infer(self.encoder(inputs, **condition), **condition)
+        features = self.encoder(inputs, **condition)
+        params = self.latent.infer(features, **condition)
+        return _keras.with_mask(params, _keras.mask_of(features))
 
     def _decode(self, z, **condition):
-        batch, samples = tf.shape(z)[0], z.shape[1]
         params = self.decoder(tf.reshape(z, [-1, self.latent_dim]), **condition)
-        shape = tf.concat([[batch, samples], params.shape[1:]], axis=0)
-        params = tf.reshape(tf.cast(params, tf.float32), shape)
-        return tf.ensure_shape(params, [z.shape[0], samples, *params.shape[2:]])
+        return observed.by_samples(params, z)
 
     def _estimate(self, outputs, target, mean=None, training=False):
-        log_likelihood = self.likelihood.log_prob(
-            outputs["likelihood"], target, mean=mean, training=training
+        scored = observed.score(
+            self.likelihood, outputs, target, self.event_shape, mean, training
         )
         return self.latent.estimate(
             outputs["posterior"],
             outputs.get("prior"),
             outputs["z"],
-            log_likelihood=log_likelihood,
-            event_size=math.prod(self.event_shape),
-            prior_z=outputs.get("prior_z"),
-            beta=outputs.get("beta"),
+            **scored,
+            **{name: outputs.get(name) for name in ("prior_z", "beta")},
         )
 
     # === Training ===
@@ -256,7 +254,9 @@ class VAE(CheckedData, BlockTraining, keras.Model):
         """Compares the target with the likelihood's mean in compiled metrics."""
         target = checks.dense(x if y is None else y)
         means = tf.reduce_mean(self.likelihood.mean(y_pred["likelihood"]), axis=1)
-        return super().compute_metrics(x, target, means, sample_weight)
+        mask = observed.mask_of_outputs(y_pred, target)
+        compared = observed.as_keras_compares(means, mask, sample_weight)
+        return super().compute_metrics(x, target, *compared)
 
     def predict_step(self, data):
         """Returns the likelihood's mean at the posterior mean."""

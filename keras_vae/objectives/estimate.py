@@ -17,7 +17,8 @@ class Estimate:
         z: Tensor of shape (batch, samples, latent), drawn from the posterior.
         log_likelihood: Tensor of shape (batch, samples), log p(x|z) in nats, or None
             where only the rate is asked for.
-        event_size: Integer, number of elements of an event, or None likewise.
+        event_size: Number of elements of an event, where some are left out the mean of
+            those that are observed, a scalar tensor; or None likewise.
         prior_z: Tensor of shape (batch, latent), drawn from the prior, for objectives
             that ask for it with `needs_prior_samples`.
         beta: Tensor of shape (batch,), the weight of each example's rate, of models in

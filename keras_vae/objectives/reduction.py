@@ -17,6 +17,8 @@ class BatchMean:
     Args:
         batch_size: Integer or integer tensor, number of examples of this replica.
         sample_weight: Tensor of shape (batch,) or None, which weighs all examples 1.
+        mask: Boolean tensor of shape (batch,) or None. Where it is False the mean
+            counts an example with the value 0.
 
     Example:
     >>> mean = kv.objectives.BatchMean(3, sample_weight=tf.constant([1.0, 0.0, 3.0]))
@@ -24,12 +26,15 @@ class BatchMean:
     4.0
     """
 
-    def __init__(self, batch_size, sample_weight=None):
+    def __init__(self, batch_size, sample_weight=None, mask=None):
         self.weights = None
         local = tf.cast(batch_size, tf.float32)
         if sample_weight is not None:
             self.weights = tf.cast(sample_weight, tf.float32)
             local = tf.reduce_sum(self.weights)
+        if mask is not None:
+            mask = tf.cast(mask, tf.float32)
+            self.weights = mask if self.weights is None else mask * self.weights
         self._total = replicas.sum_over_replicas(local)
         self.replicas = float(replicas.num_replicas())
 

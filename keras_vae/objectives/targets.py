@@ -185,7 +185,7 @@ class DistortionTarget(ELBO):
         constraint = tf.stop_gradient(constraint)
         decay = self.decay * self.started
         moving = decay * self.moving + (1.0 - decay) * constraint
-        exponent = self.speed * moving / estimate.event_size
+        exponent = tf.math.divide_no_nan(self.speed * moving, estimate.event_size)
         raw = self.multiplier * tf.exp(tf.clip_by_value(exponent, -1.0, 1.0))
         low, high = 1.0 / self.max_multiplier, self.max_multiplier
         replicas.assign(self.moving, moving)

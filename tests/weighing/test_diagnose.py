@@ -12,6 +12,7 @@ import pytest
 
 import keras_vae as kv
 from keras_vae.weighing.diagnosing import rules
+from keras_vae.weighing.diagnosing.subject import subject_of
 
 X, VECTORS = oracle.data(size=600)
 X = np.float32(X)
@@ -502,6 +503,34 @@ def test_a_functional_model_is_left_as_it_is():
 
 
 # === In words ===
+
+
+def test_the_rate_of_a_latent_is_that_of_all_its_calls():
+    latent, single = kv.layers.Latent(2, seed=0), kv.layers.Latent(3, seed=1)
+    x = keras.Input((4, 5))
+    z = keras.layers.Flatten()(keras.layers.TimeDistributed(latent)(x))
+    z = keras.layers.Concatenate()([single(keras.layers.Flatten()(x)), z])
+    decoder = keras.layers.Dense(20)
+    model = keras.Model(x, keras.layers.Reshape((4, 5))(decoder(z)))
+    model.compile("sgd", kv.losses.NegativeLogLikelihood("unit_normal"))
+    data = np.random.default_rng(0).normal(size=(300, 4, 5)).astype("float32")
+    logs = model.evaluate(data, data, verbose=0, return_dict=True)
+    evidence = kv.diagnose(model, data, audit=False).evidence
+    assert logs["kl_loss"] > 2.0
+    assert evidence["rate"] == pytest.approx(logs["kl_loss"], rel=1e-5)
+    assert sum(evidence["kl_per_unit"]) == pytest.approx(evidence["rate"], rel=1e-5)
+    assert evidence["latent_dim"] == len(evidence["active"]) == 4 * 2 + 3
+    distortion = logs["loss"] - logs["kl_loss"]
+    assert evidence["distortion"] == pytest.approx(distortion, rel=0.05)
+    codes = np.random.default_rng(1).normal(size=(5, 300, 3)).astype("float32")
+    subject = subject_of(model, data)
+    widths = [variable.units for variable in subject.variables]
+    assert sorted(widths) == [2, 2, 2, 2, 3]
+    codes = [code[:, :width] for code, width in zip(codes, widths, strict=True)]
+    z = sorted(codes, key=lambda code: -code.shape[1])
+    expected = decoder(np.concatenate(z, axis=1)).numpy().reshape(data.shape)
+    decoded = subject.decode(data, [keras.ops.convert_to_tensor(c) for c in codes])
+    np.testing.assert_allclose(decoded, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_text_is_a_verdict_a_few_numbers_and_an_action():

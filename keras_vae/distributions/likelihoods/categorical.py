@@ -20,7 +20,8 @@ class Categorical(Likelihood):
         log p(x|z) = sum_i log softmax(params_i)[x_i]
 
     The last axis of the decoder's output is `num_classes` times that of x: the logits
-    of its first element, then those of the second, and so on. x holds class ids.
+    of its first element, then those of the second, and so on. x holds class ids, which
+    may be floats.
 
     Args:
         num_classes: Integer above 1.
@@ -59,10 +60,6 @@ class Categorical(Likelihood):
         """See `Likelihood.event_shape`."""
         return divide_last(params_shape, self.num_classes)
 
-    def log_prob(self, params, x, mean=None, training=False):
-        """See `Likelihood.log_prob`. `x` may hold its class ids as floats."""
-        return self.distribution(params).log_prob(tf.cast(x, tf.int32)[:, None])
-
     def mean(self, params):
         """Computes E[x|z] of the class ids, of use where their order means something.
 
@@ -81,6 +78,12 @@ class Categorical(Likelihood):
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
         return {**super().get_config(), "num_classes": self.num_classes}
+
+    def _beside_samples(self, x):
+        return tf.cast(x, tf.int32)[:, None]
+
+    def _params_mask(self, mask):
+        return tf.repeat(mask, self.num_classes, axis=-1)
 
     def _elements(self, params):
         *leading, last = keras.ops.shape(params)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.distributions import masks
 from keras_vae.distributions import tfd
 
 
@@ -17,9 +18,11 @@ class Likelihood(keras.layers.Layer):
     Attributes:
         invalid_activations: Names of the activations in which a decoder must not end,
             because the parameters are what stands before them.
+        placeholder: A value in the support, which replaces elements that are left out.
     """
 
     invalid_activations = ()
+    placeholder = 0
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -46,8 +49,8 @@ class Likelihood(keras.layers.Layer):
         """
         return joint(self._elements(params), batch_ndims)
 
-    def log_prob(self, params, x, mean=None, training=False):
-        """Computes log p(x|z), summed over the event.
+    def log_prob(self, params, x, mean=None, training=False, mask=None):
+        """Computes log p(x|z), summed over the elements of the event that are observed.
 
         Args:
             params: Float tensor (batch, samples, *params_shape).
@@ -55,11 +58,23 @@ class Likelihood(keras.layers.Layer):
             mean: Callable (batch, ...) -> (...), the weighted mean over the batch, used
                 by families that take statistics of it. Defaults to the plain mean.
             training: Boolean, whether to take and keep such statistics.
+            mask: Boolean tensor (batch, ...), False for elements that are left out, or
+                None for an event that is observed whole. It has some of the leading
+                axes of x, each of the size that it has there or 1: (batch, time) leaves
+                all features of a time out. Nothing that stands in `params` or `x` at an
+                element left out has an effect, not even on gradients.
 
         Returns:
             A float32 tensor (batch, samples), in nats.
+
+        Raises:
+            ValueError: If `mask` does not have such a shape.
         """
-        return self.distribution(params).log_prob(beside_samples(x))
+        if mask is None:
+            return self.distribution(params).log_prob(self._beside_samples(x))
+        params, x, mask = self._without_left_out(params, x, mask)
+        log_probs = self._elements(params).log_prob(self._beside_samples(x))
+        return masks.sum_observed(log_probs, mask)
 
     def mean(self, params):
         """Computes E[x|z].
@@ -121,6 +136,29 @@ class Likelihood(keras.layers.Layer):
             )
         self._check_support(x)
 
+    def _without_left_out(self, params, x, mask):
+        """Puts harmless numbers where elements are left out; returns the whole mask."""
+        params, x = tf.convert_to_tensor(params), tf.convert_to_tensor(x)
+        mask = masks.event_mask(mask, x)
+        x = tf.where(mask, x, tf.cast(self.placeholder, x.dtype))
+        params_mask = self._params_mask(mask)[:, None]
+        # Any raw output of a decoder is allowed. Only a second `where` within the
+        # density keeps its gradient finite where what was left out is not.
+        return tf.where(params_mask, params, tf.zeros([], params.dtype)), x, mask
+
+    def _params_mask(self, mask):
+        """Returns the mask (batch, *event_shape) in the shape (batch, *params_shape).
+
+        Of several parameters the last axis holds all of the first one, then all of the
+        second, unless a family says otherwise.
+        """
+        (factor,) = self.params_shape((1,))
+        return mask if factor == 1 else tf.concat([mask] * factor, axis=-1)
+
+    def _beside_samples(self, x):
+        """Returns x in the type of the density, with a second axis for the samples."""
+        return tf.cast(x, tf.float32)[:, None]
+
     def _elements(self, params):
         raise NotImplementedError
 
@@ -134,11 +172,6 @@ class Likelihood(keras.layers.Layer):
 def joint(elements, batch_ndims):
     """Returns the distribution of whole examples from that of their elements."""
     return tfd.Independent(elements, elements.batch_shape.rank - batch_ndims)
-
-
-def beside_samples(x):
-    """Returns x in float32 with a second axis, along which the samples of z lie."""
-    return tf.cast(x, tf.float32)[:, None]
 
 
 def multiply_last(shape, factor):

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_vae import random
 from keras_vae import replicas
+from keras_vae.distributions import masks
 from keras_vae.distributions import posteriors
 from keras_vae.distributions import tfd
 from keras_vae.distributions.likelihoods.likelihood import Likelihood
-from keras_vae.distributions.likelihoods.likelihood import beside_samples
 from keras_vae.distributions.likelihoods.likelihood import divide_last
 from keras_vae.distributions.likelihoods.likelihood import joint
 from keras_vae.distributions.likelihoods.likelihood import multiply_last
@@ -84,17 +84,22 @@ class _LocationScale(Likelihood):
             return tuple(params_shape)
         return divide_last(params_shape, 2)
 
-    def log_prob(self, params, x, mean=None, training=False):
+    def log_prob(self, params, x, mean=None, training=False, mask=None):
         """See `Likelihood.log_prob`.
 
         With `scale="optimal"` and in training the scale is the most likely one for this
         batch, taken as a constant, and the moving statistic advances.
         """
         if self.scale != "optimal" or not training:
-            return super().log_prob(params, x)
-        loc, x = tf.cast(params, tf.float32), beside_samples(x)
-        scale = self._batch_scale(tf.stop_gradient(x - loc), mean)
-        return joint(self._family(loc, scale), 2).log_prob(x)
+            return super().log_prob(params, x, mask=mask)
+        if mask is not None:
+            params, x, mask = self._without_left_out(params, x, mask)
+        loc, x = tf.cast(params, tf.float32), self._beside_samples(x)
+        scale = self._batch_scale(tf.stop_gradient(x - loc), mean, mask)
+        elements = self._family(loc, scale)
+        if mask is None:
+            return joint(elements, 2).log_prob(x)
+        return masks.sum_observed(elements.log_prob(x), mask)
 
     def current_scale(self):
         """Returns the scale in use outside of training.
@@ -148,12 +153,16 @@ class _LocationScale(Likelihood):
         scale = self._most_likely_scale(deviation)
         return tf.clip_by_value(scale, self.min_scale, self.max_scale)
 
-    def _batch_scale(self, error, mean):
+    def _batch_scale(self, error, mean, mask):
+        # The error is 0 where an element is left out.
         deviation = self._deviation(error)
         per_example = tf.reduce_mean(deviation, axis=range(1, deviation.shape.rank))
-        # The mean of ones is 0 for a batch whose examples all have weight 0: it then
-        # leaves the moving statistic as it was.
-        values = tf.stack([per_example, tf.ones_like(per_example)], axis=-1)
+        observed = tf.ones_like(per_example)
+        if mask is not None:
+            observed = masks.observed_share(mask)
+        # The mean of what is observed is 0 for a batch whose examples all have weight
+        # 0: it then leaves the moving statistic as it was.
+        values = tf.stack([per_example, observed], axis=-1)
         values = tf.reduce_mean(values, axis=0) if mean is None else mean(values)
         # `mean` gives each replica its share of the global mean.
         values = replicas.sum_over_replicas(values) / replicas.num_replicas()

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae.losses import NegativeLogLikelihood
+from keras_vae.models import observed
 from keras_vae.models.vae import VAE
 from keras_vae.objectives import BatchMean
 from keras_vae.weighing.auditing.probe import Seen
@@ -153,6 +155,17 @@ def _likelihood_form(model, step, seen):
     with tf.GradientTape() as tape:
         tape.watch(p)
         params = tf.reshape(p, [step.batch.size, -1, *p.shape[1:]])
-        value = mean(-likelihood.log_prob(params, target, mean=mean, training=True))
+        log_prob = likelihood.log_prob(
+            params, target, mean=mean, training=True, **_mask(model, step, seen, target)
+        )
+        value = mean(-log_prob)
         value = tf.reduce_mean(value)
     return {"likelihood": tape.gradient(value, p).numpy()}
+
+
+def _mask(model, step, seen, target):
+    """The argument `mask` of `Likelihood.log_prob`, where the model masks its loss."""
+    mask = _keras.mask_of(seen.tensor)
+    if isinstance(model, VAE):
+        mask = observed.mask_of_outputs(step.trace.results[id(model), 0], target)
+    return {} if mask is None else {"mask": mask}

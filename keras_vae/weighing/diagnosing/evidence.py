@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_vae import _keras
 from keras_vae import metrics
 from keras_vae import random
+from keras_vae.distributions import masks
 from keras_vae.distributions import posteriors
 from keras_vae.distributions import tfd
 from keras_vae.distributions.likelihoods import Laplace
@@ -85,6 +86,11 @@ class _Code:
         if self.has_units:
             kl = posteriors.kl_per_dimension(posterior, self.prior)
         rate = self.objective.rate(Estimate(posterior, self.prior, z))
+        mask = _keras.mask_of(params)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            rate = tf.where(mask, rate, 0.0)
+            kl = tf.where(mask[:, None], kl, 0.0)
         column = (params, mean, stddev, z[:, 0], kl, rate)
         self.columns.append([value.numpy() for value in column])
 
@@ -181,13 +187,11 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
     }
     if drawn["variance"] is None:
         return found
+    observed = drawn["observed"]
     if subject.may_bypass:
-        fixed = [np.broadcast_to(code.prior.mean(), code.mean.shape) for code in codes]
-        decoded = y - _decode(subject, x, y, fixed)["residual"]
-        spread = np.var(y, axis=0, dtype=np.float64).sum()
-        found["bypass"] = float(np.var(decoded, axis=0).sum() / max(spread, 1e-12))
-    noise = drawn["variance"].mean()
-    found["error"] = float(np.sqrt(np.mean(drawn["residual"] ** 2)))
+        found["bypass"] = _bypass(subject, x, y, codes, observed)
+    noise = drawn["variance"].mean(where=observed)
+    found["error"] = float(np.sqrt(np.mean(drawn["residual"] ** 2, where=observed)))
     honest = 1.0
     if isinstance(subject.likelihood, Normal | Laplace):
         honest = None
@@ -199,11 +203,7 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
     found["unused_units"] = int(unused)
     found["missing_rate"] = found["missing_rate_at_one"] = 0.0
     if unused and len(y) > 1:
-        left = _decode(subject, x, y, means)
-        variance = np.maximum(
-            left["variance"].mean(axis=0), _LEAST_VARIANCE * left["variance"].mean()
-        )
-        residual = left["residual"] / np.sqrt(variance)
+        residual = _standardized(_decode(subject, x, y, means))
         weight = max(evidence["kl_weight"], 1e-6)
         found["missing_rate"] = metrics.missing_rate(residual, weight, unused)
         # With noise that is learned, where it can be, and the weight of the ELBO.
@@ -211,23 +211,49 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
     return found
 
 
+def _bypass(subject, x, y, codes, observed):
+    """Part of the data's variance that is decoded from latents that are all alike."""
+    fixed = [np.broadcast_to(code.prior.mean(), code.mean.shape) for code in codes]
+    seen = np.where(observed, y, 0)
+    decoded = seen - _decode(subject, x, y, fixed)["residual"]
+    spread = np.var(seen, axis=0, dtype=np.float64).sum()
+    return float(np.var(decoded, axis=0).sum() / max(spread, 1e-12))
+
+
+def _standardized(decoded):
+    """Errors in units of the noise of each number; 0 where one is left out."""
+    variance, observed = decoded["variance"], decoded["observed"]
+    least = _LEAST_VARIANCE * variance.mean(where=observed)
+    number = np.maximum(observed.sum(axis=0), 1)
+    variance = variance.sum(axis=0, where=observed) / number
+    return decoded["residual"] / np.sqrt(np.maximum(variance, least))
+
+
 def _decode(subject, x, y, latents):
-    """Returns the distortion, and the error and variance of each number, or None."""
+    """Returns the distortion, and the error and variance of each number, or None.
+
+    Elements that are left out have no error; "observed" tells which the others are.
+    """
     likelihood = subject.likelihood
     columns = []
     for start, x_batch, y_batch in measuring.batches(x, y, _BATCH_SIZE):
         rows = slice(start, start + len(y_batch))
         params = subject.decode(x_batch, [tf.constant(z[rows]) for z in latents])
-        distortion = -likelihood.log_prob(params[:, None], y_batch)[:, 0]
+        mask, options = subject.mask(x_batch, y_batch, params), {}
+        if mask is not None:
+            options["mask"] = mask = masks.event_mask(mask, tf.constant(y_batch))
+        distortion = -likelihood.log_prob(params[:, None], y_batch, **options)[:, 0]
         column = [distortion.numpy()]
         try:
             variance = likelihood.distribution(params, 1).variance().numpy()
         except NotImplementedError:
             variance = None  # Classes have none.
         if variance is not None:
+            observed = np.ones(y_batch.shape, bool) if mask is None else mask.numpy()
             residual = np.asarray(y_batch, np.float64) - likelihood.mean(params).numpy()
-            column += [residual, np.asarray(variance, np.float64)]
+            residual = np.where(observed, residual, 0.0)
+            column += [residual, np.asarray(variance, np.float64), observed]
         columns.append(column)
     whole = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
-    names = "distortion", "residual", "variance"
-    return dict(zip(names, (*whole, None, None)[:3], strict=True))
+    names = "distortion", "residual", "variance", "observed"
+    return dict(zip(names, (*whole, None, None, None)[:4], strict=True))

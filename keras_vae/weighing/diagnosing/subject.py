@@ -1,15 +1,18 @@
 """Models opened for a look: what they encode, and what they make of other latents."""
 
 import contextlib
+import functools
 
 import keras
 import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae.layers import Latent
+from keras_vae.layers.latent import example_mask
 from keras_vae.losses import NegativeLogLikelihood
 from keras_vae.models import VAE
 from keras_vae.models import checks
+from keras_vae.models import observed
 from keras_vae.weighing import measuring
 from keras_vae.weighing.auditing.probe import replace_method
 
@@ -21,7 +24,7 @@ class Subject:
         model: The Keras model.
         x: Structure of arrays (examples, ...).
         y: Array of targets (examples, ...).
-        variables: List of the `LatentVariable`s.
+        variables: List of the `LatentVariable`s, a layer as often as it is called.
         objectives: List of their objectives.
         likelihood: `Likelihood` of the model's output, or None where it has none.
         notes: List of strings: what cannot be measured, and why.
@@ -32,7 +35,10 @@ class Subject:
     may_bypass = False
 
     def encode(self, x):
-        """Returns the posterior parameters (batch, params_size) of each variable."""
+        """Returns the posterior parameters (batch, params_size) of each variable.
+
+        They carry the mask (batch,) of the examples that have a KL, where there is one.
+        """
         raise NotImplementedError
 
     def prior(self, index):
@@ -48,6 +54,16 @@ class Subject:
         """
         raise NotImplementedError
 
+    def mask(self, x, y, params):
+        """Returns which elements of targets are observed, see `observed.mask_of`.
+
+        Args:
+            x: Batch of inputs.
+            y: Batch of targets.
+            params: What `decode` returned.
+        """
+        raise NotImplementedError
+
 
 class VAESubject(Subject):
     """A `VAE`."""
@@ -59,6 +75,9 @@ class VAESubject(Subject):
         self.variables = [model.latent]
         self.objectives = [model.objective]
         self.likelihood = model.likelihood
+        with keras.StatelessScope():
+            features = model.encoder(_first(self.x))
+        self._encodes_masks = _keras.mask_of(features) is not None
 
     def encode(self, x):
         """See `Subject.encode`."""
@@ -72,7 +91,13 @@ class VAESubject(Subject):
 
     def decode(self, x, latents):
         """See `Subject.decode`."""
-        return tf.cast(self.model.decoder(latents[0]), tf.float32)
+        params = self.model.decoder(latents[0])
+        return _keras.with_mask(tf.cast(params, tf.float32), _keras.mask_of(params))
+
+    def mask(self, x, y, params):
+        """See `Subject.mask`."""
+        encoded = _keras.mask_of(self.model.encoder(x)) if self._encodes_masks else None
+        return observed.mask_of(_keras.mask_of(params), encoded, y)
 
 
 class LatentSubject(Subject):
@@ -86,7 +111,10 @@ class LatentSubject(Subject):
         self.y = self.x if y is None else y
         for value in (*tf.nest.flatten(self.x), self.y):
             checks.check_array(value, "data")
-        self.variables = _keras.sublayers(model, Latent)
+        self.layers = _keras.sublayers(model, Latent)
+        with keras.StatelessScope():
+            calls = self._encode(_first(self.x))
+        self.variables = [layer for layer, _ in calls]
         self.objectives = [variable.objective for variable in self.variables]
         loss = getattr(model, "loss", None)
         self.likelihood = None
@@ -101,12 +129,21 @@ class LatentSubject(Subject):
 
     def encode(self, x):
         """See `Subject.encode`."""
-        seen = {}
+        return [params for _, params in self._encode(x)]
+
+    def _encode(self, x):
+        """Returns a pair of the layer and its parameters for each call of a layer."""
+        calls = []
         with contextlib.ExitStack() as stack:
-            for i, variable in enumerate(self.variables):
-                replace_method(stack, variable, "infer", _noting(seen, i))
+            for layer in self.layers:
+                replace_method(stack, layer, "call", _noting_call(calls, layer))
+                replace_method(stack, layer, "infer", _noting_params(calls))
             self.model(x, training=False)
-        return [seen[i] for i in range(len(self.variables))]
+        pairs = [
+            (layer, _keras.with_mask(params, example_mask(mask)))
+            for layer, mask, params in calls
+        ]
+        return sorted(pairs, key=lambda pair: self.layers.index(pair[0]))
 
     def prior(self, index):
         """See `Subject.prior`."""
@@ -117,19 +154,48 @@ class LatentSubject(Subject):
     def decode(self, x, latents):
         """See `Subject.decode`."""
         with contextlib.ExitStack() as stack:
-            for variable, z in zip(self.variables, latents, strict=True):
-                z = tf.cast(z, variable.compute_dtype)
-                replace_method(stack, variable, "call", _returning(z))
-            return tf.cast(self.model(x, training=False), tf.float32)
+            for layer in self.layers:
+                drawn = [
+                    tf.cast(z, layer.compute_dtype)
+                    for variable, z in zip(self.variables, latents, strict=True)
+                    if variable is layer
+                ]
+                replace_method(stack, layer, "call", _returning(drawn))
+            params = self.model(x, training=False)
+        return _keras.with_mask(tf.cast(params, tf.float32), _keras.mask_of(params))
+
+    def mask(self, x, y, params):
+        """See `Subject.mask`."""
+        return _keras.mask_of(params)
 
 
-def _noting(seen, index):
-    """Notes what a method returns when it is called first, which is with the data."""
+def _first(x):
+    return tf.nest.map_structure(lambda v: v[:1], x)
+
+
+def _noting_call(calls, layer):
+    """Notes that a layer is called."""
+
+    def around(original):
+        @functools.wraps(original)
+        def call(*args, **kwargs):
+            calls.append((layer, kwargs.get("mask"), None))
+            return original(*args, **kwargs)
+
+        return call
+
+    return around
+
+
+def _noting_params(calls):
+    """Notes what the running call infers first, which is of the data."""
 
     def around(original):
         def infer(features):
             params = original(features)
-            seen.setdefault(index, params)
+            if calls and calls[-1][-1] is None:
+                layer, mask, _ = calls[-1]
+                calls[-1] = layer, mask, params
             return params
 
         return infer
@@ -137,8 +203,10 @@ def _noting(seen, index):
     return around
 
 
-def _returning(value):
-    return lambda original: lambda *args, **kwargs: value
+def _returning(values):
+    """Lets each call return the next of some values."""
+    values = iter(values)
+    return lambda original: lambda *args, **kwargs: next(values)
 
 
 def subject_of(model, data):
