@@ -90,6 +90,7 @@ def test_each_private_use_is_watched():
         if inspect.isfunction(item) and item.__module__ == _keras.__name__
     }
     watched = {"sublayers", "outermost", "logits_behind", "weights_read_once"}
+    watched |= {"is_saving_legacy_file", "holds_weights"}
     functions -= {"_reading_once"}
     assert functions == watched, "add a test for the new function"
 
@@ -174,3 +175,43 @@ def test_weights_read_once_are_forgotten_after_an_error():
             layer.call(without_steps)
         assert all(weight._value._cached_value is None for weight in layer.variables)
     assert "call" not in vars(layer)
+
+
+def test_a_legacy_file_is_known_while_it_is_written(tmp_path):
+    seen = []
+
+    @keras.saving.register_keras_serializable("tests")
+    class Noting(keras.layers.Dense):
+        def get_config(self):
+            seen.append(_keras.is_saving_legacy_file())
+            return super().get_config()
+
+    model = keras.Sequential([keras.Input((2,)), Noting(2)])
+    model.save(tmp_path / "a.keras")
+    assert not any(seen)
+    seen.clear()
+    model.save(tmp_path / "a.h5")
+    assert any(seen)
+    assert not _keras.is_saving_legacy_file()
+
+
+def test_what_a_file_of_weights_holds(tmp_path):
+    class Noting(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.layers.Dense(2)
+
+        def build(self, input_shape):
+            self.inner.build(input_shape)
+
+        def load_own_variables(self, store):
+            self.held = [
+                _keras.holds_weights(store, path) for path in ("inner", "outer")
+            ]
+
+    model = Noting()
+    model.build((None, 2))
+    model.save_weights(tmp_path / "a.weights.h5")
+    model.load_weights(tmp_path / "a.weights.h5")
+    assert model.held == [True, False]
+    assert not _keras.holds_weights({}, "inner")
