@@ -44,6 +44,15 @@ class SavedWhole:
             ) from error
         self._build_shapes_dict = config
 
+    def load_weights(self, filepath, *args, **kwargs):
+        """Loads weights; see `keras.Model.load_weights`.
+
+        An optimiser without variables would drop its step, and with it the place in
+        every schedule, so it is built first.
+        """
+        self._build_optimizers()
+        super().load_weights(filepath, *args, **kwargs)
+
     def load_own_variables(self, store):
         """Loads the model's own variables; see `keras.layers.Layer`.
 

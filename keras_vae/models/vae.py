@@ -303,15 +303,6 @@ class VAE(GuardsAttributes, CheckedData, SavedWhole, BlockTraining, keras.Model)
         if following:
             self.make_train_function(force=True)
 
-    def load_weights(self, filepath, *args, **kwargs):
-        """Loads weights; see `keras.Model.load_weights`.
-
-        An optimiser without variables would drop its step, and with it the place in
-        every schedule, so it is built first.
-        """
-        self._build_optimizers()
-        super().load_weights(filepath, *args, **kwargs)
-
     # === Use ===
 
     def encode(self, x):
