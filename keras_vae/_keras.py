@@ -3,6 +3,8 @@
 import contextlib
 import functools
 
+from keras.src.backend.common import global_state
+
 
 def sublayers(layer, kind):
     """Returns `layer` and all layers below it that are instances of `kind`.
@@ -127,3 +129,23 @@ def _reading_once(layer, call):
                 variable._cached_value = None
 
     return wrapped
+
+
+def is_saving_legacy_file():
+    """Whether the running `get_config` is called to write a model as HDF5."""
+    return bool(global_state.get_global_attribute("use_legacy_config", False))
+
+
+def holds_weights(store, path):
+    """Whether a file holds weights below the layer whose variables are being loaded.
+
+    Args:
+        store: What `load_own_variables` of the layer gets.
+        path: String, attributes that lead to a layer below it, as in "latent/head".
+    """
+    file = getattr(store, "h5_file", None)
+    path = file and "/".join(filter(None, (store._h5_entry_path, path)))
+    if not file or path not in file:
+        return False
+    # A layer that is not built may have a group, in which there is no array.
+    return bool(file[path].visititems(lambda _, part: hasattr(part, "shape") or None))

@@ -1,4 +1,6 @@
-"""Checks of arguments that are numbers."""
+"""Checks of arguments that are numbers, and of the precision of numbers."""
+
+import warnings
 
 import numpy as np
 import tensorflow as tf
@@ -37,3 +39,24 @@ def check_count(value, name, least):
         raise ValueError(
             f"`{name}` must be an integer, at least {least}. Received: {name}={value!r}"
         )
+
+
+def warn_of_half_precision(layers, stacklevel=3):
+    """Warns where layers keep their weights in half precision.
+
+    Args:
+        layers: List of `keras.layers.Layer`.
+        stacklevel: Integer, as of `warnings.warn`.
+    """
+    for layer in layers:
+        policy = layer.dtype_policy
+        if policy.variable_dtype in ("float16", "bfloat16"):
+            warnings.warn(
+                f"The dtype policy {policy.name!r} of {layer.name!r} keeps weights in "
+                "half precision, in which small updates are lost and large sums are no "
+                "numbers. For the same speed use "
+                f"`keras.config.set_dtype_policy('mixed_{policy.variable_dtype}')` "
+                "before the networks are made.",
+                stacklevel=stacklevel + 1,
+            )
+            return

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import replicas
+from keras_vae.arguments import check_number
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -103,6 +104,41 @@ class Hyperparameter(keras.layers.Layer):
             old = tf.convert_to_tensor(variable)
             replicas.assign(variable, tf.where(is_active, new, old))
 
+    def assign(self, value):
+        """Sets the value, also of what `get_config` describes.
+
+        An owner's attribute may be assigned instead: `objective.kl_weight = 0.25`.
+
+        Args:
+            value: Float, not negative.
+
+        Raises:
+            ValueError: If it is no such number, or something else moves the value.
+        """
+        if callable(value) and not hasattr(value, "__float__"):
+            raise ValueError(
+                f"`{self.name}` must be a number. To move it during training pass "
+                f"`keras_vae.callbacks.HyperparameterScheduler({self.name!r}, "
+                f"schedule)` to `fit(callbacks=[...])`. Received: {value!r}"
+            )
+        number = check_number(self.name, value)
+        if self.controlled or self.schedule is not None:
+            mover, remedy = "the objective itself", "train with `ELBO`"
+            if self.schedule is not None:
+                mover, remedy = "a schedule", "assign it once `fit` has ended"
+            raise ValueError(
+                f"`{self.name}` is moved by {mover}, which would undo the assignment: "
+                f"{remedy}. Received: {self.name}={number}"
+            )
+        self.initial_value = number
+        self.value.assign(number)
+
+    def __setattr__(self, name, value):
+        if name == "value" and name in vars(self):
+            self.assign(value)
+        else:
+            super().__setattr__(name, value)
+
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
         return {**super().get_config(), "initial_value": self.initial_value}
@@ -120,3 +156,26 @@ class _Following:
         self.schedule, self.step = schedule, step
         # Read in the traced step, which therefore need not be traced again without it.
         self.is_active = tf.Variable(True, trainable=False)
+
+
+class OwnsHyperparameters:
+    """Mixed into a layer or model whose hyperparameters are assigned like numbers.
+
+    Example:
+    >>> objective = kv.ELBO()
+    >>> objective.kl_weight = 0.25
+    >>> float(objective.kl_weight.value)
+    0.25
+    """
+
+    def __setattr__(self, name, value):
+        before = vars(self).get(name)
+        if isinstance(before, Hyperparameter) and not isinstance(value, Hyperparameter):
+            before.assign(value)
+            return
+        if isinstance(before, keras.Variable) and not isinstance(value, keras.Variable):
+            raise ValueError(
+                f"`{name}` is a variable, in which training keeps its state: call "
+                f"`{name}.assign(...)` on it. Received: {name}={value!r}"
+            )
+        super().__setattr__(name, value)

@@ -144,7 +144,7 @@ class LearnedNormal(Prior):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self._family = DiagonalNormal()
+        self._family = DiagonalNormal(dtype=self.dtype_policy)
 
     def build(self, latent_dim, input_shape=None):
         """See `Prior.build`."""
@@ -253,7 +253,7 @@ class GaussianMixture(_Mixture):
 
     def __init__(self, num_components=10, learned_weights=True, seed=None, **kwargs):
         super().__init__(num_components, learned_weights, seed, **kwargs)
-        self._family = DiagonalNormal(min_scale=1e-3)
+        self._family = DiagonalNormal(min_scale=1e-3, dtype=self.dtype_policy)
 
     def build(self, latent_dim, input_shape=None):
         """See `Prior.build`."""

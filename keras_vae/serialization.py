@@ -1,4 +1,6 @@
-"""How `get` turns a name, a config or an object into an object, as in Keras."""
+"""How a name, a config or an object becomes an object, as in Keras."""
+
+import contextlib
 
 import keras
 
@@ -32,3 +34,21 @@ def get(identifier, base, makers, argument):
         f"`{argument}` must be a {base.__name__}, its serialized config or one of "
         f"{names}. Received: {argument}={identifier!r}"
     )
+
+
+@contextlib.contextmanager
+def default_policy(dtype):
+    """Gives layers that know of no dtype policy this one instead of the global one.
+
+    Keras saves none with a `Sequential` or functional model, which then would round its
+    inputs as the process that loads it happens to.
+
+    Args:
+        dtype: `keras.DTypePolicy`, its name or its config; None changes nothing.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(keras.dtype_policies.get(dtype))
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -134,6 +134,8 @@ def test_each_private_use_is_watched():
         "traces_batches",
         "mask_of",
         "with_mask",
+        "is_saving_legacy_file",
+        "holds_weights",
     }
     functions -= {"_reading_once"}
     assert functions == watched, "add a test for the new function"
@@ -259,3 +261,43 @@ def test_the_profile_of_tensorboard_is_known(tmp_path):
     ] == [False, True], (
         "_should_trace no longer tells that keras.callbacks.TensorBoard traces batches"
     )
+
+
+def test_a_legacy_file_is_known_while_it_is_written(tmp_path):
+    seen = []
+
+    @keras.saving.register_keras_serializable("tests")
+    class Noting(keras.layers.Dense):
+        def get_config(self):
+            seen.append(_keras.is_saving_legacy_file())
+            return super().get_config()
+
+    model = keras.Sequential([keras.Input((2,)), Noting(2)])
+    model.save(tmp_path / "a.keras")
+    assert not any(seen)
+    seen.clear()
+    model.save(tmp_path / "a.h5")
+    assert any(seen)
+    assert not _keras.is_saving_legacy_file()
+
+
+def test_what_a_file_of_weights_holds(tmp_path):
+    class Noting(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.layers.Dense(2)
+
+        def build(self, input_shape):
+            self.inner.build(input_shape)
+
+        def load_own_variables(self, store):
+            self.held = [
+                _keras.holds_weights(store, path) for path in ("inner", "outer")
+            ]
+
+    model = Noting()
+    model.build((None, 2))
+    model.save_weights(tmp_path / "a.weights.h5")
+    model.load_weights(tmp_path / "a.weights.h5")
+    assert model.held == [True, False]
+    assert not _keras.holds_weights({}, "inner")

@@ -113,7 +113,7 @@ class GatedNetwork(keras.layers.Layer):
         if isinstance(first, keras.layers.Dense):
             first.kernel.assign(first.kernel * input_scale[:, None])
             return network
-        scale = keras.layers.Rescaling(input_scale.tolist())
+        scale = keras.layers.Rescaling(input_scale.tolist(), dtype=first.dtype_policy)
         return keras.Sequential([keras.Input(input_scale.shape), scale, network])
 
     def get_config(self):
@@ -162,12 +162,15 @@ class GatedLatentVariable(LatentVariable):
 
     def make_head(self):
         """See `LatentVariable.make_head`."""
-        head, gate, options = super().make_head(), self.gating["gate"], {}
+        head, gate = super().make_head(), self.gating["gate"]
+        options = {"dtype": self.dtype_policy}
         self.water_levels = None
         if gate == "head":
             log_beta_range = self.gating["log_beta_range"]
-            self.water_levels = gates.WaterLevels(log_beta_range, name="water_levels")
-            options = {"water_levels": self.water_levels}
+            self.water_levels = gates.WaterLevels(
+                log_beta_range, name="water_levels", dtype=self.dtype_policy
+            )
+            options["water_levels"] = self.water_levels
         rank, default = self.gating["rank"], self.gating["default"]
         return GatedNetwork(head, gate, rank, default, options, name="head")
 

@@ -52,7 +52,7 @@ class InputDropout(keras.layers.Layer):
         self.rate = float(rate)
         self.mask_value = mask_value
         self.keep_values = tuple(keep_values)
-        self.noise = random.Noise(seed, name="noise")
+        self.noise = random.Noise(seed, name="noise", dtype=self.dtype_policy)
         self.supports_masking = True
         self.built = True
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import objectives
+from keras_vae.arguments import warn_of_half_precision
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import RateReport
 from keras_vae.objectives import BatchMean
@@ -99,9 +100,20 @@ class Latent(LatentVariable):
             )
         self.deterministic = bool(deterministic)
         self.report = RateReport(self)
+        self.objective.belong_to(self)
+
+    @property
+    def kl_weight(self):
+        """The objective's `Hyperparameter`; a number may be assigned to it."""
+        return self.objective.kl_weight
+
+    @kl_weight.setter
+    def kl_weight(self, value):
+        self.objective.kl_weight = value
 
     def build(self, inputs_shape):
         """Creates the weights from the shape of the features."""
+        warn_of_half_precision([self])
         self.build_from_features(inputs_shape, inputs_shape)
 
     def call(self, inputs, sample_weight=None, training=False, mask=None):

@@ -43,7 +43,7 @@ class LatentVariable(keras.layers.Layer):
         self.units = int(units)
         self.posterior = posteriors.get(posterior)
         self.prior = priors.get(prior)
-        self.noise = random.Noise(seed, name="noise")
+        self.noise = random.Noise(seed, name="noise", dtype=self.dtype_policy)
         self.head = self.make_head()
 
     def make_head(self):

@@ -62,7 +62,9 @@ class AggressiveVAE(TwoOptimizers):
         self, encoder, decoder, latent_dim, window=15, max_steps=100, **kwargs
     ):
         super().__init__(encoder, decoder, latent_dim, **kwargs)
-        self.inner_loop = InnerLoop(window, max_steps, name="inner_loop")
+        self.inner_loop = InnerLoop(
+            window, max_steps, name="inner_loop", dtype=self.dtype_policy
+        )
         self._aggressive = Reading(
             "aggressive", lambda: tf.cast(self.inner_loop.active.value, tf.float32)
         )

@@ -13,6 +13,7 @@ from keras_vae.models import checks
 from keras_vae.models.two_optimizers import TwoOptimizers
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
+from keras_vae.serialization import default_policy
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -86,14 +87,18 @@ class FactorVAE(TwoOptimizers):
         **kwargs,
     ):
         super().__init__(encoder, decoder, latent_dim, **kwargs)
-        self.gamma = Hyperparameter(check_number("gamma", gamma), name="gamma")
+        self.gamma = Hyperparameter(
+            check_number("gamma", gamma), name="gamma", dtype=self.dtype_policy
+        )
         if discriminator is None:
             discriminator = networks.mlp_decoder(
                 [1000] * 6, (2,), activation="leaky_relu", name="discriminator"
             )
         self.discriminator = checks.check_network(discriminator, "discriminator")
         # A count of its own leaves the draws of z those of a `VAE`.
-        self.permutations = random.Noise(self.latent.noise.seed, name="permutations")
+        self.permutations = random.Noise(
+            self.latent.noise.seed, name="permutations", dtype=self.dtype_policy
+        )
         self._total_correlation_loss = CountedMean("total_correlation_loss")
         self._discriminator_loss = CountedMean("discriminator_loss")
         self._gamma = Reading("gamma", lambda: self.gamma.value)
@@ -204,9 +209,10 @@ class FactorVAE(TwoOptimizers):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Makes a model from what `get_config` returned."""
-        discriminator = keras.saving.deserialize_keras_object(
-            config["discriminator"], custom_objects=custom_objects
-        )
+        with default_policy(config.get("dtype")):
+            discriminator = keras.saving.deserialize_keras_object(
+                config["discriminator"], custom_objects=custom_objects
+            )
         config = {**config, "discriminator": discriminator}
         return super().from_config(config, custom_objects)
 

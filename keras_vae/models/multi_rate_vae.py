@@ -18,6 +18,7 @@ from keras_vae.models import checks
 from keras_vae.models.vae import VAE
 from keras_vae.objectives import ELBO
 from keras_vae.objectives.multi_rate import MultiRateELBO
+from keras_vae.serialization import default_policy
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -114,22 +115,28 @@ class MultiRateVAE(VAE):
         self.gates = check_gates(gates)
         self.tilt = check_tilt(tilt)
         self.rank = check_rank(rank)
+        # What the model makes, besides copies of what it is given, has its own policy.
+        policy = keras.dtype_policies.get(kwargs.get("dtype"))
         encoder_gate, _, decoder_gate = GATES[gates]
         super().__init__(
-            self._gated(encoder, encoder_gate, "encoder"),
-            self._gated(decoder, decoder_gate, "decoder"),
+            self._gated(encoder, encoder_gate, "encoder", policy),
+            self._gated(decoder, decoder_gate, "decoder", policy),
             latent_dim,
             likelihood=likelihood,
             posterior=posterior,
             prior=prior,
-            objective=MultiRateELBO(kl=kl, num_samples=num_samples, name="objective"),
+            objective=MultiRateELBO(
+                kl=kl, num_samples=num_samples, name="objective", dtype=policy
+            ),
             seed=seed,
             **kwargs,
         )
 
-    def _gated(self, network, gate, name):
+    def _gated(self, network, gate, name, policy):
         network = checks.check_network(network, name)
-        return GatedNetwork(network, gate, self.rank, self._u(self.beta), name=name)
+        options = {"dtype": policy}
+        default = self._u(self.beta)
+        return GatedNetwork(network, gate, self.rank, default, options, name=name)
 
     def _make_latent(self, latent_dim, **kwargs):
         """See `VAE._make_latent`."""
@@ -226,17 +233,21 @@ class MultiRateVAE(VAE):
         scale = self.latent.z_scale(tf.constant([[u]]))
         scale = None if scale is None else scale.numpy()[0]
         objective = ELBO(
-            kl_weight=beta, kl=self.objective.kl, num_samples=self.objective.num_samples
+            kl_weight=beta,
+            kl=self.objective.kl,
+            num_samples=self.objective.num_samples,
+            dtype=self.dtype_policy,
         )
-        vae = VAE(
-            **{
-                **super().get_config(),
-                "encoder": self.encoder.fold(u),
-                "decoder": self.decoder.fold(u, input_scale=scale),
-                "objective": objective,
-            }
-        )
-        vae.build(self.get_build_config()["input_shape"])
+        with default_policy(self.dtype_policy):
+            vae = VAE(
+                **{
+                    **super().get_config(),
+                    "encoder": self.encoder.fold(u),
+                    "decoder": self.decoder.fold(u, input_scale=scale),
+                    "objective": objective,
+                }
+            )
+            vae.build(self.get_build_config()["input_shape"])
         vae.latent.head.set_weights(self.latent.head.fold(u).get_weights())
         for part, own in zip(_parts(vae), _parts(self), strict=True):
             for variable, source in zip(part.variables, own.variables, strict=True):

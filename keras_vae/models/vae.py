@@ -12,21 +12,25 @@ from keras_vae import export
 from keras_vae import objectives
 from keras_vae import random
 from keras_vae import replicas
+from keras_vae.arguments import warn_of_half_precision
 from keras_vae.distributions import likelihoods
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import CountedMean
 from keras_vae.metrics.trackers import Reading
 from keras_vae.models import checks
-from keras_vae.models.checked_data import CheckedData
 from keras_vae.models import observed
+from keras_vae.models.assignments import GuardsAttributes
+from keras_vae.models.checked_data import CheckedData
+from keras_vae.models.saved import SavedWhole
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
+from keras_vae.serialization import default_policy
 from keras_vae.training import BlockTraining
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class VAE(CheckedData, BlockTraining, keras.Model):
+class VAE(GuardsAttributes, CheckedData, SavedWhole, BlockTraining, keras.Model):
     """Variational autoencoder from any Keras encoder and decoder.
 
     The encoder turns x into features, a dense head turns those into the parameters of
@@ -100,7 +104,12 @@ class VAE(CheckedData, BlockTraining, keras.Model):
         self.likelihood = likelihoods.get(likelihood)
         self.objective = objectives.get(objective)
         self.latent = self._make_latent(
-            latent_dim, posterior=posterior, prior=prior, seed=seed, name="latent"
+            latent_dim,
+            posterior=posterior,
+            prior=prior,
+            seed=seed,
+            name="latent",
+            dtype=self.dtype_policy,
         )
         checks.check_output_activation(self.decoder, self.likelihood)
         # Keras's own mean of the loss weighs batches by their size. This one weighs by
@@ -110,6 +119,7 @@ class VAE(CheckedData, BlockTraining, keras.Model):
         self._kl_loss = CountedMean("kl_loss")
         self._negative_elbo = CountedMean("negative_elbo")
         self._kl_weight = Reading("kl_weight", lambda: self.objective.kl_weight.value)
+        self.objective.belong_to(self)
 
     def _make_latent(self, *args, **kwargs):
         """Returns the `LatentVariable` of these arguments."""
@@ -212,6 +222,7 @@ class VAE(CheckedData, BlockTraining, keras.Model):
             ValueError: If a loss or loss weights are given.
         """
         checks.check_compile(loss, loss_weights)
+        warn_of_half_precision(_keras.sublayers(self, keras.layers.Layer))
         super().compile(optimizer=optimizer, **kwargs)
 
     @property
@@ -287,15 +298,6 @@ class VAE(CheckedData, BlockTraining, keras.Model):
         # annealing would go on with the schedule.
         for item in _keras.sublayers(self, Hyperparameter):
             item.release()
-
-    def load_weights(self, filepath, *args, **kwargs):
-        """Loads weights; see `keras.Model.load_weights`.
-
-        An optimiser without variables would drop its step, and with it the place in
-        every schedule, so it is built first.
-        """
-        self._build_optimizers()
-        super().load_weights(filepath, *args, **kwargs)
 
     # === Use ===
 
@@ -498,8 +500,9 @@ class VAE(CheckedData, BlockTraining, keras.Model):
     def from_config(cls, config, custom_objects=None):
         """Makes a model from what `get_config` returned."""
         config = dict(config)
-        for network in ("encoder", "decoder"):
-            config[network] = keras.saving.deserialize_keras_object(
-                config[network], custom_objects=custom_objects
-            )
-        return cls(**config)
+        with default_policy(config.get("dtype")):
+            for network in ("encoder", "decoder"):
+                config[network] = keras.saving.deserialize_keras_object(
+                    config[network], custom_objects=custom_objects
+                )
+            return cls(**config)

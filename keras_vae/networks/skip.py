@@ -62,6 +62,7 @@ class SkipSequential(keras.Model):
 
 
 def _append(h, z):
-    z = ops.reshape(z, (-1, *[1] * (len(h.shape) - 2), z.shape[-1]))
+    # Keras builds a model that is loaded from inputs of full precision.
+    z = ops.reshape(ops.cast(z, h.dtype), (-1, *[1] * (len(h.shape) - 2), z.shape[-1]))
     # Broadcast over the pixels, whose number may be that of a symbolic tensor.
     return ops.concatenate([h, z + ops.zeros_like(h[..., :1])], axis=-1)

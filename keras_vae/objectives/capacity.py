@@ -35,7 +35,7 @@ class Capacity(ELBO):
     def __init__(self, capacity=25.0, gamma=100.0, **kwargs):
         super().__init__(**kwargs)
         self.capacity = Hyperparameter(
-            check_number("capacity", capacity), name="capacity"
+            check_number("capacity", capacity), name="capacity", dtype=self.dtype_policy
         )
         self.gamma = check_number("gamma", gamma, positive=True)
 

@@ -1,16 +1,21 @@
 """The evidence lower bound, the seam on which all other objectives hang."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae.arguments import check_number
 from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.hyperparameter import OwnsHyperparameters
 from keras_vae.objectives.estimate import KL_ESTIMATORS
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class ELBO(keras.layers.Layer):
+class ELBO(OwnsHyperparameters, keras.layers.Layer):
     """Negative evidence lower bound with a weight on the rate.
 
     `loss = -E_q[log p(x|z)] + kl_weight KL(q(z|x) || p(z))`, the negative of the bound
@@ -18,7 +23,8 @@ class ELBO(keras.layers.Layer):
     Sums over events and latents, mean over the batch, nats.
 
     A variant overrides `rate_loss`, `distortion_loss` or `losses`. Numbers that move
-    during training are `Hyperparameter`s made in `__init__`.
+    during training are `Hyperparameter`s made in `__init__`; they may be assigned too,
+    `objective.kl_weight = 0.5`. Each model needs an objective of its own.
 
     Args:
         kl_weight: Non-negative float, the weight of the rate; 1 is the ELBO.
@@ -39,6 +45,10 @@ class ELBO(keras.layers.Layer):
     # Whether the `Estimate` must hold draws from the prior.
     needs_prior_samples = False
 
+    # A weak reference to the model or `Latent` whose loss this is.
+    _owner = None
+    _is_traced = False
+
     def __init__(self, kl_weight=1.0, kl="analytic", num_samples=1, **kwargs):
         super().__init__(**kwargs)
         if kl not in KL_ESTIMATORS:
@@ -47,7 +57,9 @@ class ELBO(keras.layers.Layer):
             )
         self.kl = kl
         self.num_samples = check_num_samples(num_samples)
-        self.kl_weight = Hyperparameter(check_kl_weight(kl_weight), name="kl_weight")
+        self.kl_weight = Hyperparameter(
+            check_kl_weight(kl_weight), name="kl_weight", dtype=self.dtype_policy
+        )
         self.built = True
 
     def rate(self, estimate):
@@ -56,6 +68,8 @@ class ELBO(keras.layers.Layer):
         Args:
             estimate: `Estimate` of a batch.
         """
+        if not tf.executing_eagerly():
+            self._is_traced = True
         return estimate.rate(self.kl)
 
     def rate_loss(self, estimate, mean):
@@ -95,6 +109,44 @@ class ELBO(keras.layers.Layer):
             estimate: `Estimate` of the step's batch.
             mean: `BatchMean` of the batch.
         """
+
+    def belong_to(self, owner):
+        """Takes the model or layer whose loss this is.
+
+        Args:
+            owner: `keras.Model` or `keras.layers.Layer`.
+
+        Raises:
+            ValueError: If it belongs to another one.
+        """
+        if self._other_owner(owner) is not None:
+            # What nobody uses any more may still wait to be collected.
+            gc.collect()
+        if (other := self._other_owner(owner)) is not None:
+            kind = type(self).__name__
+            raise ValueError(
+                f"`objective` belongs to {other.name!r} already, and what moves its "
+                "numbers for one would move them for both: make another one, for "
+                f"example `{kind}.from_config(objective.get_config())`. "
+                f"Received: objective={self!r}"
+            )
+        self._owner = weakref.ref(owner)
+
+    def _other_owner(self, owner):
+        before = self._owner and self._owner()
+        return None if before is owner else before
+
+    def __setattr__(self, name, value):
+        before = vars(self).get(name)
+        if self._is_traced and isinstance(before, int | float | str):
+            # Attributes of a user's own class may be no part of the step.
+            if name.removesuffix("_target") in self.get_config():
+                raise ValueError(
+                    f"`{name}` stands in the training step, which has been traced, so "
+                    f"that it can no longer change: make another {type(self).__name__} "
+                    f"and model. Received: {name}={value!r}"
+                )
+        super().__setattr__(name, value)
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""

@@ -48,9 +48,9 @@ def with_nan(values, inputs):
 
     Args:
         values: Tensor of shape (batch, ...), what a network made of the inputs.
-        inputs: Tensor of shape (batch, ...), or a structure of such.
+        inputs: Array or tensor of shape (batch, ...), or a structure of such.
     """
-    for part in tf.nest.flatten(inputs):
+    for part in map(tf.convert_to_tensor, tf.nest.flatten(inputs)):
         if part.dtype.is_floating:
             is_finite = tf.math.is_finite(tf.cast(part, tf.float32))
             is_finite = tf.reduce_all(is_finite, axis=tf.range(1, tf.rank(part)))
