@@ -89,8 +89,15 @@ def test_each_private_use_is_watched():
         for name, item in vars(_keras).items()
         if inspect.isfunction(item) and item.__module__ == _keras.__name__
     }
-    watched = {"sublayers", "outermost", "logits_behind", "weights_read_once"}
-    functions -= {"_reading_once"}
+    watched = {
+        "sublayers",
+        "outermost",
+        "logits_behind",
+        "weights_read_once",
+        "calls_watched",
+        "learning_rate_schedule",
+    }
+    functions -= {"_reading_once", "_put_back", "_watched"}
     assert functions == watched, "add a test for the new function"
 
 
@@ -174,3 +181,29 @@ def test_weights_read_once_are_forgotten_after_an_error():
             layer.call(without_steps)
         assert all(weight._value._cached_value is None for weight in layer.variables)
     assert "call" not in vars(layer)
+
+
+def test_calls_watched_replaces_the_call_that_a_layer_looks_up():
+    inner = keras.layers.Dense(2, name="inner")
+    model = keras.Sequential([keras.Input((3,)), inner, keras.layers.ReLU()])
+    seen = []
+    x = np.ones((1, 3), "float32")
+    with _keras.calls_watched([inner], lambda *call: seen.append(call)):
+        expected = model(x)
+    ((layer, outputs),) = seen
+    assert layer is inner, (
+        "Layer.__call__ no longer looks `call` up on the layer: find another way to "
+        "see what each layer returns in keras_vae/_keras.py"
+    )
+    np.testing.assert_array_equal(np.maximum(outputs, 0), expected)
+    assert "call" not in vars(inner)
+
+
+def test_learning_rate_schedule_reads_the_private_rate():
+    assert _keras.learning_rate_schedule(keras.optimizers.Adam(0.1)) is None
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    optimizer = keras.optimizers.Adam(schedule)
+    assert _keras.learning_rate_schedule(optimizer) is schedule, (
+        "keras.optimizers.Optimizer._learning_rate is no longer the schedule: the rate "
+        "of an optimiser that follows one can no longer be lowered"
+    )
