@@ -14,7 +14,7 @@ from keras_vae.models import checks
 from keras_vae.replicas import number
 
 # The loss is their sum, so that it says nothing of which one is to blame.
-_SUMS = ("loss", "negative_elbo")
+_SUMS = ("loss", "negative_elbo", "val_loss", "val_negative_elbo")
 
 
 class DivergenceError(RuntimeError):
@@ -28,7 +28,7 @@ class Divergence:
     Args:
         epoch: Integer, counted from 0.
         batch: Integer, counted from 0, the first batch whose loss is not finite, or
-            None where only the weights were not, at the end of the epoch.
+            None where only the weights or the validation were not, after the epoch.
         terms: Dict, the logged terms that are not finite, first those whose sum is
             the loss.
         layer: String, the first layer whose outputs on the data, or on noise, are not
@@ -63,7 +63,8 @@ class DivergenceGuard(keras.callbacks.Callback):
 
     A state is kept in memory at the begin of each epoch, or every n batches. It counts
     as good once the batch after it has a finite loss. At the end of an epoch the
-    weights are looked at too, which may have been spoilt by the last update. The logs
+    weights and `val_loss` are looked at too, since the last update may have spoilt the
+    weights or made them so large that no further loss will be finite. The logs
     of an epoch are means over the batches since the state that was put back; where
     there are none, they stay NaN, so that no callback takes them for the best.
 
@@ -166,8 +167,12 @@ class DivergenceGuard(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Acts where the epoch's last updates have spoilt the weights."""
-        if not self.model.stop_training and snapshot.first_not_finite(self.model):
-            self._act(epoch, None, {})
+        if self.model.stop_training:
+            return
+        validated = {k: float(v) for k, v in (logs or {}).items() if k[:4] == "val_"}
+        is_finite = math.isfinite(validated.get("val_loss", 0.0))
+        if not is_finite or snapshot.first_not_finite(self.model):
+            self._act(epoch, None, validated)
 
     def on_train_end(self, logs=None):
         """Lets the memory go."""

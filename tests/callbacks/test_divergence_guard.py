@@ -149,6 +149,23 @@ def test_the_last_update_of_an_epoch_is_looked_at():
     check_same(vae.get_weights(), before)
 
 
+def test_weights_with_which_no_loss_is_finite_are_found_by_validation():
+    vae = make_vae(likelihood="normal")
+    before = vae.get_weights()
+
+    class Overflow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == STEPS - 1:
+                bias = vae.decoder.weights[-1]
+                bias.assign(1e30 * keras.ops.ones_like(bias))
+
+    guard = DivergenceGuard()
+    with pytest.warns(UserWarning, match="`val_reconstruction_loss` is inf"):
+        fit(vae, [Overflow(), guard], validation_data=(X,))
+    assert guard.divergence.batch is None
+    check_same(vae.get_weights(), before)
+
+
 def test_weights_that_were_never_finite_cannot_be_put_back():
     vae = make_vae()
     vae.decoder.set_weights([np.nan * w for w in vae.decoder.get_weights()])
