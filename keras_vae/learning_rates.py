@@ -3,6 +3,7 @@
 import keras
 
 from keras_vae import _keras
+from keras_vae.replicas import number
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -15,8 +16,7 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Example:
     >>> decay = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
-    >>> scaled = kv.learning_rates.ScaledSchedule(decay)
-    >>> scaled.scale.assign(0.5)
+    >>> scaled = kv.learning_rates.ScaledSchedule(decay, scale=0.5)
     >>> print(f"{float(scaled(10)):.4f}")
     0.0250
     """
@@ -34,7 +34,7 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self):
         """Returns the schedule and the present number."""
         schedule = keras.saving.serialize_keras_object(self.schedule)
-        return {"schedule": schedule, "scale": float(self.scale)}
+        return {"schedule": schedule, "scale": number(self.scale)}
 
     @classmethod
     def from_config(cls, config):
@@ -70,7 +70,7 @@ def scale(optimizer):
         A float, 1 where there is no schedule: a plain rate is a variable of its own.
     """
     schedule = _keras.learning_rate_schedule(_inner(optimizer))
-    return float(schedule.scale) if isinstance(schedule, ScaledSchedule) else 1.0
+    return number(schedule.scale) if isinstance(schedule, ScaledSchedule) else 1.0
 
 
 def set_scale(optimizer, value):
@@ -95,7 +95,7 @@ def multiply(optimizer, factor):
     if _keras.learning_rate_schedule(inner) is not None:
         set_scale(inner, factor * scale(inner))
     else:
-        inner.learning_rate = factor * float(inner.learning_rate)
+        inner.learning_rate = factor * number(inner.learning_rate)
 
 
 def _inner(optimizer):

@@ -20,7 +20,8 @@ def variables(model, with_metrics=True):
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> model.compile(keras.optimizers.SGD(momentum=0.9))
     >>> model.optimizer.build(model.trainable_variables)
-    >>> len(kv.snapshot.variables(model))  # Kernel, bias, their momenta, step, rate.
+    >>> found = kv.snapshot.variables(model, with_metrics=False)
+    >>> len(found)  # Kernel and bias, their momenta, step and learning rate.
     6
     """
     found = [*model.variables, *(model.metrics_variables if with_metrics else [])]

@@ -153,6 +153,7 @@ class DivergenceGuard(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Acts where the loss is not finite, and keeps the state where it is time."""
         logs = logs or {}
+        self._seen += 1
         if not math.isfinite(float(logs.get("loss", 0.0))):
             self._act(self._epoch, batch, {k: float(v) for k, v in logs.items()})
             return
@@ -181,7 +182,7 @@ class DivergenceGuard(keras.callbacks.Callback):
     # === What it does ===
 
     def _forget(self):
-        self._epoch, self._batches = 0, 0
+        self._epoch, self._batches, self._seen = 0, 0, 0
         self._good, self._newest = None, None
 
     def _keep(self):
@@ -190,7 +191,7 @@ class DivergenceGuard(keras.callbacks.Callback):
 
     def _act(self, epoch, batch, logs):
         layer = snapshot.first_not_finite(self.model)
-        rates = [float(x.learning_rate) for x in snapshot.optimizers(self.model)]
+        rates = [number(x.learning_rate) for x in snapshot.optimizers(self.model)]
         # The first state of a run is the best there is, good or not.
         state = self._good or self._newest
         goes_on = (
@@ -233,7 +234,7 @@ class DivergenceGuard(keras.callbacks.Callback):
     def _find(self, epoch, batch, logs, layer, restored):
         """Returns what happened, as arguments of a `Divergence`."""
         terms = {k: v for k, v in logs.items() if not math.isfinite(v)}
-        data = divergence_probe.first_bad_data(self.data)
+        data = divergence_probe.first_bad_data(self.data, self._seen)
         if restored and data is None:
             outputs = divergence_probe.first_bad_outputs(self.model, self.data)
         else:

@@ -12,12 +12,14 @@ from keras_vae import _keras
 _EXAMPLES, _HUGE = 32, 1e8
 
 
-def first_bad_data(data):
+def first_bad_data(data, num_batches=None):
     """Looks through data for the first values that are not finite.
 
     Args:
         data: Array, tuple of arrays, `tf.data.Dataset`, `keras.utils.PyDataset` or
-            None. Of an endless one the first epoch must end by itself.
+            None.
+        num_batches: Integer, how many batches of data without a known end are looked
+            through; or None for all.
 
     Returns:
         A string that says where they are, or None.
@@ -31,7 +33,7 @@ def first_bad_data(data):
     if data is None:
         return None
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-        for index, batch in enumerate(_batches(data)):
+        for index, batch in enumerate(_batches(data, num_batches)):
             for part in _arrays(batch):
                 if not np.isfinite(part).all():
                     bad = part[~np.isfinite(part)].flat[0]
@@ -81,10 +83,12 @@ def first_bad_outputs(model, data=None):
     return found[0] if found else None
 
 
-def _batches(data):
+def _batches(data, limit=None):
     if isinstance(data, tf.data.Dataset):
-        return data
-    return (data[index] for index in range(data.num_batches))
+        has_end = int(data.cardinality()) >= 0
+        return data if has_end or limit is None else data.take(limit)
+    number = limit if data.num_batches is None else data.num_batches
+    return (data[index] for index in range(number or 1))
 
 
 def _arrays(values):

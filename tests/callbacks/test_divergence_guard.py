@@ -115,6 +115,18 @@ def test_bad_data_of_a_stream_are_told_from_divergence(value):
     assert "Lower the learning rate" not in guard.divergence.message
 
 
+def test_an_endless_stream_is_looked_through_as_far_as_it_was_seen():
+    data = stream(2).repeat()
+    guard = DivergenceGuard(data=data)
+    with pytest.warns(UserWarning, match="data are to blame: batch 3 holds nan"):
+        fit(make_vae(likelihood="normal"), [guard], data, steps_per_epoch=STEPS)
+    finite = tf.data.Dataset.from_tensor_slices(X).batch(BATCH).repeat()
+    guard = DivergenceGuard(data=finite)
+    with pytest.warns(UserWarning, match="diverged at batch 3 of epoch 1"):
+        fit(make_vae(), [Poison(1), guard], finite, steps_per_epoch=STEPS)
+    assert guard.divergence.data is None
+
+
 def test_without_the_data_both_causes_are_named():
     guard = DivergenceGuard()
     with pytest.warns(UserWarning, match="Lower the learning rate.*look there for val"):
@@ -365,6 +377,20 @@ def test_a_scaled_schedule_is_saved_with_its_model(tmp_path):
     loaded = keras.models.load_model(tmp_path / "vae.keras")
     assert learning_rates.scale(loaded.optimizer) == 0.5
     assert float(loaded.optimizer.learning_rate) == float(vae.optimizer.learning_rate)
+
+
+def test_replicas():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        vae = make_vae(keras.optimizers.SGD(1e20), "normal")
+    guard = DivergenceGuard(save_freq=2, learning_rate_factor=1e-25)
+    with pytest.warns(UserWarning, match="restart 1 of 3"):
+        history = fit(vae, [guard], epochs=2).history
+    assert np.isfinite(history["loss"]).all()
+    assert guard.divergence.restored_step == 0
+    for variable in snapshot.variables(vae, with_metrics=False):
+        copies = strategy.experimental_local_results(variable.value)
+        check_same(copies[:1], copies[-1:])
 
 
 def test_mixed_precision():
