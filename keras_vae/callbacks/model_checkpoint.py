@@ -98,6 +98,7 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
         """Forgets the ramp of an earlier run."""
         super().on_train_begin(logs)
         self._skipped = None
+        self._is_sound = True
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the model if it is the best since the ramp ended."""
@@ -105,12 +106,12 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
             super().on_epoch_end(epoch, logs)
             return
         is_comparable = self._is_comparable(epoch, logs)
-        if not self._is_finite(epoch, logs):
-            return
-        if is_comparable:
-            self._skipped = None
+        if self._is_measured(epoch):
+            self._is_sound = self._is_finite(epoch, logs)
+        self._skipped = None
+        if is_comparable and self._is_sound:
             super().on_epoch_end(epoch, logs)
-        else:
+        elif self._is_sound:
             # Schedules may be gone by the end of training.
             self._skipped = epoch, ramp_end(self.model)
 
@@ -120,14 +121,14 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
         # Where only the validation of the last epochs was not due, there is a best.
         if self.best is not None:
             return
-        if self._not_finite is not None:
+        if self._skipped is not None:
+            self._save_last(*self._skipped, logs)
+        elif not self._is_sound:
             warnings.warn(
                 f"No model was saved to {self.filepath}: no epoch had a finite "
                 f"`{self.monitor}` to compare. Received: {self._not_finite}",
                 stacklevel=2,
             )
-        elif self._skipped is not None:
-            self._save_last(*self._skipped, logs)
 
     def _save_last(self, epoch, end_step, logs):
         filepath = self._get_file_path(epoch, None, logs or {})

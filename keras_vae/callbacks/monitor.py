@@ -90,7 +90,7 @@ class ComparesEpochs:
             logs: Dict, the logs of the epoch.
         """
         value = (logs or {}).get(self.monitor)
-        if value is None or not self._is_measured(epoch):
+        if value is None:
             return True
         value = float(value)
         if math.isfinite(value):

@@ -314,6 +314,23 @@ def test_a_run_of_nan_that_ends_before_the_ramp_saves_nothing(path):
     assert not path.exists()
 
 
+@pytest.mark.filterwarnings("ignore:`fit` will end after:UserWarning")
+@pytest.mark.filterwarnings("ignore:`val_negative_elbo` is nan:UserWarning")
+def test_a_nan_before_the_ramp_ends_does_not_keep_the_last_model_from_being_saved(path):
+    ramp = kv.KLAnnealing(kv.schedules.linear(99))
+    with pytest.warns(UserWarning, match="The last model was saved"):
+        fit(make_vae(), [Script([np.nan, 2.0]), ramp, ModelCheckpoint(path)], 2)
+    assert step_of(path) == 2 * STEPS
+
+
+@pytest.mark.filterwarnings("ignore:`val_negative_elbo` is nan:UserWarning")
+def test_an_epoch_that_was_not_validated_after_nan_is_not_saved(path):
+    checkpoint = ModelCheckpoint(path, validation_freq=2)
+    with pytest.warns(UserWarning, match="No model was saved"):
+        fit(make_vae(), [Script([1.0, np.nan, 1.0]), checkpoint], 3)
+    assert not path.exists()
+
+
 def test_a_nan_that_an_earlier_version_took_for_the_best_is_replaced(path):
     vae = make_vae()
     fit(vae, [Script([1.0]), ModelCheckpoint(path)], 1)
