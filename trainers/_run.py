@@ -94,9 +94,16 @@ class Run:
         _files.read_json(self.path / "best.keras.json", dict, _BEST)
         if self._state is not None:
             self.finished_epochs, self.rows = self._state.epoch, self._state.rows
+            self._check_history()
         if all((self.path / x).is_file() for x in ("metrics.json", "last.keras")):
             self.finished_epochs = config["epochs"]
             self.rows = _files.read_json(self._history, list, _HISTORY) or []
+
+    def _check_history(self):
+        try:
+            _files.read_json(self._history, list, "It is written anew from the state.")
+        except _files.FileError as error:
+            self.remarks.append(f"{error}")
 
     def _check(self):
         """Returns the flags of the run that goes on, or None where one begins."""

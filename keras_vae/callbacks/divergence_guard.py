@@ -58,8 +58,8 @@ class DivergenceGuard(keras.callbacks.Callback):
     Without it every later step computes with NaN, in silence. It names the first term
     of the loss and the first layer that are not finite, and puts the last good state
     back: weights, optimisers, metrics, counters of noise. Then it stops `fit`, with a
-    warning, or lowers the learning rate and goes on with the next batch. It is in no
-    way random and changes no number of a run that does not diverge.
+    warning, or lowers the learning rate and goes on with the next batch. A
+    run that does not diverge keeps all its numbers.
 
     A state is kept in memory at the begin of each epoch, or every n batches. It counts
     as good once the batch after it has a finite loss. At the end of an epoch the
@@ -69,7 +69,7 @@ class DivergenceGuard(keras.callbacks.Callback):
     there are none, they stay NaN, so that no callback takes them for the best.
 
     Whether bad data or the training is to blame can only be told from the data: pass
-    them, and they are looked through, once it is too late.
+    them, and they are looked through where it acts.
 
     Attributes:
         divergence: `Divergence`, the last one, or None.
@@ -130,6 +130,8 @@ class DivergenceGuard(keras.callbacks.Callback):
 
     def steps_until_action(self):
         """Returns after how many batches the model is read next, or None if at none."""
+        if self._good is None and self._newest is None:
+            return 1  # A model that its first batch builds.
         if self.save_freq == "epoch":
             return None
         return self.save_freq - self._batches % self.save_freq
@@ -163,12 +165,12 @@ class DivergenceGuard(keras.callbacks.Callback):
         self._batches += 1
         is_due = self.save_freq != "epoch" and self._batches % self.save_freq == 0
         # A model that its first batch builds had no state before.
-        if is_due or self._good is None:
+        if is_due or (self._good is None and self._newest is None):
             self._keep()
 
     def on_epoch_end(self, epoch, logs=None):
         """Acts where the epoch's last updates have spoilt the weights."""
-        if self.model.stop_training:
+        if self._has_stopped:
             return
         validated = {k: float(v) for k, v in (logs or {}).items() if k[:4] == "val_"}
         is_finite = math.isfinite(validated.get("val_loss", 0.0))
@@ -184,6 +186,7 @@ class DivergenceGuard(keras.callbacks.Callback):
     def _forget(self):
         self._epoch, self._batches, self._seen = 0, 0, 0
         self._good, self._newest = None, None
+        self._has_stopped = False
 
     def _keep(self):
         if snapshot.first_not_finite(self.model) is None:
@@ -211,7 +214,7 @@ class DivergenceGuard(keras.callbacks.Callback):
             message += self._go_on()
         else:
             message += f" Training stops. {_advice(found['data'], rates)}"
-            self.model.stop_training = True
+            self.model.stop_training = self._has_stopped = True
         self.divergence = Divergence(message=message, **found)
         if self.raise_error and not goes_on:
             raise DivergenceError(message)

@@ -88,6 +88,40 @@ def test_a_high_learning_rate_is_stopped(settings):
     assert not np.isfinite(history["loss"][0])
 
 
+@pytest.mark.parametrize("save_freq", ["epoch", 3])
+def test_blocks_of_steps(save_freq):
+    vae = make_vae(
+        keras.optimizers.SGD(1e20), "normal", steps_per_execution=3, jit_compile=False
+    )
+    guard = DivergenceGuard(save_freq=save_freq, learning_rate_factor=1e-25)
+    with pytest.warns(UserWarning, match="restart 1 of 3"):
+        history = fit(vae, [guard]).history
+    assert guard.divergence.restored_step == 0
+    assert guard.divergence.batch <= 2
+    assert np.isfinite(history["loss"]).all()
+    assert snapshot.first_not_finite(vae) is None
+
+
+def test_the_model_may_be_ahead_of_the_logs():
+    vae = make_vae()
+    before = vae.get_weights()
+    guard = DivergenceGuard()
+    guard.set_model(vae)
+    guard.set_params({"steps": STEPS, "epochs": 2})
+    guard.on_train_begin()
+    guard.on_epoch_begin(0)
+    # A block of three steps, of which the logs are shown one by one afterwards.
+    for start in (0, 10, 20):
+        vae.train_on_batch(X[start : start + BATCH])
+    for batch in range(3):
+        guard.on_train_batch_end(batch, {"loss": 1.0})
+    with pytest.warns(UserWarning, match="batch 4 of epoch 1: `loss` is nan"):
+        guard.on_train_batch_end(3, {"loss": np.nan})
+    check_same(vae.get_weights(), before)
+    assert guard.divergence.restored_step == 0
+    assert vae.stop_training
+
+
 def test_encoder_outputs_that_are_too_large_name_their_layer():
     vae = make_vae()
     vae.encoder.set_weights([1e12 * w for w in vae.encoder.get_weights()])
@@ -158,6 +192,19 @@ def test_the_last_update_of_an_epoch_is_looked_at():
         fit(vae, [Poison(STEPS - 1), guard])
     assert guard.divergence.batch is None
     assert guard.divergence.layer == vae.decoder.layers[-2].path
+    check_same(vae.get_weights(), before)
+
+
+def test_it_is_looked_at_although_another_callback_stops_the_run():
+    vae = make_vae()
+    before = vae.get_weights()
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            vae.stop_training = True
+
+    with pytest.warns(UserWarning, match="at the end of epoch 1"):
+        fit(vae, [Poison(STEPS - 1), Stop(), DivergenceGuard()])
     check_same(vae.get_weights(), before)
 
 
@@ -358,14 +405,17 @@ def test_a_model_that_its_first_batch_builds():
 
 def test_when_it_reads_the_model():
     assert DivergenceGuard.ends_blocks_at_nan
-    assert DivergenceGuard().steps_until_action() is None
+    plain = DivergenceGuard()
+    # No state is kept yet.
+    assert plain.steps_until_action() == 1
     guard, seen = DivergenceGuard(save_freq=4), []
 
     class Watch(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             seen.append(guard.steps_until_action())
+            assert plain.steps_until_action() is None
 
-    fit(make_vae(), [guard, Watch()])
+    fit(make_vae(), [guard, plain, Watch()])
     assert seen == [4, 3, 2, 1, 4, 3] * 2
 
 

@@ -279,9 +279,11 @@ def test_the_state_before_is_used_and_that_is_said(spoil, stopped, whole, capsys
     check_same_run(whole, stopped)
 
 
-def test_the_history_is_that_of_the_state(stopped, whole):
+def test_the_history_is_that_of_the_state(stopped, whole, capsys):
     (stopped / "history.json").write_text("{}")
     run(stopped, *THREE, "--resume")
+    out = capsys.readouterr().out
+    assert "history.json cannot be read: it holds {}. It is written anew" in out
     check_same_run(whole, stopped)
 
 
