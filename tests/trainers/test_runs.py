@@ -265,7 +265,15 @@ def flip(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("spoil", [cut, flip, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        cut,
+        pytest.param(flip, marks=pytest.mark.slow),
+        pytest.param(lambda path: path.write_bytes(b""), marks=pytest.mark.slow),
+    ],
+    ids=["cut", "flip", "empty"],
+)
 def test_the_state_before_is_used_and_that_is_said(spoil, stopped, whole, capsys):
     states = ["state-000001.bin", "state-000002.bin"]
     assert [path.name for path in _states.paths(stopped)] == states
@@ -351,14 +359,13 @@ def test_the_state_of_another_model_is_refused(stopped):
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
-        (keras.Model, "evaluate", 2),
-        (keras.Model, "save", 1),
-        (np, "savez", 2),
-        (os, "replace", 4),
-        (_states, "write", 1),
-        (kv.VAE, "export", 1),
+        pytest.param(keras.Model, "evaluate", 2, id="validation"),
+        pytest.param(np, "savez", 2, id="state"),
+        pytest.param(keras.Model, "save", 1, id="best", marks=pytest.mark.slow),
+        pytest.param(os, "replace", 4, id="rename", marks=pytest.mark.slow),
+        pytest.param(_states, "write", 1, id="first state", marks=pytest.mark.slow),
+        pytest.param(kv.VAE, "export", 1, id="export", marks=pytest.mark.slow),
     ],
-    ids=["validation", "best", "state", "rename", "before the state", "export"],
 )
 def test_ctrl_c_leaves_a_run_that_goes_on(
     owner, name, call, whole, tmp_path, monkeypatch, capsys
@@ -421,6 +428,7 @@ def test_fractions_keep_the_steps_of_the_first_epochs(tmp_path):
     assert [row["kl_weight"] for row in rows[2:]] == [1.0] * 6
 
 
+@pytest.mark.slow
 def test_a_longer_run_that_is_killed_goes_on(whole, tmp_path):
     directory = tmp_path / "run"
     shutil.copytree(whole, directory)
@@ -446,7 +454,9 @@ def test_a_learning_rate_that_has_fallen_cannot_go_on(tmp_path):
 DIVERGING = ("--likelihood=normal", "--schedule=none", "--learning_rate=1e12")
 
 
-@pytest.mark.parametrize("decay", ["none", "cosine"])
+@pytest.mark.parametrize(
+    "decay", ["none", pytest.param("cosine", marks=pytest.mark.slow)]
+)
 def test_a_run_that_diverges_stops_with_one_line(decay, tmp_path):
     args = (*DIVERGING, "--epochs=3", f"--learning_rate_decay={decay}")
     text = main(tmp_path, *args)
@@ -467,6 +477,7 @@ def test_a_run_that_diverges_stops_with_one_line(decay, tmp_path):
         assert all(np.abs(value).max() < 1e6 for value in values), path
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_once_goes_on(tmp_path, monkeypatch):
     write, seen = _states.write, []
 
