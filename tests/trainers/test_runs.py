@@ -505,7 +505,7 @@ def test_a_lowered_rate_is_resumed(tmp_path, monkeypatch):
         learning_rates.set_scale(model.optimizer, 0.25)
         write(directory, model, rows)
 
-    with monkeypatch.context() as patch, programs.killed(2, "training"):
+    with programs.killed(2, "training"), monkeypatch.context() as patch:
         kill = _states.write
         patch.setattr(
             _states,
