@@ -16,6 +16,7 @@ from keras_vae import distributions
 from keras_vae import evaluation
 from keras_vae import figures
 from keras_vae import layers
+from keras_vae import learning_rates
 from keras_vae import losses
 from keras_vae import metrics
 from keras_vae import models
@@ -25,6 +26,7 @@ from keras_vae import priors
 from keras_vae import random
 from keras_vae import replicas
 from keras_vae import schedules
+from keras_vae import snapshot
 from keras_vae import training
 from keras_vae import weighing
 
@@ -41,6 +43,7 @@ from keras_vae.objectives import ImportanceWeighted
 # === Callbacks ===
 from keras_vae.callbacks import AggressiveStopping
 from keras_vae.callbacks import CollapseMonitor
+from keras_vae.callbacks import DivergenceGuard
 from keras_vae.callbacks import EarlyStopping
 from keras_vae.callbacks import KLAnnealing
 from keras_vae.callbacks import ModelCheckpoint

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 
+import keras
 from keras.src.backend.common import global_state
 
 
@@ -109,11 +110,15 @@ def weights_read_once(layers):
     try:
         yield
     finally:
-        for layer, call in zip(layers, before, strict=True):
-            if call is None:
-                del layer.call
-            else:
-                layer.call = call
+        _put_back(layers, before)
+
+
+def _put_back(layers, calls):
+    for layer, call in zip(layers, calls, strict=True):
+        if call is None:
+            del layer.call
+        else:
+            layer.call = call
 
 
 def _reading_once(layer, call):
@@ -149,3 +154,41 @@ def holds_weights(store, path):
         return False
     # A layer that is not built may have a group, in which there is no array.
     return bool(file[path].visititems(lambda _, part: hasattr(part, "shape") or None))
+
+
+@contextlib.contextmanager
+def calls_watched(layers, watch):
+    """Shows `watch` what each call of `layers` returns, in the order of the calls.
+
+    Args:
+        layers: List of `keras.layers.Layer`.
+        watch: Callable of a layer and what its call returned.
+    """
+    before = [vars(layer).get("call") for layer in layers]
+    for layer in layers:
+        layer.call = _watched(layer, layer.call, watch)
+    try:
+        yield
+    finally:
+        _put_back(layers, before)
+
+
+def _watched(layer, call, watch):
+    @functools.wraps(call)
+    def wrapped(*args, **kwargs):
+        outputs = call(*args, **kwargs)
+        watch(layer, outputs)
+        return outputs
+
+    return wrapped
+
+
+def learning_rate_schedule(optimizer):
+    """Returns the schedule that an optimiser's learning rate follows, or None.
+
+    Args:
+        optimizer: A `keras.optimizers.Optimizer`.
+    """
+    rate = optimizer._learning_rate
+    is_schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+    return rate if is_schedule else None

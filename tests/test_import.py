@@ -51,6 +51,7 @@ FLAT_NAMES = [
     "ImportanceWeighted",
     "AggressiveStopping",
     "CollapseMonitor",
+    "DivergenceGuard",
     "EarlyStopping",
     "KLAnnealing",
     "ModelCheckpoint",

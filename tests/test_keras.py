@@ -136,8 +136,10 @@ def test_each_private_use_is_watched():
         "with_mask",
         "is_saving_legacy_file",
         "holds_weights",
+        "calls_watched",
+        "learning_rate_schedule",
     }
-    functions -= {"_reading_once"}
+    functions -= {"_reading_once", "_put_back", "_watched"}
     assert functions == watched, "add a test for the new function"
 
 
@@ -301,3 +303,29 @@ def test_what_a_file_of_weights_holds(tmp_path):
     model.load_weights(tmp_path / "a.weights.h5")
     assert model.held == [True, False]
     assert not _keras.holds_weights({}, "inner")
+
+
+def test_calls_watched_replaces_the_call_that_a_layer_looks_up():
+    inner = keras.layers.Dense(2, name="inner")
+    model = keras.Sequential([keras.Input((3,)), inner, keras.layers.ReLU()])
+    seen = []
+    x = np.ones((1, 3), "float32")
+    with _keras.calls_watched([inner], lambda *call: seen.append(call)):
+        expected = model(x)
+    ((layer, outputs),) = seen
+    assert layer is inner, (
+        "Layer.__call__ no longer looks `call` up on the layer: find another way to "
+        "see what each layer returns in keras_vae/_keras.py"
+    )
+    np.testing.assert_array_equal(np.maximum(outputs, 0), expected)
+    assert "call" not in vars(inner)
+
+
+def test_learning_rate_schedule_reads_the_private_rate():
+    assert _keras.learning_rate_schedule(keras.optimizers.Adam(0.1)) is None
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    optimizer = keras.optimizers.Adam(schedule)
+    assert _keras.learning_rate_schedule(optimizer) is schedule, (
+        "keras.optimizers.Optimizer._learning_rate is no longer the schedule: the rate "
+        "of an optimiser that follows one can no longer be lowered"
+    )

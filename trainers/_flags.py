@@ -1,20 +1,20 @@
 """Flags of the programs, the recipes that set them, and what they rule out."""
 
 import contextlib
-import difflib
 import pathlib
-import runpy
 import types
 
 import keras
 from absl import flags
 
 from keras_vae import schedules
+from trainers import _recipes
+
+FlagError = _recipes.FlagError
 
 # The flags belong to the program that defines them with `define`.
 flags.disclaim_key_flags()
 
-RECIPES = pathlib.Path(__file__).parent / "recipes"
 SCHEDULES = ("linear", "sigmoid", "cosine", "exponential", "cyclical")
 MIXTURES = ("gaussian_mixture", "vamp_prior")
 LIKELIHOODS = (
@@ -29,12 +29,6 @@ LIKELIHOODS = (
 # Those of real numbers, whose units are free.
 REAL = ("normal", "optimal_normal", "laplace")
 STANDARDIZATIONS = ("none", "whole", "columns")
-# They say where a run is or how to treat it, and not what is trained.
-NOT_IN_RECIPES = ("config", "resume")
-
-
-class FlagError(ValueError):
-    """Flags that cannot be followed, found out before anything is written."""
 
 
 class Definer:
@@ -170,7 +164,13 @@ def define_model(add, likelihoods, text):
 
 def define_training(add, epochs, learning_rate=1e-3, learning_rate_decay="none"):
     """Defines the flags of `fit`, by a `Definer`; three of their defaults are given."""
-    add.integer("epochs", epochs, "Passes over the training data.")
+    add.integer(
+        "epochs",
+        epochs,
+        "Passes over the training data. With --resume a run takes more than before, "
+        "also a finished one: schedules keep the steps that they had, the KL weight "
+        "stays where it ended; not with --learning_rate_decay, which has ended near 0.",
+    )
     add.integer("batch_size", 100, "Examples in a step.")
     add.number("learning_rate", learning_rate, "Adam's, where highest.", low=1e-12)
     add.enum(
@@ -178,6 +178,13 @@ def define_training(add, epochs, learning_rate=1e-3, learning_rate_decay="none")
         learning_rate_decay,
         ("none", "cosine", "warmup_cosine"),
         "Its decay over the run, with warmup_cosine after a rise over the first tenth.",
+    )
+    add.enum(
+        "on_divergence",
+        "stop",
+        ("stop", "halve", "ignore"),
+        "Where the loss is NaN or infinite: stop; go back, halve the learning rate and "
+        "go on, three times; or nothing.",
     )
     add.integer("seed", 0, "Seed of weights, order and noise.", low=0)
     add.enum(
@@ -272,7 +279,7 @@ def read(values, define):
     """
     defined = flags.FlagValues()
     define(defined)
-    recipe = apply_recipe(values, list(defined))
+    recipe = _recipes.apply(values, list(defined))
     chosen = types.SimpleNamespace(**{name: values[name].value for name in defined})
     for name in ("hidden", "filters"):
         setattr(chosen, name, _sizes(name, getattr(chosen, name)))
@@ -293,75 +300,6 @@ def fill_in(chosen, recipe, suffix=""):
         chosen.run_dir = str(pathlib.Path("runs", chosen.name))
     if chosen.kl is None:
         chosen.kl = "monte_carlo" if chosen.prior in MIXTURES else "analytic"
-
-
-def apply_recipe(values, names):
-    """Sets the flags that a recipe names and the command line does not.
-
-    Args:
-        values: Parsed `absl.flags.FlagValues`.
-        names: List of the flags that a recipe may set.
-
-    Returns:
-        The recipe's name, or None if there is none.
-
-    Raises:
-        FlagError: If the recipe cannot be read or has an unknown or illegal entry.
-    """
-    if values.config is None:
-        return None
-    path = _recipe_path(values.config)
-    allowed = sorted(set(names) - set(NOT_IN_RECIPES))
-    for name, value in _read_recipe(path).items():
-        if name not in allowed:
-            close = difflib.get_close_matches(str(name), allowed) or allowed
-            raise FlagError(
-                f"`--config` must set known flags only. Received: {name!r} in {path}. "
-                f"Did you mean {' or '.join(map(repr, close))}?"
-            )
-        if values[name].using_default_value:
-            text = ",".join(map(str, value)) if _is_list(value) else str(value)
-            try:
-                values[name].value = values[name].parser.parse(text)
-            except ValueError as error:
-                raise FlagError(
-                    f"`--{name}` has an illegal value in {path}: {error}. "
-                    f"Received: {value!r}"
-                ) from error
-    return path.stem
-
-
-def _recipe_path(config):
-    path = pathlib.Path(config)
-    if path.suffix != ".py":
-        path = RECIPES / f"{config}.py"
-    if not path.is_file():
-        known = sorted(p.stem for p in RECIPES.glob("[!_]*.py"))
-        raise FlagError(
-            f"`--config` must be one of {known} or the path of a .py file. "
-            f"Received: --config={config}"
-        )
-    return path
-
-
-def _read_recipe(path):
-    try:
-        recipe = runpy.run_path(str(path)).get("FLAGS")
-    except Exception as error:
-        raise FlagError(
-            f"`--config` must be a Python file that runs. Received: {path}, which "
-            f"raises {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(recipe, dict):
-        raise FlagError(
-            "`--config` must define a dict FLAGS of flags and their values. "
-            f"Received: {path}, where it is {recipe!r}"
-        )
-    return recipe
-
-
-def _is_list(value):
-    return isinstance(value, list | tuple)
 
 
 def _sizes(name, texts):
@@ -497,6 +435,25 @@ def check_length(chosen, steps_per_epoch):
         raise FlagError(
             f"`--steps_per_execution` must be at most the {steps_per_epoch} steps of "
             f"an epoch. Received: --steps_per_execution={chosen.steps_per_execution}"
+        )
+
+
+def check_longer(chosen, planned_epochs):
+    """Checks that a run can get more epochs than it was begun with.
+
+    Args:
+        chosen: Namespace from `read`.
+        planned_epochs: Integer, the epochs of the command that began it.
+
+    Raises:
+        FlagError: If its learning rate was to have fallen by then.
+    """
+    if chosen.learning_rate_decay != "none":
+        raise FlagError(
+            f"`--epochs` must stay {planned_epochs} in a run with --learning_rate_decay"
+            f"={chosen.learning_rate_decay}, which falls to its end over them: the "
+            "epochs that are done were trained on that curve. Choose another --name to "
+            f"train longer. Received: --epochs={chosen.epochs}"
         )
 
 

@@ -1,17 +1,25 @@
 """What all programs do alike: begin, fit, say what they train on, and stop."""
 
+import pathlib
 import shlex
 import sys
 
 import numpy as np
+import tensorflow as tf
 from absl import logging
 
 import keras_vae as kv
 from trainers import _data
+from trainers import _files
 from trainers import _flags
 from trainers import _run
 
 _ENCODED_AT_ONCE = 512
+_KNOWN = (_flags.FlagError, _files.FileError, kv.callbacks.DivergenceError)
+_AFTER_DIVERGENCE = (
+    "The last finished epoch goes on with the same command, --resume and "
+    "--on_divergence=halve; other flags take another --name."
+)
 
 
 def main(name, argv, prepare, perform):
@@ -21,30 +29,45 @@ def main(name, argv, prepare, perform):
         name: String, such as "train".
         argv: List, what flags left of the command line.
         prepare: Callable that returns the arguments of `perform`, of which the first
-            one is the namespace of settings. A `_flags.FlagError` ends the program.
+            one is the namespace of settings.
         perform: Callable that does the work and returns what is printed last.
+
+    Raises:
+        SystemExit: With one line and exit code 1 where flags cannot be followed, files
+            cannot be read or written, or training diverges; 130 where it is stopped.
     """
     # TensorFlow tells of every function that it saves.
     logging.set_verbosity(logging.WARNING)
+    chosen = None
     try:
         if len(argv) > 1:
             raise _flags.FlagError(
                 f"Arguments must be flags, --name=value. Received: {argv[1:]}"
             )
         session = prepare()
-    except _flags.FlagError as error:
-        sys.exit(f"{error}")
-    chosen = session[0]
-    try:
+        chosen = session[0]
         print(perform(*session))
+    except _KNOWN as error:
+        sys.exit(f"{error}")
     except KeyboardInterrupt:
-        command = shlex.join(["python", "-m", f"trainers.{name}", *sys.argv[1:]])
-        resume = "" if chosen.resume else " --resume"
-        print(f"\nStopped. {chosen.run_dir} continues with\n  {command}{resume}")
+        print(f"\nStopped. {_how_to_continue(name, chosen)}")
         sys.exit(130)  # What shells return for an interrupted program.
+    except (OSError, tf.errors.OpError) as error:
+        text = _files.in_one_line(error, chosen.run_dir if chosen else "A file")
+        if text is None:
+            raise
+        sys.exit(text)
 
 
-def prepare(chosen, settle, build, free=()):
+def _how_to_continue(name, chosen):
+    if chosen is None or not pathlib.Path(chosen.run_dir, "config.json").is_file():
+        return "Nothing was written."
+    command = shlex.join(["python", "-m", f"trainers.{name}", *sys.argv[1:]])
+    resume = "" if chosen.resume else " --resume"
+    return f"{chosen.run_dir} continues with\n  {command}{resume}"
+
+
+def prepare(chosen, settle, build, free=(), check_longer=None):
     """Loads the data and makes the model; nothing is written before all is checked.
 
     Args:
@@ -54,6 +77,8 @@ def prepare(chosen, settle, build, free=()):
         build: Callable of `chosen` and data that returns the compiled model. It comes
             last, because it takes longest.
         free: See `_run.Run`.
+        check_longer: Callable of `chosen` and run, or None; raises a `_flags.FlagError`
+            where a run cannot get more epochs than it was begun with.
 
     Returns:
         Settings, `_run.Run`, `_data.Data` and model, the arguments of what trains it.
@@ -64,6 +89,10 @@ def prepare(chosen, settle, build, free=()):
     data = _data.load(chosen)
     settle(chosen, data)
     run = _run.Run(chosen, free)
+    if run.is_longer:
+        _flags.check_longer(chosen, run.planned_epochs)
+        if check_longer is not None:
+            check_longer(chosen, run)
     _flags.check_length(chosen, data.steps_per_epoch(chosen.batch_size))
     return chosen, run, data, build(chosen, data)
 
@@ -77,7 +106,7 @@ def start(chosen, run, data, model):
         data: `_data.Data`.
         model: `keras_vae.VAE`.
     """
-    run.start()
+    run.start(model)
     sizes = [0 if x is None else len(x) for x in data]
     print(
         f"{chosen.dataset}: {sizes[0]} training, {sizes[1]} validation and {sizes[2]} "
@@ -89,8 +118,15 @@ def start(chosen, run, data, model):
         print(data.scaling)
     if chosen.kl == "monte_carlo":
         print(f"The KL to {chosen.prior} is estimated by Monte Carlo.")
+    for remark in run.remarks:
+        print(remark)
     if chosen.resume:
         print(f"{run.path}: {run.finished_epochs} of {chosen.epochs} epochs are done")
+    if run.is_longer:
+        print(
+            f"The run was begun with {run.planned_epochs} epochs, to which fractions "
+            "in its schedules still refer:\nafter them the KL weight stays where it is."
+        )
 
 
 def fit(model, chosen, run, data, callbacks):
@@ -102,18 +138,32 @@ def fit(model, chosen, run, data, callbacks):
         run: `_run.Run`, which remembers each epoch.
         data: `_data.Data`.
         callbacks: List of callbacks beside it.
+
+    Raises:
+        keras_vae.callbacks.DivergenceError: If the loss is no number any more.
     """
-    model.fit(
-        _data.batches(data.train, chosen, run.finished_epochs),
-        shuffle=False,
-        validation_data=None if data.validation is None else (data.validation,),
-        validation_batch_size=chosen.batch_size,
-        initial_epoch=run.finished_epochs,
-        epochs=chosen.epochs,
-        # The last one remembers what all others have done.
-        callbacks=[*callbacks, run.callback()],
-        verbose=verbosity(),
-    )
+    try:
+        model.fit(
+            _data.batches(data.train, chosen, run.finished_epochs),
+            shuffle=False,
+            validation_data=None if data.validation is None else (data.validation,),
+            validation_batch_size=chosen.batch_size,
+            initial_epoch=run.finished_epochs,
+            epochs=chosen.epochs,
+            # The last one remembers what all others have done.
+            callbacks=[*guards(chosen), *callbacks, run.callback()],
+            verbose=verbosity(),
+        )
+    except kv.callbacks.DivergenceError as error:
+        raise kv.callbacks.DivergenceError(f"{error} {_AFTER_DIVERGENCE}") from error
+
+
+def guards(chosen):
+    """Returns the callbacks that look after a loss that is no number any more."""
+    if chosen.on_divergence == "ignore":
+        return []
+    factor = 0.5 if chosen.on_divergence == "halve" else None
+    return [kv.callbacks.DivergenceGuard(learning_rate_factor=factor, raise_error=True)]
 
 
 def verbosity():
@@ -133,6 +183,13 @@ def tensorboard(chosen, run, data):
 
 def measure(chosen, data, model):
     """Returns the figures of the table, on the test data."""
+    layer = kv.snapshot.first_not_finite(model)
+    if layer is not None:
+        raise kv.callbacks.DivergenceError(
+            f"There is nothing to report: the weights of layer {layer!r} are not "
+            "finite. Train under another --name with a lower --learning_rate, and "
+            "without --on_divergence=ignore."
+        )
     repeated = _data.repeated(data.test, chosen.batch_size, chosen.eval_samples)
     logs = model.evaluate(repeated, verbose=0, return_dict=True)
     return {

@@ -3,16 +3,31 @@
 import contextlib
 import csv
 import json
-import os
 import pathlib
 
 import keras
 
+from trainers import _files
 from trainers import _flags
+from trainers import _lock
+from trainers import _states
 
-_STATE = "state-{:06d}.weights.h5"
+replaced = _files.replaced
+
 # They say where a run is or what is done after it, so that a resumed run may differ.
-_FREE = ("config", "name", "run_dir", "resume", "data_dir", "eval_samples")
+_FREE = (
+    "config",
+    "name",
+    "run_dir",
+    "resume",
+    "data_dir",
+    "eval_samples",
+    "on_divergence",
+)
+_CONFIG = "Choose another --name: it holds the flags of the run."
+_HISTORY = "Remove it to report without the curves of the run."
+_BEST = "Remove best.keras and best.keras.json: a later epoch is the best then."
+_LAST = "Remove it to train from the last state, or from the first epoch without one."
 
 
 class Run:
@@ -24,43 +39,83 @@ class Run:
     | `scaling.json` | mean and scale of standardised data |
     | `history.csv`, `history.json` | the logs of the epochs |
     | `best.keras`, `last.keras` | the models |
-    | `state-<epochs>.weights.h5` | all state after so many epochs, while unfinished |
+    | `state-<epochs>.bin` | all state and logs of so many epochs, while unfinished |
     | `tensorboard/` | events |
     | `metrics.json`, `report.png`, `saved_model/` | results |
+    | `.lock` | the process that runs, while it does |
 
     Every file appears complete or not at all, so that a run may be killed at any time.
+    The last two states are kept, each with a checksum.
+
+    Attributes:
+        finished_epochs: Integer.
+        planned_epochs: Integer, the epochs to which fractions of schedules refer: those
+            of the command that began the run.
+        rows: List of dicts, the logs of the finished epochs.
+        remarks: List of strings, what had to be put right.
 
     Args:
         chosen: Namespace from `_flags.read`.
         free: Tuple of strings, further flags in which a resumed run may differ.
 
     Raises:
-        _flags.FlagError: If the directory holds something that must not be touched.
+        _flags.FlagError: If the directory holds something that must not be touched, or
+            another process runs in it.
+        _files.FileError: If a file that is needed cannot be read.
     """
 
     def __init__(self, chosen, free=()):
         self._free = (*_FREE, *free)
         self.path = pathlib.Path(chosen.run_dir)
         self.settings = vars(chosen)
-        self._check()
-        state = self._state() if chosen.resume else None
-        self.finished_epochs = 0 if state is None else _epochs_of(state)
-        if chosen.resume and (self.path / "metrics.json").is_file():
-            self.finished_epochs = chosen.epochs
-        rows = _read_json(self.path / "history.json", []) if chosen.resume else []
-        # An epoch whose state was not saved any more is trained again.
-        self.rows = rows[: self.finished_epochs]
+        _lock.check_free(self.path)
+        self._look()
+
+    # === What is there ===
+
+    def _look(self):
+        """Finds out how far the run is."""
+        epochs = self.settings["epochs"]
+        self.finished_epochs, self.planned_epochs = 0, epochs
+        self.rows, self.remarks, self._state = [], [], None
+        config = self._check()
+        if config is None:
+            return
+        self.planned_epochs = config.get("planned_epochs", config["epochs"])
+        self._state, unreadable = _states.newest(self.path)
+        if unreadable:
+            names = ", ".join(path.name for path in unreadable)
+            self.remarks.append(
+                f"{names} cannot be read: the run goes on from the state before, after "
+                f"epoch {self._state.epoch}."
+            )
+        for name, remedy in (("best.keras", _BEST), ("last.keras", _LAST)):
+            _files.check_model(self.path / name, remedy)
+        _files.read_json(self.path / "best.keras.json", dict, _BEST)
+        if self._state is not None:
+            self.finished_epochs, self.rows = self._state.epoch, self._state.rows
+            self._check_history()
+        if all((self.path / x).is_file() for x in ("metrics.json", "last.keras")):
+            self.finished_epochs = config["epochs"]
+            self.rows = _files.read_json(self._history, list, _HISTORY) or []
+
+    def _check_history(self):
+        try:
+            _files.read_json(self._history, list, "It is written anew from the state.")
+        except _files.FileError as error:
+            self.remarks.append(f"{error}")
 
     def _check(self):
+        """Returns the flags of the run that goes on, or None where one begins."""
         path = self.path
         if path.exists() and not path.is_dir():
             raise _flags.FlagError(
                 f"`--run_dir` must be a directory. Received: the file {path}"
             )
-        if not path.is_dir() or not any(path.iterdir()):
-            return
-        config = _read_json(path / "config.json", None)
-        if config is None:
+        if not path.is_dir() or all(map(_is_left_over, path.iterdir())):
+            return None
+        config = _files.read_json(path / "config.json", dict, _CONFIG)
+        if config is None or not isinstance(config.get("epochs"), int):
             raise _flags.FlagError(
                 "`--run_dir` must be new, empty or the directory of a run. Received: "
                 f"{path}, which holds other files. Choose another --run_dir or --name."
@@ -71,37 +126,88 @@ class Run:
                 "run. Continue that with --resume, choose another --name, or remove "
                 "the directory."
             )
+        grows = self.settings["epochs"] > config["epochs"]
+        free = (*self._free, "epochs") if grows else self._free
         different = [
             f"--{name}={config.get(name)} became {value}"
             for name, value in self.settings.items()
-            if name not in self._free and config.get(name) != value
+            if name not in free and config.get(name) != value
         ]
         if different:
             raise _flags.FlagError(
                 f"`--resume` must have the flags of the run in {path}, or choose "
-                f"another --name. Received: {'; '.join(different)}"
+                "another --name; only --epochs may grow. Received: "
+                f"{'; '.join(different)}"
             )
+        return config
 
-    def start(self):
-        """Makes the directory and writes the flags."""
+    @property
+    def _history(self):
+        return self.path / "history.json"
+
+    @property
+    def is_longer(self):
+        """Whether more epochs are asked for than the command had that began the run."""
+        return self.settings["epochs"] > self.planned_epochs
+
+    # === While it goes on ===
+
+    @contextlib.contextmanager
+    def held(self):
+        """Keeps other processes out of the directory, which it makes, at any exit."""
         self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / "config.json").exists():
-            self.write_json("config.json", self.settings)
+        with _lock.held(self.path) as dead:
+            # Another process may have been there since.
+            self._look()
+            if dead is not None:
+                self.remarks.append(
+                    f"Process {dead}, which held the lock of {self.path}, has ended: "
+                    "the lock is taken over."
+                )
+            yield
+
+    def start(self, model):
+        """Writes the flags; a run that was finished earlier is taken up again.
+
+        Args:
+            model: Compiled and built model, which takes the state of the run's end.
+        """
+        config = _files.read_json(self.path / "config.json", dict, _CONFIG)
+        if config is not None and config["epochs"] == self.settings["epochs"]:
+            self._write_history()
+            return
+        if config is not None:
+            last = self.path / "last.keras"
+            if self._state is None and last.is_file():
+                model.load_weights(last)
+                _states.write(self.path, model, self.rows)
+                self._state, _ = _states.newest(self.path)
+            # In this order: whenever it is stopped, it is a run that can be resumed.
+            for name in ("metrics.json", "last.keras"):
+                (self.path / name).unlink(missing_ok=True)
+        self.write_json(
+            "config.json", {**self.settings, "planned_epochs": self.planned_epochs}
+        )
 
     def restore(self, model):
-        """Loads the state of the last finished epoch, if there is one."""
-        state = self._state()
-        if self.finished_epochs and state is not None:
-            model.load_weights(state)
+        """Puts back the state of the last finished epoch, if there is one."""
+        if self._state is not None:
+            self._state.restore(model)
 
     def callback(self):
         """Returns the callback that remembers each epoch."""
         return _Remember(self)
 
     def remember(self, model, epoch, logs):
-        """Writes the logs of an epoch and all state after it."""
+        """Writes all state after an epoch, and the logs."""
         row = {"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}}
         self.rows.append(row)
+        _states.write(self.path, model, self.rows)
+        self._write_history()
+
+    def _write_history(self):
+        if not self.rows:
+            return
         self.write_json("history.json", self.rows)
         with replaced(self.path / "history.csv") as path:
             with open(path, "w", newline="") as file:
@@ -109,12 +215,6 @@ class Run:
                 writer = csv.DictWriter(file, list(names))
                 writer.writeheader()
                 writer.writerows(self.rows)
-        old = self._states()
-        # The number is in the name, so that one rename changes both.
-        with replaced(self.path / _STATE.format(epoch + 1)) as path:
-            model.save_weights(path)
-        for path in old:
-            path.unlink()
 
     @property
     def history(self):
@@ -125,19 +225,13 @@ class Run:
     def finish(self, metrics):
         """Writes the results, and removes what only resuming needs."""
         self.write_json("metrics.json", metrics)
-        for path in self._states():
+        for path in _states.paths(self.path):
             path.unlink()
 
     def write_json(self, name, content):
         """Writes a JSON file."""
         with replaced(self.path / name) as path:
             path.write_text(json.dumps(content, indent=1) + "\n")
-
-    def _states(self):
-        return sorted(self.path.glob(_STATE.replace("{:06d}", "*")))
-
-    def _state(self):
-        return max(self._states(), default=None)
 
 
 class _Remember(keras.callbacks.Callback):
@@ -149,25 +243,6 @@ class _Remember(keras.callbacks.Callback):
         self._run.remember(self.model, epoch, logs or {})
 
 
-def _epochs_of(state):
-    return int(state.name.split("-")[1].split(".")[0])
-
-
-def _read_json(path, default):
-    return json.loads(path.read_text()) if path.is_file() else default
-
-
-@contextlib.contextmanager
-def replaced(path):
-    """Gives the path of a new file that takes the place of `path` once complete.
-
-    Args:
-        path: `pathlib.Path`.
-    """
-    # In front, because Keras looks at the end of the name.
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _is_left_over(path):
+    """Whether a file is none of a run or of the user's, but of a program that died."""
+    return path.name == _lock.NAME or path.name.startswith(".partial-")

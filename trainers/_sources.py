@@ -9,6 +9,7 @@ import numpy as np
 
 import keras_vae as kv
 from trainers import _data
+from trainers import _files
 from trainers import _flags
 from trainers import _model
 from trainers import _program
@@ -201,8 +202,11 @@ def train_each(chosen, run, data, weights):
         `OneForEach`.
     """
     paths = {beta: run.path / "models" / f"beta-{beta:g}.keras" for beta in weights}
-    missing = [beta for beta in weights if not paths[beta].is_file()]
+    missing = [beta for beta in weights if not _files.is_model(paths[beta])]
     paths[weights[0]].parent.mkdir(exist_ok=True)
+    for beta in missing:
+        if paths[beta].exists():
+            print(f"{paths[beta]} cannot be read, and is trained anew")
     if len(missing) < len(weights):
         print(f"{len(weights) - len(missing)} of {len(weights)} models are done")
     if chosen.num_processes > 1 and len(missing) > 1:
@@ -229,6 +233,7 @@ def train_one(chosen, data, beta, path, verbose=0):
         _data.batches(data.train, chosen),
         shuffle=False,
         epochs=chosen.epochs,
+        callbacks=_program.guards(chosen),
         verbose=verbose,
     )
     with _run.replaced(path) as partial:

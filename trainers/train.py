@@ -11,7 +11,7 @@ has arrived, and `last.keras`), a picture (`report.png`), the SavedModel
 (`saved_model/`) and the figures of the table that it ends with (`metrics.json`).
 
 A run that was stopped continues with the same command and `--resume`, to the weights
-that it would have had.
+that it would have had. With more `--epochs` than before a finished one goes on too.
 """
 
 import keras
@@ -68,6 +68,11 @@ def train(chosen, run, data, model):
     Returns:
         The table, a string.
     """
+    with run.held():
+        return _train(chosen, run, data, model)
+
+
+def _train(chosen, run, data, model):
     _start(chosen, run, data, model)
     if not (run.path / "last.keras").is_file():
         run.restore(model)
@@ -93,6 +98,8 @@ def callbacks(chosen, run, data):
     chain = [_program.tensorboard(chosen, run, data)]
     schedule = _flags.kl_schedule(chosen)
     if schedule is not None:
+        steps = data.steps_per_epoch(chosen.batch_size)
+        schedule = schedule.resolve(run.planned_epochs * steps, steps)
         chain.insert(0, kv.KLAnnealing(schedule))
     if data.validation is not None:
         chain.append(kv.callbacks.ModelCheckpoint(run.path / "best.keras"))

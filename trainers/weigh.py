@@ -23,6 +23,7 @@ from absl import flags
 
 import keras_vae as kv
 from trainers import _advice
+from trainers import _flags
 from trainers import _model
 from trainers import _program
 from trainers import _reading
@@ -45,7 +46,18 @@ def prepare(chosen):
     Args:
         chosen: Namespace from `_weigh_flags.settings`.
     """
-    return _program.prepare(chosen, _settle, _build, free=_weigh_flags.REPORT)
+    return _program.prepare(
+        chosen, _settle, _build, free=_weigh_flags.REPORT, check_longer=_check_longer
+    )
+
+
+def _check_longer(chosen, run):
+    if (run.path / "models").is_dir():
+        raise _flags.FlagError(
+            f"`--epochs` must stay {run.planned_epochs} where {run.path / 'models'} "
+            "holds models that were trained one by one for so long, or choose another "
+            f"--name. Received: --epochs={chosen.epochs}"
+        )
 
 
 def _settle(chosen, data):
@@ -75,6 +87,11 @@ def weigh(chosen, run, data, model):
     Returns:
         What the program ends with, a string.
     """
+    with run.held():
+        return _weigh(chosen, run, data, model)
+
+
+def _weigh(chosen, run, data, model):
     _program.start(chosen, run, data, model)
     if chosen.mode == "multi":
         source = _sources.OneForAll(_trained(chosen, run, data, model))

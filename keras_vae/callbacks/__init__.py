@@ -2,6 +2,8 @@
 
 from keras_vae.callbacks.aggressive_stopping import AggressiveStopping
 from keras_vae.callbacks.collapse_monitor import CollapseMonitor
+from keras_vae.callbacks.divergence_guard import DivergenceError
+from keras_vae.callbacks.divergence_guard import DivergenceGuard
 from keras_vae.callbacks.early_stopping import EarlyStopping
 from keras_vae.callbacks.hyperparameter_scheduler import HyperparameterScheduler
 from keras_vae.callbacks.hyperparameter_scheduler import KLAnnealing
@@ -11,6 +13,8 @@ from keras_vae.callbacks.tensorboard import TensorBoard
 __all__ = [
     "AggressiveStopping",
     "CollapseMonitor",
+    "DivergenceError",
+    "DivergenceGuard",
     "EarlyStopping",
     "HyperparameterScheduler",
     "KLAnnealing",

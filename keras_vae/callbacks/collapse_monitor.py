@@ -5,6 +5,7 @@ import os
 import keras
 import tensorflow as tf
 
+from keras_vae.callbacks.monitor import RemembersRun
 from keras_vae.models import checks
 from keras_vae.weighing.diagnosing.run import diagnose
 from keras_vae.weighing.diagnosing.subject import subject_of
@@ -20,13 +21,14 @@ _SCALARS = (
 )
 
 
-class CollapseMonitor(keras.callbacks.Callback):
+class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
     """Diagnoses the model while it trains, and remembers since when units are unused.
 
     Runs `keras_vae.diagnose` at the end of epochs, without the audit, which takes
     training steps. It looks at the model without a trace: a run ends in the same
     weights with and without it. While `kl_weight` is on its ramp the verdict is
-    "ramp_not_finished": nothing can be said of the latents yet.
+    "ramp_not_finished": nothing can be said of the latents yet. What it remembers
+    begins anew with another model, and with the same one at step 0.
 
     Attributes:
         diagnosis: The last `Diagnosis`, or None.
@@ -74,14 +76,18 @@ class CollapseMonitor(keras.callbacks.Callback):
         self.max_examples = int(max_examples)
         self.seed = seed
         self.verbose = verbose
-        self.diagnosis = None
-        self.history = []
-        self.collapsed_since = []
         self._writer = None
+        self._forget_run()
 
     def on_train_begin(self, logs=None):
         """Checks that the model can be looked at."""
+        super().on_train_begin(logs)
         subject_of(self.model, self.validation_data)
+
+    def _forget_run(self):
+        self.diagnosis = None
+        self.history = []
+        self.collapsed_since = []
 
     def on_epoch_end(self, epoch, logs=None):
         """Looks at the model where it is time to."""

@@ -14,7 +14,9 @@ class EarlyStopping(ComparesEpochs, keras.callbacks.EarlyStopping):
     in whatever order callbacks are listed; `start_from_epoch` applies beside it. A
     schedule that never settles, such as `schedules.repeat`, holds nothing up.
 
-    Patience and the best value begin anew with each `fit`, after a resume too.
+    Patience and the best value begin anew with each `fit`, after a resume too. An epoch
+    whose value is NaN or infinite counts as one without improvement and is never the
+    best, so that its weights are never restored.
 
     Args:
         monitor: String, what to compare. The default compares across weights and time.
@@ -55,5 +57,12 @@ class EarlyStopping(ComparesEpochs, keras.callbacks.EarlyStopping):
 
     def on_epoch_end(self, epoch, logs=None):
         """Compares the epoch with the best one, once the ramp has ended."""
-        if self._is_comparable(epoch, logs):
+        if not self._is_comparable(epoch, logs):
+            return
+        if self._is_finite(epoch, logs):
             super().on_epoch_end(epoch, logs)
+        elif epoch >= self.start_from_epoch:
+            self.wait += 1
+            if self.wait >= self.patience and epoch > 0:
+                self.stopped_epoch = epoch
+                self.model.stop_training = True

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import warnings
 
@@ -9,11 +10,12 @@ import keras
 import tensorflow as tf
 
 from keras_vae.callbacks.monitor import ComparesEpochs
+from keras_vae.callbacks.monitor import RemembersRun
 from keras_vae.callbacks.monitor import ramp_end
 from keras_vae.replicas import number
 
 
-class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
+class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpoint):
     """Saves the model of the best epoch by the unweighted negative ELBO.
 
     Keras's callback, which compares no epochs before the ramp of the KL weight has
@@ -29,9 +31,12 @@ class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
     | `<filepath>.json` | the best value in its units, its name and its epoch |
 
     The second is read where a run goes on, so that a resumed one does not overwrite a
-    better model; a run from step 0 ignores it. It is not written where `filepath` holds
-    names in braces, since such files do not overwrite each other.
-    `save_best_only=False` saves every epoch, from the first.
+    better model; a run from step 0 ignores it, and so the same callback begins anew
+    where another `fit` trains another model or the same one from step 0. It is not
+    written where `filepath` holds names in braces, since such files do not overwrite
+    each other. An epoch whose value is NaN or infinite is never the best; if all are,
+    nothing is saved, with a warning. `save_best_only=False` saves every epoch, from the
+    first.
 
     Args:
         filepath: String or path, ending in ".keras", or in ".weights.h5" with
@@ -44,9 +49,10 @@ class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
 
     Raises:
         ValueError: If `filepath` is a directory, if `save_freq` is a number of batches
-            and `save_best_only` is set, and at the end of the first epoch that should
-            have a value to compare, if it is not in the logs: there are no validation
-            data, for example.
+            and `save_best_only` is set, before the first epoch of a run that goes on if
+            `<filepath>.json` cannot be read, and at the end of the first epoch that
+            should have a value to compare, if it is not in the logs: there are no
+            validation data, for example.
 
     Example:
     >>> callback = kv.callbacks.ModelCheckpoint("runs/digits/best.keras")
@@ -86,27 +92,26 @@ class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
                 "are what is compared; pass `save_best_only=False` to save every n "
                 f"batches. Received: save_freq={self.save_freq}"
             )
+        self._threshold = self.best
 
     def on_train_begin(self, logs=None):
         """Forgets the ramp of an earlier run."""
         super().on_train_begin(logs)
-        self._first_epoch = True
         self._skipped = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Finds out what the best value was, where a run goes on."""
-        super().on_epoch_begin(epoch, logs)
-        # Not before, because another callback may have restored the model since.
-        if self._first_epoch:
-            self._first_epoch = False
-            self._recall_best()
+        self._is_sound = True
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the model if it is the best since the ramp ended."""
-        if not self.save_best_only or self._is_comparable(epoch, logs):
-            self._skipped = None
+        if not self.save_best_only:
             super().on_epoch_end(epoch, logs)
-        else:
+            return
+        is_comparable = self._is_comparable(epoch, logs)
+        if self._is_measured(epoch):
+            self._is_sound = self._is_finite(epoch, logs)
+        self._skipped = None
+        if is_comparable and self._is_sound:
+            super().on_epoch_end(epoch, logs)
+        elif self._is_sound:
             # Schedules may be gone by the end of training.
             self._skipped = epoch, ramp_end(self.model)
 
@@ -114,9 +119,18 @@ class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
         """Saves the last model if the ramp left none to compare."""
         super().on_train_end(logs)
         # Where only the validation of the last epochs was not due, there is a best.
-        if self._skipped is None or self.best is not None:
+        if self.best is not None:
             return
-        epoch, end_step = self._skipped
+        if self._skipped is not None:
+            self._save_last(*self._skipped, logs)
+        elif not self._is_sound:
+            warnings.warn(
+                f"No model was saved to {self.filepath}: no epoch had a finite "
+                f"`{self.monitor}` to compare. Received: {self._not_finite}",
+                stacklevel=2,
+            )
+
+    def _save_last(self, epoch, end_step, logs):
         filepath = self._get_file_path(epoch, None, logs or {})
         # It would go with a model that is no longer there.
         if tf.io.gfile.exists(self._best_path):
@@ -167,16 +181,29 @@ class ModelCheckpoint(ComparesEpochs, keras.callbacks.ModelCheckpoint):
     def _best_path(self):
         return f"{self.filepath}.json"
 
-    def _recall_best(self):
+    def _forget_run(self):
+        self.best = self._threshold
         goes_on = number(self.model.optimizer.iterations) > 0
         if not self.save_best_only or self.best is not None or not goes_on:
             return
         if not all(map(tf.io.gfile.exists, (self.filepath, self._best_path))):
             return
-        with tf.io.gfile.GFile(self._best_path) as file:
-            best = json.load(file)
-        if best["monitor"] == self.monitor:
+        best = self._read_best()
+        # Another version may have let a NaN be the best.
+        if best["monitor"] == self.monitor and math.isfinite(best["best"]):
             self.best = best["best"]
+
+    def _read_best(self):
+        try:
+            with tf.io.gfile.GFile(self._best_path) as file:
+                best = json.load(file)
+            return {"monitor": best["monitor"], "best": float(best["best"])}
+        except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+            raise ValueError(
+                f"The best value so far must be readable where a run goes on: it is in "
+                f"{self._best_path}. Remove that file to let the next epoch count as "
+                f"the best. Received: {type(error).__name__}: {error}"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -188,6 +215,11 @@ def _replaced(path):
     try:
         yield partial
         tf.io.gfile.rename(partial, path, overwrite=True)
+    except OSError as error:
+        # What fails in the midst of a file does not know its name.
+        if error.errno is not None and error.filename is None:
+            error.filename = path
+        raise
     finally:
         if tf.io.gfile.exists(partial):
             tf.io.gfile.remove(partial)

@@ -1,5 +1,9 @@
 """When the epochs of a run may be compared with each other."""
 
+import math
+import warnings
+import weakref
+
 from absl import logging
 
 from keras_vae import _keras
@@ -30,6 +34,35 @@ def ramp_end(model):
     return max(ends)
 
 
+class RemembersRun:
+    """Mixed into a callback that remembers a run from one `fit` to the next.
+
+    A run begins anew with another model and at the optimiser's step 0.
+    """
+
+    _model_of_run = None
+
+    def on_train_begin(self, logs=None):
+        """Waits for the first epoch: another callback may restore the model yet."""
+        super().on_train_begin(logs)
+        self._is_first_epoch = True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Forgets the run before, where this one does not go on with it."""
+        super().on_epoch_begin(epoch, logs)
+        if not self._is_first_epoch:
+            return
+        self._is_first_epoch = False
+        before = self._model_of_run and self._model_of_run()
+        self._model_of_run = weakref.ref(self.model)
+        if before is not self.model or number(self.model.optimizer.iterations) == 0:
+            self._forget_run()
+
+    def _forget_run(self):
+        """Takes up the state in which the callback was made."""
+        raise NotImplementedError
+
+
 class ComparesEpochs:
     """Mixed into a callback of Keras that has a `monitor`, `mode` and `verbose`.
 
@@ -42,7 +75,37 @@ class ComparesEpochs:
             mode = "min"
         super().__init__(*args, monitor=monitor, mode=mode, **kwargs)
         self.validation_freq = validation_freq
+
+    def on_train_begin(self, logs=None):
+        """Forgets what was said in an earlier `fit`."""
+        super().on_train_begin(logs)
         self._said = False
+        self._not_finite = None
+
+    def _is_finite(self, epoch, logs):
+        """Whether the value of an epoch may become the best; warns of the first not.
+
+        Args:
+            epoch: Integer, counted from 0.
+            logs: Dict, the logs of the epoch.
+        """
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            return True
+        value = float(value)
+        if math.isfinite(value):
+            return True
+        if self._not_finite is None:
+            self._not_finite = value
+            warnings.warn(
+                f"`{self.monitor}` is {value} after epoch {epoch + 1}: an epoch "
+                f"without a finite value is never the best of {type(self).__name__}. "
+                "Lower the learning rate, clip gradients with `clipnorm`, or look for "
+                "such values in the data; `kv.callbacks.DivergenceGuard` stops where "
+                "they begin.",
+                stacklevel=2,
+            )
+        return False
 
     def _is_comparable(self, epoch, logs):
         """Whether this epoch has a value to compare, of a model trained at full weight.

@@ -157,3 +157,24 @@ def test_two_replicas_end_in_the_same_weights():
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
     assert len(callbacks[0].history) == 3
+
+
+def test_a_second_run_begins_anew(capsys):
+    monitor = CollapseMonitor(X, max_examples=60)
+    train([monitor], epochs=2)
+    first, out = monitor.history, capsys.readouterr().out
+    assert len(first) == 2
+    # Another number of units, of which nothing was remembered.
+    train([monitor], epochs=1, make=lambda: linear.make(1, 0.6))
+    assert len(monitor.history) == 1
+    assert len(monitor.collapsed_since) == 1
+    again = capsys.readouterr().out
+    assert "Epoch 1" in out
+    assert "Epoch 1" in again
+
+
+def test_the_same_model_goes_on_with_its_history():
+    monitor = CollapseMonitor(X, verbose=0, max_examples=60)
+    model, _ = train([monitor], epochs=1)
+    model.fit(X, epochs=1, batch_size=50, verbose=0, callbacks=[monitor])
+    assert [epoch for epoch, _ in monitor.history] == [0, 0]

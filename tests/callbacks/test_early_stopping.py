@@ -165,3 +165,41 @@ def test_epochs_that_are_not_validated_do_not_count(validation_freq):
 )
 def test_mode(monitor, mode, resolved):
     assert EarlyStopping(monitor, mode=mode).mode == resolved
+
+
+# === Values that are not finite ===
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_never_the_best(bad):
+    vae, weights = make_vae(), []
+
+    class Recorder(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            weights.append(vae.get_weights())
+
+    stopping = EarlyStopping(patience=3, restore_best_weights=True)
+    values = Script([bad, 2.0, 1.0, bad, bad, bad, 0.5])
+    with pytest.warns(UserWarning, match=f"is {bad} after epoch 1"):
+        history = fit(vae, [values, Recorder(), stopping], 7)
+    # They count as epochs without improvement.
+    assert len(history.epoch) == 6
+    assert (stopping.best, stopping.best_epoch) == (1.0, 2)
+    for mine, theirs in zip(vae.get_weights(), weights[2], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_if_all_are_nan_it_stops_and_restores_nothing():
+    vae = make_vae()
+    stopping = EarlyStopping(patience=2, restore_best_weights=True)
+    with pytest.warns(UserWarning, match="never the best of EarlyStopping"):
+        history = fit(vae, [Script([np.nan] * 5), stopping], 5)
+    assert len(history.epoch) == 2
+    assert stopping.best is None
+    assert stopping.best_weights is None
+
+
+def test_nan_before_start_from_epoch_costs_no_patience():
+    stopping = EarlyStopping(patience=2, start_from_epoch=3)
+    with pytest.warns(UserWarning, match="never the best"):
+        assert epochs_run([Script([np.nan] * 8), stopping], 8) == 5

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 
@@ -226,7 +227,141 @@ def test_a_model_is_complete_at_any_time(path, monkeypatch):
     assert sorted(os.listdir(path.parent)) == ["best.keras", "best.keras.json"]
 
 
+# === Another run with the same callback ===
+
+
+def test_a_second_run_begins_anew(path):
+    checkpoint = ModelCheckpoint(path)
+    fit(make_vae(), [Script([1.0, 2.0]), checkpoint], 2)
+    assert step_of(path) == STEPS
+    fit(make_vae(), [Script([5.0, 4.0, 6.0]), checkpoint], 3)
+    assert checkpoint.best == 4.0
+    assert step_of(path) == 2 * STEPS
+
+
+def test_the_same_model_goes_on_with_its_best(path):
+    checkpoint, vae = ModelCheckpoint(path), make_vae()
+    fit(vae, [Script([1.0, 2.0]), checkpoint], 2)
+    fit(vae, [Script([5.0, 4.0]), checkpoint], 2)
+    assert checkpoint.best == 1.0
+    assert step_of(path) == STEPS
+
+
+def test_another_model_that_goes_on_has_the_best_of_the_file(path, tmp_path):
+    checkpoint = ModelCheckpoint(path)
+    fit(make_vae(), [Script([3.0]), checkpoint], 1)
+    loaded = keras.models.load_model(path)
+    fit(make_vae(), [Script([1.0]), ModelCheckpoint(tmp_path / "other.keras")], 1)
+    fit(loaded, [Script([4.0, 2.0]), checkpoint], 2)
+    assert step_of(path) == 3 * STEPS
+
+
+def test_a_threshold_holds_in_each_run(path):
+    checkpoint = ModelCheckpoint(path, initial_value_threshold=2.0)
+    fit(make_vae(), [Script([1.0]), checkpoint], 1)
+    fit(make_vae(), [Script([3.0, 1.5]), checkpoint], 2)
+    assert checkpoint.best == 1.5
+    assert step_of(path) == 2 * STEPS
+
+
+def test_each_run_says_what_it_waits_for(path, capsys):
+    checkpoint = ModelCheckpoint(path, verbose=1)
+    for _ in range(2):
+        ramp = kv.KLAnnealing(kv.schedules.linear(STEPS))
+        fit(make_vae(), [Script([1.0, 2.0]), ramp, checkpoint], 2)
+    assert capsys.readouterr().out.count("compares epochs once the ramp") == 2
+
+
+# === Values that are not finite ===
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_value_that_is_not_finite_is_never_the_best(bad, first, path):
+    values = [bad, 2.0, 3.0] if first else [2.0, bad, 3.0]
+    checkpoint = ModelCheckpoint(path)
+    with pytest.warns(UserWarning, match=f"is {bad} after epoch {2 - first}") as warned:
+        fit(make_vae(), [Script(values), checkpoint], 3)
+    assert len([w for w in warned if "never the best" in str(w.message)]) == 1
+    assert checkpoint.best == 2.0
+    assert step_of(path) == (1 + first) * STEPS
+
+
+def test_maximised_values_too(path):
+    checkpoint = ModelCheckpoint(path, monitor="val_score", mode="max")
+    with pytest.warns(UserWarning, match="`val_score` is inf"):
+        fit(make_vae(), [Script([1.0, np.inf, 2.0], "val_score"), checkpoint], 3)
+    assert step_of(path) == 3 * STEPS
+
+
+def test_if_all_are_nan_nothing_is_saved(path):
+    with (
+        pytest.warns(UserWarning, match="is nan after epoch 1"),
+        pytest.warns(UserWarning, match="No model was saved .*: no epoch had a finite"),
+    ):
+        fit(make_vae(), [Script([np.nan] * 2), ModelCheckpoint(path)], 2)
+    assert not path.parent.exists()
+
+
+@pytest.mark.filterwarnings("ignore:`fit` will end after:UserWarning")
+def test_a_run_of_nan_that_ends_before_the_ramp_saves_nothing(path):
+    ramp = kv.KLAnnealing(kv.schedules.linear(99))
+    with (
+        pytest.warns(UserWarning, match="is nan after epoch 1"),
+        pytest.warns(UserWarning, match="No model was saved"),
+    ):
+        fit(make_vae(), [Script([np.nan] * 2), ramp, ModelCheckpoint(path)], 2)
+    assert not path.exists()
+
+
+@pytest.mark.filterwarnings("ignore:`fit` will end after:UserWarning")
+@pytest.mark.filterwarnings("ignore:`val_negative_elbo` is nan:UserWarning")
+def test_a_nan_before_the_ramp_ends_does_not_keep_the_last_model_from_being_saved(path):
+    ramp = kv.KLAnnealing(kv.schedules.linear(99))
+    with pytest.warns(UserWarning, match="The last model was saved"):
+        fit(make_vae(), [Script([np.nan, 2.0]), ramp, ModelCheckpoint(path)], 2)
+    assert step_of(path) == 2 * STEPS
+
+
+@pytest.mark.filterwarnings("ignore:`val_negative_elbo` is nan:UserWarning")
+def test_an_epoch_that_was_not_validated_after_nan_is_not_saved(path):
+    checkpoint = ModelCheckpoint(path, validation_freq=2)
+    with pytest.warns(UserWarning, match="No model was saved"):
+        fit(make_vae(), [Script([1.0, np.nan, 1.0]), checkpoint], 3)
+    assert not path.exists()
+
+
+def test_a_nan_that_an_earlier_version_took_for_the_best_is_replaced(path):
+    vae = make_vae()
+    fit(vae, [Script([1.0]), ModelCheckpoint(path)], 1)
+    best = {"epoch": 1, "monitor": "val_negative_elbo", "best": float("nan")}
+    (path.parent / "best.keras.json").write_text(json.dumps(best))
+    fit(vae, [Script([9.0]), ModelCheckpoint(path)], 1)
+    assert step_of(path) == 2 * STEPS
+
+
 # === Errors ===
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"epoch": 1, "mon', "[1]"])
+def test_a_best_value_that_cannot_be_read_names_its_file(text, path):
+    vae = make_vae()
+    fit(vae, [Script([1.0]), ModelCheckpoint(path)], 1)
+    (path.parent / "best.keras.json").write_text(text)
+    with pytest.raises(ValueError, match=r"(?s)best.keras.json. Remove that file"):
+        fit(vae, [Script([2.0]), ModelCheckpoint(path)], 1)
+    assert int(vae.optimizer.iterations) == STEPS
+
+
+def test_a_full_disk_names_the_file(path, monkeypatch):
+    vae = make_vae()
+
+    def save(filepath, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(vae, "save", save)
+    with pytest.raises(OSError, match=r"No space left on device: .*best.keras"):
+        fit(vae, [Script([1.0]), ModelCheckpoint(path)], 1)
 
 
 def test_without_validation_data_it_names_the_fix(path):

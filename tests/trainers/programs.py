@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from trainers import _flags
-from trainers import _run
+from trainers import _program
+from trainers import _states
 from trainers import _weigh_flags
 from trainers import train
 from trainers import weigh
@@ -46,6 +47,20 @@ class Program:
     def run_as_it_is(self, directory, *args):
         return self._perform(*self.prepare(directory, *args))
 
+    def main(self, directory, *args):
+        """Runs as from a shell; returns what it ends with, None if all went well."""
+        name = self._perform.__module__.split(".")[-1]
+        try:
+            _program.main(
+                name,
+                [name],
+                lambda: self.prepare(directory, *self.small, *args),
+                self._perform,
+            )
+        except SystemExit as ended:
+            return ended.code
+        return None
+
     def check_refuses(self, directory, message, *args):
         """Checks that flags fail before anything is written."""
         with pytest.raises(_flags.FlagError, match="(?s)" + message):
@@ -77,23 +92,20 @@ def killed(epoch, after):
 
     Args:
         epoch: Integer, from 1.
-        after: "history" or "state", which of the epoch is written last.
+        after: "training" or "state", what of the epoch is done last.
     """
-    remember = _run.Run.remember
+    write = _states.write
 
-    def kill(*args, **kwargs):
+    def write_and_die(directory, model, rows):
+        if len(rows) != epoch:
+            write(directory, model, rows)
+            return
+        if after == "state":
+            write(directory, model, rows)
         raise Killed
 
-    def remember_and_die(self, model, index, logs):
-        dies = index + 1 == epoch
-        if dies and after == "history":
-            patch.setattr(keras.Model, "save_weights", kill)
-        remember(self, model, index, logs)
-        if dies:
-            kill()
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_run.Run, "remember", remember_and_die)
+        patch.setattr(_states, "write", write_and_die)
         with pytest.raises(Killed):
             yield
 

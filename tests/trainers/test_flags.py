@@ -6,8 +6,9 @@ import programs
 import pytest
 
 from trainers import _flags
+from trainers import _recipes
 
-RECIPES = sorted(path.stem for path in _flags.RECIPES.glob("[!_]*.py"))
+RECIPES = sorted(path.stem for path in _recipes.RECIPES.glob("[!_]*.py"))
 
 
 # Flags, with {files} for that directory, and what the error says.

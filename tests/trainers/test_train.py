@@ -88,7 +88,7 @@ def test_config_holds_what_was_chosen(finished):
 
 @pytest.mark.parametrize(
     ("binarize", "epoch", "after"),
-    [("none", 2, "history"), ("dynamic", 3, "state")],
+    [("none", 2, "training"), ("dynamic", 3, "state")],
 )
 def test_resumed_run_ends_as_an_uninterrupted_one(binarize, epoch, after, tmp_path):
     args = ("--epochs=3", f"--binarize={binarize}", "--learning_rate_decay=cosine")
@@ -112,8 +112,8 @@ def test_resume_of_a_finished_run_reports_again(finished):
 
 def test_resume_with_other_flags_is_an_error(finished):
     directory, _ = finished
-    with pytest.raises(_flags.FlagError, match=r"--epochs=4 became 5"):
-        run(directory, "--epochs=5", "--seed=3", "--resume")
+    with pytest.raises(_flags.FlagError, match=r"--epochs=4 became 3; --seed=3 became"):
+        run(directory, "--epochs=3", "--seed=4", "--resume")
 
 
 def test_existing_run_is_not_overwritten(finished):

@@ -246,6 +246,21 @@ def test_errors(call, message):
         call(known(BETAS, [3, 3, 3, 3, 2, 1, 0]))
 
 
+@pytest.mark.parametrize("purpose", ["likelihood", "knee", "active_units"])
+def test_no_weight_is_advised_where_a_model_has_diverged(purpose):
+    rate, distortion = closed_form(BETAS)
+    distortion[2] = np.nan
+    curve = RateDistortionCurve(
+        BETAS,
+        {"rate": rate, "distortion": distortion},
+        np.full(len(BETAS), 3),
+        latent_dim=3,
+        num_examples=len(X),
+    )
+    with pytest.raises(ValueError, match=r"Leave out the models.* at beta=\[1.0\]"):
+        curve.recommend(purpose)
+
+
 # === Recommended ===
 
 

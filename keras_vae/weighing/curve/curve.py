@@ -192,7 +192,8 @@ class RateDistortionCurve:
 
         Raises:
             ValueError: If the purpose is unknown, its target is missing or out of the
-                curve's reach, or what it needs was not measured.
+                curve's reach, what it needs was not measured, or a rate or distortion
+                is not finite.
         """
         return recommendation.recommend(self, purpose, target)
 

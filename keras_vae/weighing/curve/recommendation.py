@@ -48,6 +48,13 @@ def recommend(curve, purpose, target):
             f"`target` must be given for the purpose {purpose!r}, in nats. "
             "Received: target=None"
         )
+    finite = np.isfinite(curve.rate) & np.isfinite(curve.distortion)
+    if not finite.all():
+        raise ValueError(
+            "The curve must be finite to choose by it. Leave out the models that have "
+            "diverged. Received: rates or distortions that are not finite at beta="
+            f"{[float(f'{beta:.4g}') for beta in curve.beta[~finite]]}"
+        )
     beta, reason, interval = _RULES[purpose](curve, target)
     return Recommendation(purpose, float(beta), reason, curve.at(beta), interval)
 

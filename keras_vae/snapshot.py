@@ -1,0 +1,94 @@
+"""All numbers that make the state of a model in training, kept and put back."""
+
+import keras
+import numpy as np
+
+from keras_vae import learning_rates
+
+
+def variables(model, with_metrics=True):
+    """Returns all variables of a model, of its optimisers and of its metrics.
+
+    Args:
+        model: A compiled and built `keras.Model`.
+        with_metrics: Boolean, whether those of metrics are among them.
+
+    Returns:
+        List of `keras.Variable`, each once, in the same order for equal models.
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(momentum=0.9))
+    >>> model.optimizer.build(model.trainable_variables)
+    >>> found = kv.snapshot.variables(model, with_metrics=False)
+    >>> len(found)  # Kernel and bias, their momenta, step and learning rate.
+    6
+    """
+    found = [*model.variables, *(model.metrics_variables if with_metrics else [])]
+    for optimizer in optimizers(model):
+        found += optimizer.variables
+    return list({id(variable): variable for variable in found}.values())
+
+
+def optimizers(model):
+    """Returns the optimisers of a model, of which some have two.
+
+    Args:
+        model: A compiled `keras.Model`.
+    """
+    kind = keras.optimizers.Optimizer
+    found = [model.optimizer, *vars(model).values()]
+    found = [item for item in found if isinstance(item, kind)]
+    return list({id(optimizer): optimizer for optimizer in found}.values())
+
+
+class Snapshot:
+    """The state of a model at one time, in the memory of the host.
+
+    Args:
+        model: A compiled and built `keras.Model`.
+    """
+
+    def __init__(self, model):
+        self._values = [
+            # A copy: what TensorFlow hands out may be the variable's own memory.
+            (variable, np.array(variable.numpy()))
+            for variable in variables(model)
+        ]
+        self._scales = [
+            (optimizer, learning_rates.scale(optimizer))
+            for optimizer in optimizers(model)
+        ]
+
+        self._metrics = {id(variable) for variable in model.metrics_variables}
+
+    def restore(self, with_metrics=True):
+        """Puts all numbers back where they were.
+
+        Args:
+            with_metrics: Boolean, whether the state of metrics goes back too.
+        """
+        for variable, value in self._values:
+            if with_metrics or id(variable) not in self._metrics:
+                variable.assign(value)
+        for optimizer, scale in self._scales:
+            if learning_rates.scale(optimizer) != scale:
+                learning_rates.set_scale(optimizer, scale)
+
+
+def first_not_finite(model):
+    """Returns the name of the first layer of which a weight is not finite, or None.
+
+    Args:
+        model: A built `keras.Model`.
+
+    Returns:
+        String, the path of the layer, such as "vae/encoder/dense", or None.
+    """
+    for variable in model.weights:
+        value = variable.numpy()
+        if value.dtype.kind == "V":  # bfloat16, which NumPy does not know.
+            value = value.astype("float32")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            return variable.path.rpartition("/")[0] or variable.name
+    return None
