@@ -41,33 +41,17 @@ AXES = {
     ],
     "weights": [None, "sample_weight", "class_weight"],
     "saves": [None, "checkpoint", "own_checkpoint", "backup"],
-    "steers": [
-        None,
-        "terminate_on_nan",
-        "rate_schedule",
-        "reduce_rate",
-        "early_stopping",
-        "csv",
-        "swap_ema",
-        "annealing",
-    ],
-    "watches": [
-        None,
-        "tensorboard",
-        "batch_begin",
-        "batch_end",
-        "test_hooks",
-        "predict_hooks",
-        "epoch_hooks",
-        "interrupt_batch",
-        "interrupt_epoch",
-    ],
+    "steers": [None, "rate_schedule", "reduce_rate", "swap_ema", "annealing"],
+    "ends": [None, "terminate_on_nan", "early_stopping", "csv", "interrupt_epoch"],
+    "watches": [None, "tensorboard", "batch_begin", "batch_end", "interrupt_batch"],
+    "hooks": [None, "test_hooks", "predict_hooks", "epoch_hooks"],
     "between": [None, "freeze", "recompile", "short_first"],
     "limit": [None, "epochs", "steps"],
     "optimizer": ["plain", "ema", "accumulation", "loss_scale"],
 }
 ENDLESS = ("endless_dataset", "generator", "endless_py_dataset")
 ARRAYS = ("array", "tensor")
+CALLBACKS = ("saves", "steers", "ends", "watches", "hooks")
 
 
 def is_valid(case):
@@ -90,9 +74,11 @@ def is_valid(case):
         # Keras pairs the averages with what is trainable now.
         case["optimizer"] != "ema" or case["between"] != "freeze",
         # The examples that are not numbers must come late, and unnoticed.
-        case["steers"] != "terminate_on_nan"
+        case["ends"] != "terminate_on_nan"
         or (case["model"] == "classifier" and case["validation"] != "split"),
-        not str(case["watches"]).startswith("interrupt") or case["limit"] is None,
+        case["watches"] != "interrupt_batch" or case["limit"] is None,
+        case["ends"] != "interrupt_epoch" or case["limit"] is None,
+        case["ends"] != "interrupt_epoch" or case["watches"] != "interrupt_batch",
     )
     return all(rules)
 
@@ -218,7 +204,7 @@ def feed(kind, arrays):
 
 def fit_arguments(case):
     x, y, weights = numbers(case["size"])
-    if case["steers"] == "terminate_on_nan":
+    if case["ends"] == "terminate_on_nan":
         x[55:] = np.nan
     arrays = (x,) if case["model"] == "vae" else (x, y)
     if case["weights"] == "sample_weight":
@@ -391,7 +377,7 @@ def run(case, settings, directory):
     """
     model = make_model(case, settings)
     calls, histories, iterations = [], [], []
-    kinds = [case[name] for name in ("saves", "steers", "watches")]
+    kinds = [case[name] for name in CALLBACKS]
     callbacks = [make_callback(x, str(directory), calls) for x in kinds if x]
     with limits(case["limit"]):
         for place in range(2):
