@@ -64,6 +64,7 @@ def test_every_kind_of_schedule_is_pickled():
 CALLBACKS = {
     "AggressiveStopping": lambda: kv.AggressiveStopping(X, batch_size=4),
     "CollapseMonitor": lambda: kv.CollapseMonitor(X),
+    "DivergenceGuard": lambda: kv.callbacks.DivergenceGuard(),
     "EarlyStopping": lambda: kv.EarlyStopping(patience=3),
     "HyperparameterScheduler": lambda: kv.callbacks.HyperparameterScheduler(
         "capacity", schedules.linear(10)
@@ -89,7 +90,12 @@ def test_copies_of_callbacks_have_equal_arguments(name, copied):
 
 
 def test_every_callback_is_pickled():
-    assert set(kv.callbacks.__all__) == set(CALLBACKS)
+    names = {
+        name
+        for name in kv.callbacks.__all__
+        if issubclass(getattr(kv.callbacks, name), keras.callbacks.Callback)
+    }
+    assert names == set(CALLBACKS)
 
 
 @pytest.mark.parametrize("copied", [through_pickle, copy.deepcopy])

@@ -56,7 +56,8 @@ class Run(keras.callbacks.Callback):
             limits.append(max(self._left, 1))
         if not self.by_execution:
             limits += [steps_until_action(callback) for callback in self._acting]
-        limit = min(limit for limit in limits if limit is not None)
+        # NumPy integers would become tensors of another type.
+        limit = int(min(limit for limit in limits if limit is not None))
         self._owed = limit
         return limit
 
