@@ -1,10 +1,11 @@
-"""The only place that touches Keras's private API; `tests/test_keras.py` watches it."""
+"""All use of private APIs of Keras and TensorFlow; `tests/test_keras.py` watches it."""
 
 import contextlib
 import functools
 
 import keras
 from keras.src.backend.common import global_state
+from tensorflow.python.framework import ops
 
 
 def sublayers(layer, kind):
@@ -192,3 +193,23 @@ def learning_rate_schedule(optimizer):
     rate = optimizer._learning_rate
     is_schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
     return rate if is_schedule else None
+
+
+def forget_gradients(graph):
+    """Lets a graph be freed which TensorFlow would keep as long as the process lives.
+
+    `tf.custom_gradient`, which each optimiser of Keras uses, registers a function for
+    each call in a graph, for good, and that function holds the graph. Nothing
+    differentiates the graph afterwards: what was registered is marked as not
+    differentiable.
+
+    Args:
+        graph: A `tf.Graph` that holds all that is ever differentiated in it. Functions
+            that it calls are left as they are: others may call them too.
+    """
+    for op in graph.get_operations():
+        if op.type != "IdentityN" or "_gradient_op_type" not in op.node_def.attr:
+            continue
+        name = op.get_attr("_gradient_op_type").decode()
+        if name.startswith("CustomGradient-"):
+            ops.gradient_registry._registry[name]["type"] = None

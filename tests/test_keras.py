@@ -1,5 +1,6 @@
-"""Each use of a private Keras API: what upstream may change, and what follows then."""
+"""Each use of a private API: what upstream may change, and what follows then."""
 
+import gc
 import inspect
 import weakref
 
@@ -138,6 +139,7 @@ def test_each_private_use_is_watched():
         "holds_weights",
         "calls_watched",
         "learning_rate_schedule",
+        "forget_gradients",
     }
     functions -= {"_reading_once", "_put_back", "_watched"}
     assert functions == watched, "add a test for the new function"
@@ -329,3 +331,52 @@ def test_learning_rate_schedule_reads_the_private_rate():
         "keras.optimizers.Optimizer._learning_rate is no longer the schedule: the rate "
         "of an optimiser that follows one can no longer be lowered"
     )
+
+
+def test_forget_gradients_clears_what_custom_gradients_registered():
+    @tf.custom_gradient
+    def tripled(x):
+        return 3.0 * x, lambda upstream: 5.0 * upstream
+
+    @tf.function(autograph=False)
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tripled(x)
+        slope = tape.gradient(y, x)
+        graph = tf.compat.v1.get_default_graph()
+        graphs.append(weakref.ref(graph))
+        _keras.forget_gradients(graph)
+        return slope
+
+    graphs = []
+    np.testing.assert_array_equal(slope(tf.ones(2)), [5.0, 5.0])
+    np.testing.assert_array_equal(tripled(tf.ones(2)), [3.0, 3.0])
+    del slope
+    gc.collect()
+    assert [graph() for graph in graphs] == [None], (
+        "tf.custom_gradient no longer registers its functions as entries 'type' of "
+        "tensorflow.python.framework.ops.gradient_registry, or TensorFlow keeps graphs "
+        "in another way: mend or drop forget_gradients in keras_vae/_keras.py"
+    )
+
+
+def test_forget_gradients_leaves_functions_that_a_graph_calls():
+    @tf.custom_gradient
+    def tripled(x):
+        return 3.0 * x, lambda upstream: 5.0 * upstream
+
+    shared = tf.function(tripled, autograph=False)
+
+    @tf.function(autograph=False)
+    def caller(x):
+        y = shared(x)
+        _keras.forget_gradients(tf.compat.v1.get_default_graph())
+        return y
+
+    x = tf.ones(2)
+    caller(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = shared(x)
+    np.testing.assert_array_equal(tape.gradient(y, x), [5.0, 5.0])

@@ -95,7 +95,10 @@ class StepFunction:
                 lambda v: None if isinstance(v, tf.experimental.Optional) else v, batch
             )
             with _trainable_as_before(model, trainable):
-                return step(batch)
+                logs = step(batch)
+            if tf.inside_function():
+                _keras.forget_gradients(tf.compat.v1.get_default_graph())
+            return logs
 
         self._name, self._jit_compile = model.name, model.jit_compile
         self._step = tf.function(traced, autograph=False, reduce_retracing=True)
