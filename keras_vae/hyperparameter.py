@@ -19,7 +19,7 @@ class Hyperparameter(keras.layers.Layer):
 
     Example:
     >>> weight = kv.Hyperparameter(0.5)
-    >>> weight.follow(kv.schedules.linear(10), step=lambda: 3)
+    >>> is_new = weight.follow(kv.schedules.linear(10), step=lambda: 3)
     >>> weight.advance()
     >>> float(weight.value)
     0.30000001192092896

@@ -456,7 +456,8 @@ class VAE(GuardsAttributes, CheckedData, SavedWhole, BlockTraining, keras.Model)
         return export.export(self, filepath, **kwargs)
 
     def _infer_finite(self, x):
-        return checks.with_nan(self._infer(x), x)
+        params = self._infer(x)
+        return _keras.with_mask(checks.with_nan(params, x), _keras.mask_of(params))
 
     def _decode_finite(self, z):
         means = self.likelihood.mean(self._decode(z[:, None])[:, 0])

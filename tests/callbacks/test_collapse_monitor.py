@@ -147,10 +147,9 @@ def test_errors(make, message):
 
 
 @pytest.mark.slow
-def test_two_replicas_end_in_the_same_weights():
+def test_two_replicas_end_in_the_same_weights(strategy):
     weights = []
     for callbacks in ([], [CollapseMonitor(X, verbose=0)]):
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         with strategy.scope():
             model, _ = train(callbacks, jit_compile=False)
         weights.append([tf.convert_to_tensor(v).numpy() for v in model.variables])

@@ -429,8 +429,7 @@ def test_a_scaled_schedule_is_saved_with_its_model(tmp_path):
     assert float(loaded.optimizer.learning_rate) == float(vae.optimizer.learning_rate)
 
 
-def test_replicas():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+def test_replicas(strategy):
     with strategy.scope():
         vae = make_vae(keras.optimizers.SGD(1e20), "normal")
     guard = DivergenceGuard(save_freq=2, learning_rate_factor=1e-25)

@@ -146,11 +146,10 @@ def test_a_callback_of_the_user_sees_each_batch_of_fit(monkeypatch):
     assert seen == [0, 1, 2, 3, 4]
 
 
-def test_replicas_and_eager_steps_are_keras_own():
+def test_replicas_and_eager_steps_are_keras_own(strategy):
     model = dense()
     model.run_eagerly = True
     assert choose(model).steps == 1
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         model = dense()
     chosen = choose(model)
