@@ -4,6 +4,7 @@ import contextlib
 import functools
 
 import keras
+import tensorflow as tf
 from keras.src.backend.common import global_state
 from tensorflow.python.framework import ops
 
@@ -195,19 +196,18 @@ def learning_rate_schedule(optimizer):
     return rate if is_schedule else None
 
 
-def forget_gradients(graph):
-    """Lets a graph be freed which TensorFlow would keep as long as the process lives.
+def forget_gradients():
+    """Lets the graph of the function that is being traced be freed with its model.
 
     `tf.custom_gradient`, which each optimiser of Keras uses, registers a function for
-    each call in a graph, for good, and that function holds the graph. Nothing
-    differentiates the graph afterwards: what was registered is marked as not
-    differentiable.
-
-    Args:
-        graph: A `tf.Graph` that holds all that is ever differentiated in it. Functions
-            that it calls are left as they are: others may call them too.
+    each call in a graph, for as long as the process lives, and that function holds the
+    graph. What was registered is marked as not differentiable here, so that the end of
+    a function is the place to call this, if nothing differentiates it from outside.
+    Functions that it calls are left as they are: others may call them too.
     """
-    for op in graph.get_operations():
+    if not tf.inside_function():
+        return
+    for op in tf.compat.v1.get_default_graph().get_operations():
         if op.type != "IdentityN" or "_gradient_op_type" not in op.node_def.attr:
             continue
         name = op.get_attr("_gradient_op_type").decode()

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae import random
 from keras_vae.models import checks
 from keras_vae.training import choice
@@ -135,6 +136,7 @@ def _block_function(model, jit_compile):
             # Else what layers add to their losses would be tensors of this graph.
             with keras.StatelessScope():
                 estimate = reference().estimate(*data, samples, key)
+            _keras.forget_gradients()
             weights = estimate.log_likelihood - estimate.log_ratio
             weights = tf.where(tf.range(samples) < left, weights, -np.inf)
             block = tf.reduce_logsumexp(weights, axis=1)

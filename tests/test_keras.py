@@ -344,9 +344,8 @@ def test_forget_gradients_clears_what_custom_gradients_registered():
             tape.watch(x)
             y = tripled(x)
         slope = tape.gradient(y, x)
-        graph = tf.compat.v1.get_default_graph()
-        graphs.append(weakref.ref(graph))
-        _keras.forget_gradients(graph)
+        graphs.append(weakref.ref(tf.compat.v1.get_default_graph()))
+        _keras.forget_gradients()
         return slope
 
     graphs = []
@@ -371,7 +370,7 @@ def test_forget_gradients_leaves_functions_that_a_graph_calls():
     @tf.function(autograph=False)
     def caller(x):
         y = shared(x)
-        _keras.forget_gradients(tf.compat.v1.get_default_graph())
+        _keras.forget_gradients()
         return y
 
     x = tf.ones(2)

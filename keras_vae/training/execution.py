@@ -96,8 +96,7 @@ class StepFunction:
             )
             with _trainable_as_before(model, trainable):
                 logs = step(batch)
-            if tf.inside_function():
-                _keras.forget_gradients(tf.compat.v1.get_default_graph())
+            _keras.forget_gradients()
             return logs
 
         self._name, self._jit_compile = model.name, model.jit_compile

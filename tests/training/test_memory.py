@@ -58,6 +58,10 @@ def _traced_graphs(work, **settings):
             graphs.append(weakref.ref(tf.compat.v1.get_default_graph()))
             return super().test_step(data)
 
+        def estimate(self, *args, **kwargs):
+            graphs.append(weakref.ref(tf.compat.v1.get_default_graph()))
+            return super().estimate(*args, **kwargs)
+
     encoder, decoder = kv.networks.mlp_encoder([5]), kv.networks.mlp_decoder([5], (6,))
     model = Watched(encoder, decoder, 2, seed=1)
     model.compile("adam", **settings)
@@ -73,11 +77,17 @@ def _evaluate(model):
     model.evaluate(DATA, batch_size=10, verbose=0)
 
 
-@pytest.mark.parametrize("work", [_fit, _evaluate])
+def _estimate(model):
+    model.log_likelihood(DATA, num_samples=3, verbose=0)
+
+
+@pytest.mark.parametrize("work", [_fit, _evaluate, _estimate])
 @pytest.mark.parametrize(("jit_compile", "steps"), [(False, 1), (False, 4), (True, 4)])
 def test_no_graph_outlives_its_model(work, jit_compile, steps):
     graphs = _traced_graphs(work, jit_compile=jit_compile, steps_per_execution=steps)
     assert len(graphs) > 0
+    # The second frees what an entry of a weak dictionary held.
+    gc.collect()
     gc.collect()
     assert [graph() for graph in graphs] == [None] * len(graphs)
 

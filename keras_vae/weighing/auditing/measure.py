@@ -4,6 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae.weighing.auditing import graph
 from keras_vae.weighing.auditing import known
 from keras_vae.weighing.auditing import posteriors
@@ -113,6 +114,7 @@ class Measurement:
             ]
             loss = trace.targets[self._loss_index]
             found.extend(graph.mean_axes(loss, starts, batch.size))
+            _keras.forget_gradients()
             return tf.zeros(())
 
         try:
