@@ -13,7 +13,6 @@ BATCH_HOOKS = (
 # Their hooks of batches read the logs alone, or do nothing.
 _READERS = (
     keras.callbacks.Callback,
-    keras.callbacks.CallbackList,
     keras.callbacks.LambdaCallback,
     keras.callbacks.ProgbarLogger,
     keras.callbacks.TerminateOnNaN,

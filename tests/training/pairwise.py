@@ -18,15 +18,15 @@ def combinations(axes, is_valid, number):
         A list of dicts, name -> value, and how many of them cover the pairs.
     """
     draw = random.Random(0)
-    missing = {
+    pairs = [
         pair
         for one, other in itertools.combinations(axes, 2)
         for pair in itertools.product(
             [(one, v) for v in axes[one]], [(other, v) for v in axes[other]]
         )
-    }
-    # Pairs that no combination may have.
-    missing = {pair for pair in missing if _complete(axes, is_valid, draw, pair)}
+    ]
+    # Without the pairs that no combination may have.
+    missing = {pair for pair in pairs if _complete(axes, is_valid, draw, pair)}
     chosen, needed = [], None
     while missing or len(chosen) < number:
         if not missing and needed is None:
