@@ -30,15 +30,8 @@ AXES = {
     "size": [100, 93],
     "steps_per_epoch": [None, 4, 7],
     "initial_epoch": [0, 1],
-    "validation": [
-        None,
-        "arrays",
-        "split",
-        "steps",
-        "freq",
-        "batch_size",
-        "endless",
-    ],
+    "validation": [None, "arrays", "split", "endless"],
+    "validates": [None, "steps", "freq", "batch_size"],
     "weights": [None, "sample_weight", "class_weight"],
     "saves": [None, "checkpoint", "own_checkpoint", "backup"],
     "steers": [None, "rate_schedule", "reduce_rate", "swap_ema", "annealing"],
@@ -67,10 +60,18 @@ def is_valid(case):
         case["watches"] not in ("tensorboard", "batch_begin")
         or "unknown" not in case["feed"],
         case["validation"] != "split" or case["feed"] in ARRAYS,
-        case["weights"] != "class_weight" or case["model"] == "classifier",
+        case["validation"] == "arrays" or case["validates"] is None,
+        case["weights"] != "class_weight"
+        or (case["model"] == "classifier" and case["feed"] != "generator"),
         case["steers"] != "annealing"
         or (case["model"] == "vae" and case["limit"] is None),
-        case["steers"] != "swap_ema" or case["optimizer"] == "ema",
+        # The schedule would not end.
+        case["steers"] != "annealing" or case["optimizer"] != "accumulation",
+        # A new optimiser has no averages at its first epoch's start.
+        case["steers"] != "swap_ema"
+        or (case["optimizer"] == "ema" and case["between"] != "recompile"),
+        # Its file stays open.
+        case["ends"] != "csv" or case["watches"] != "interrupt_batch",
         # Keras pairs the averages with what is trainable now.
         case["optimizer"] != "ema" or case["between"] != "freeze",
         # The examples that are not numbers must come late, and unnoticed.
@@ -224,11 +225,11 @@ def fit_arguments(case):
         arguments |= {"validation_data": data, "validation_steps": 3}
     elif kind:
         arguments["validation_data"] = held_out
-        if kind == "steps":
+        if case["validates"] == "steps":
             arguments |= {"validation_steps": 2, "validation_batch_size": 7}
-        if kind == "freq":
+        if case["validates"] == "freq":
             arguments["validation_freq"] = 2
-        if kind == "batch_size":
+        if case["validates"] == "batch_size":
             arguments["validation_batch_size"] = 8
     return arguments
 
@@ -399,7 +400,7 @@ def run(case, settings, directory):
             except KeyboardInterrupt:
                 calls.append(("interrupted", [], {}))
             iterations.append(int(model.optimizer.iterations))
-        hooks = [*callbacks, Recorder(calls)]
+        hooks = [*callbacks, Recorder(calls)] if case["hooks"] else None
         x, y, _ = numbers(35, seed=1)
         target = {} if case["model"] == "vae" else {"y": y}
         logs = model.evaluate(

@@ -1,27 +1,34 @@
-"""What "auto" may change: nothing but speed. Each case runs under Keras as well."""
+"""The combinations of settings that are compared with stock Keras, and how."""
 
 import differential
-import keras
 import numpy as np
 import pairwise
 import pytest
-
-import keras_vae as kv
 
 CASES, COVERING = pairwise.combinations(
     differential.AXES, differential.is_valid, number=600
 )
 QUICK = max(COVERING, 60)
+# Two halves, of which each is a file of tests.
+ARRAYS = differential.AXES["feed"][:5]
+STREAMS = differential.AXES["feed"][5:]
 
 
 def name_of(case):
     return "-".join(str(value) for value in case.values() if value is not None)
 
 
-def parameters():
-    for place, case in enumerate(CASES):
-        marks = [pytest.mark.slow] if place >= QUICK else []
-        yield pytest.param(case, id=name_of(case), marks=marks)
+def parameters(*feeds):
+    """Returns the cases with one of these feeds."""
+    return [
+        pytest.param(
+            case,
+            id=name_of(case),
+            marks=[pytest.mark.slow] if place >= QUICK else [],
+        )
+        for place, case in enumerate(CASES)
+        if case["feed"] in feeds
+    ]
 
 
 def reference(case):
@@ -71,59 +78,15 @@ def assert_equal_outcomes(mine, theirs, rtol):
         assert difference <= rtol * norm(other) + 1e-9
 
 
-@pytest.mark.filterwarnings("ignore:Limiting:UserWarning")
-@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
-@pytest.mark.parametrize("case", list(parameters()))
-def test_auto_changes_nothing(case, tmp_path, monkeypatch):
-    (tmp_path / "stock").mkdir()
-    (tmp_path / "auto").mkdir()
+def check(case, directory, monkeypatch):
+    """Trains the case in both ways and compares."""
+    (directory / "stock").mkdir()
+    (directory / "auto").mkdir()
     with differential.stock(monkeypatch):
-        theirs = differential.run(reference(case), {}, tmp_path / "stock")
+        theirs = differential.run(reference(case), {}, directory / "stock")
     with differential.short_blocks(monkeypatch):
-        mine = differential.run(case, {}, tmp_path / "auto")
+        mine = differential.run(case, {}, directory / "auto")
     if "unknown" in case["feed"]:
         size = reference(case)["size"]
         mine.calls = without_batches_that_never_came(mine.calls, size)
     assert_equal_outcomes(mine, theirs, rtol=1e-5)
-
-
-OPTIMIZERS = sorted(
-    name
-    for name, item in vars(keras.optimizers).items()
-    if isinstance(item, type)
-    and issubclass(item, keras.optimizers.Optimizer)
-    and item is not keras.optimizers.Optimizer
-)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_of_keras(name, monkeypatch):
-    """Three steps, since rounding grows in those that divide by small numbers."""
-
-    def train():
-        keras.utils.set_random_seed(2)
-        model = kv.VAE(
-            kv.networks.mlp_encoder([5], activation="tanh"),
-            kv.networks.mlp_decoder([5], (6,), activation="tanh"),
-            latent_dim=2,
-            seed=1,
-        )
-        optimizer = getattr(keras.optimizers, name)
-        inner = keras.optimizers.Adam(1e-3)
-        if name == "LossScaleOptimizer":
-            optimizer = optimizer(inner)
-        elif name == "MultiOptimizer":
-            optimizer = optimizer([(inner, lambda variable: True)])
-        else:
-            optimizer = optimizer(1e-3)
-        model.compile(optimizer)
-        model.fit(differential.numbers(30)[0], batch_size=10, verbose=0)
-        return [np.asarray(v.value) for v in model.trainable_variables]
-
-    with differential.stock(monkeypatch):
-        theirs = train()
-    with differential.short_blocks(monkeypatch):
-        monkeypatch.setattr("keras_vae.training.choice.SHORT", 0)
-        mine = train()
-    for one, other in zip(mine, theirs, strict=True):
-        assert norm(one - other) <= 1e-4 * norm(other) + 1e-9
