@@ -36,7 +36,7 @@ class Run(keras.callbacks.Callback):
         self._acting = callbacks
         self._left = None
         self._owed = 0
-        # Logs of steps of which Keras does not know yet.
+        # Logs of steps that Keras has not counted yet.
         self.logs = collections.deque()
         # What was taken from an iterator and not trained on yet.
         self.iterator, self.batches, self.next_batch = None, None, None
@@ -52,7 +52,7 @@ class Run(keras.callbacks.Callback):
         """Returns the most steps of the next block."""
         limits = [self.choice.steps + self._owed]
         if self._left is not None:
-            # Keras knows what it does if it asks for more.
+            # If Keras asks for more steps than it announced, it gets one.
             limits.append(max(self._left, 1))
         if not self.by_execution:
             limits += [steps_until_action(callback) for callback in self._acting]
@@ -78,8 +78,8 @@ class Run(keras.callbacks.Callback):
 class StepFunction:
     """A function of Keras for one step on the next batch of an iterator.
 
-    Keras's own takes the step once more when data end of which the number is unknown,
-    as far as it does not depend on them.
+    Keras's own function runs a part of the step once more when data of unknown length
+    end: the part that needs no batch.
 
     Args:
         model: The `keras.Model`.

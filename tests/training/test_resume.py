@@ -1,4 +1,4 @@
-"""A run that is killed and goes on ends as one that was not, bit by bit."""
+"""A run that is interrupted and goes on ends as one that was not, bit by bit."""
 
 import keras
 import numpy as np
