@@ -1,9 +1,14 @@
 """Programs that train on several batches: loops around one traced step."""
 
+import contextlib
 import dataclasses
 
 import tensorflow as tf
 from absl import logging
+
+# A `tf.GradientTape` around `fit` asks for the gradient of each operation that it sees.
+with contextlib.suppress(KeyError):  # A later TensorFlow may have registered it.
+    tf.no_gradient("IteratorGetNextAsOptional")
 
 
 class Programs:

@@ -241,3 +241,15 @@ def test_an_evaluation_ends_with_its_data(batch):
     history = model.fit(X[:50], validation_data=data, verbose=0).history
     expected = model.evaluate(X[:200], batch_size=50, verbose=0, return_dict=True)
     np.testing.assert_allclose(history["val_loss"], [expected["loss"]], rtol=1e-6)
+
+
+def test_a_tape_around_a_fit_changes_nothing(settings):
+    data = tf.data.Dataset.from_tensor_slices(X[:200]).batch(10)
+    expected, taped = mlp("sgd", **settings), mlp("sgd", **settings)
+    expected.fit(data, verbose=0)
+    with tf.GradientTape():
+        taped.fit(data, verbose=0)
+        loss = taped.evaluate(data, verbose=0)[0]
+    assert loss == expected.evaluate(data, verbose=0)[0]
+    for one, other in zip(taped.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(one, other)

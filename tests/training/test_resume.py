@@ -72,7 +72,7 @@ def test_a_run_that_goes_on_ends_in_the_same_weights(make, tmp_path, caplog):
 
     whole = fit()
     backup = keras.callbacks.BackupAndRestore
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     with pytest.raises(KeyboardInterrupt):
         fit(backup(tmp_path), Kill())
     resumed = fit(backup(tmp_path))
