@@ -29,6 +29,7 @@ from keras_vae import schedules
 from keras_vae import snapshot
 from keras_vae import training
 from keras_vae import weighing
+from keras_vae import weights
 
 # === Models ===
 from keras_vae.models import AggressiveVAE

@@ -1,5 +1,6 @@
 """Checks of arguments that are numbers, and of the precision of numbers."""
 
+import numbers
 import warnings
 
 import numpy as np
@@ -32,13 +33,28 @@ def check_number(name, value, positive=False, signed=False):
     )
 
 
-def check_count(value, name, least):
-    """Raises ValueError where a number that is no tensor is no count."""
-    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not tf.is_tensor(value) and not (is_integer and value >= least):
-        raise ValueError(
-            f"`{name}` must be an integer, at least {least}. Received: {name}={value!r}"
-        )
+def is_integer(value):
+    """Whether a value is an integer of Python or NumPy, and no boolean."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_count(name, value, least=1):
+    """Returns an argument as an integer; a tensor, which has no value yet, as it is.
+
+    Args:
+        name: String, name of the argument.
+        value: Its value.
+        least: Integer, the smallest value that is allowed.
+
+    Raises:
+        ValueError: If it is no integer, or too small.
+    """
+    if tf.is_tensor(value):
+        return value
+    if is_integer(value) and value >= least:
+        return int(value)
+    kind = "a positive integer" if least == 1 else f"an integer, at least {least}"
+    raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}")
 
 
 def warn_of_half_precision(layers, stacklevel=3):

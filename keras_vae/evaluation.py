@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae import checks
 from keras_vae import random
-from keras_vae.models import checks
 from keras_vae.training import choice
 
 # Decoded rows at once: enough to keep the cores busy, few enough that what a block
@@ -71,13 +71,13 @@ def log_likelihood(
     Reference:
         [Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
     """
-    checks.check_count(num_samples, "num_samples", 1)
+    checks.check_count("num_samples", num_samples)
     seed = random.check_seed(seed)
     x, y, size = _check_arrays(model, x, y)
     params_size = math.prod(model.likelihood.params_shape(model.event_shape))
     if batch_size is None:
         batch_size = min(_MAX_ROWS, max(1, _MAX_PARAMS // params_size))
-    checks.check_count(batch_size, "batch_size", 1)
+    checks.check_count("batch_size", batch_size)
     if verbose not in ("auto", 0, 1, 2):
         raise ValueError(
             f"`verbose` must be 'auto', 0, 1 or 2. Received: verbose={verbose!r}"

@@ -7,7 +7,7 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from keras_vae.models import checks
+from keras_vae import checks
 
 # What TensorFlow writes itself. A directory that holds anything else may be the
 # user's work, and is not replaced.

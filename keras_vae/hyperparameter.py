@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_vae import replicas
 from keras_vae.arguments import check_number
+from keras_vae.weights import add_float32
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -28,14 +29,12 @@ class Hyperparameter(keras.layers.Layer):
     def __init__(self, initial_value, **kwargs):
         super().__init__(**kwargs)
         self.initial_value = float(initial_value)
-        self.value = self.add_weight(
-            shape=(),
-            initializer=keras.initializers.Constant(self.initial_value),
-            dtype="float32",
-            autocast=False,
+        self.value = add_float32(
+            self,
+            "value",
+            self.initial_value,
             trainable=False,
             aggregation="only_first_replica",
-            name="value",
         )
         self.offset = self._add_step("offset")
         self.last_step = self._add_step("last_step")

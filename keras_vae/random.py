@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import replicas
+from keras_vae.arguments import is_integer
 
 PHILOX = tf.random.Algorithm.PHILOX.value
 
@@ -134,7 +135,7 @@ def check_seed(seed):
     """
     if seed is None:
         return int(np.random.randint(2**31 - 1))  # noqa: NPY002
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+    if not is_integer(seed):
         raise ValueError(f"`seed` must be an integer or None. Received: seed={seed!r}")
     if not 0 <= seed < 2**31:
         raise ValueError(f"`seed` must be in [0, 2**31). Received: seed={seed}")

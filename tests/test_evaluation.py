@@ -273,8 +273,8 @@ def test_progress_is_shown_where_it_is_asked_for(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_samples": 0}, "`num_samples` must be an integer, at least 1"),
-        ({"batch_size": 0}, "`batch_size` must be an integer, at least 1"),
+        ({"num_samples": 0}, "`num_samples` must be a positive integer"),
+        ({"batch_size": 0}, "`batch_size` must be a positive integer"),
         ({"seed": -1}, "`seed` must be in"),
         ({"verbose": 3}, "`verbose` must be 'auto', 0, 1 or 2. Received: verbose=3"),
         ({"x": tf.data.Dataset.range(3)}, "`x` must be an array, or a structure"),

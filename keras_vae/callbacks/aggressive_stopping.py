@@ -5,11 +5,11 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_vae import checks
 from keras_vae import metrics
 from keras_vae import random
 from keras_vae.callbacks.hyperparameter_scheduler import number
 from keras_vae.models import AggressiveVAE
-from keras_vae.models import checks
 
 
 class AggressiveStopping(keras.callbacks.Callback):
@@ -49,8 +49,8 @@ class AggressiveStopping(keras.callbacks.Callback):
     def __init__(self, data, period=1, batch_size=256, seed=0, verbose=0):
         super().__init__()
         self.data = checks.check_examples(data)
-        checks.check_count(period, "period", 1)
-        checks.check_count(batch_size, "batch_size", 2)
+        checks.check_count("period", period)
+        checks.check_count("batch_size", batch_size, 2)
         self.period = period
         self.batch_size = batch_size
         self.seed = random.check_seed(seed)

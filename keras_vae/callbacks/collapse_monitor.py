@@ -5,8 +5,8 @@ import os
 import keras
 import tensorflow as tf
 
+from keras_vae import checks
 from keras_vae.callbacks.monitor import RemembersRun
-from keras_vae.models import checks
 from keras_vae.weighing.diagnosing.run import diagnose
 from keras_vae.weighing.diagnosing.subject import subject_of
 
@@ -68,8 +68,8 @@ class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
         verbose=1,
     ):
         super().__init__()
-        checks.check_count(every, "every", 1)
-        checks.check_count(max_examples, "max_examples", 2)
+        checks.check_count("every", every)
+        checks.check_count("max_examples", max_examples, 2)
         self.validation_data = validation_data
         self.every = int(every)
         self.log_dir = None if log_dir is None else os.fspath(log_dir)

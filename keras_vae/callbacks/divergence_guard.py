@@ -7,10 +7,10 @@ import warnings
 import keras
 import numpy as np
 
+from keras_vae import checks
 from keras_vae import learning_rates
 from keras_vae import snapshot
 from keras_vae.callbacks import divergence_probe
-from keras_vae.models import checks
 from keras_vae.replicas import number
 
 # The loss is their sum, so that it says nothing of which one is to blame.
@@ -110,8 +110,8 @@ class DivergenceGuard(keras.callbacks.Callback):
     ):
         super().__init__()
         if save_freq != "epoch":
-            checks.check_count(save_freq, "save_freq", 1)
-        checks.check_count(max_restarts, "max_restarts", 1)
+            checks.check_count("save_freq", save_freq)
+        checks.check_count("max_restarts", max_restarts)
         if learning_rate_factor is not None and not 0 < learning_rate_factor < 1:
             raise ValueError(
                 "`learning_rate_factor` must lie between 0 and 1, or be None to stop. "

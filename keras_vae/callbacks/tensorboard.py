@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import checks
 from keras_vae import figures
+from keras_vae.arguments import check_count
 from keras_vae.distributions import posteriors
 from keras_vae.metrics import latent
 from keras_vae.models import VAE
-from keras_vae.models import checks
 
 # Examples encoded at once, pixels below which events are enlarged, and the extent of
 # the traversals: units, steps and where they end.
@@ -87,9 +88,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
     ):
         super().__init__(log_dir=log_dir, **kwargs)
         self.data = None if data is None else checks.check_examples(data)
-        self.images_freq = _check_integer("images_freq", images_freq, 0)
-        self.num_images = _check_integer("num_images", num_images, 1)
-        self.seed = _check_integer("seed", seed, 0)
+        self.images_freq = check_count("images_freq", images_freq, 0)
+        self.num_images = check_count("num_images", num_images, 1)
+        self.seed = check_count("seed", seed, 0)
 
     def on_train_begin(self, logs=None):
         """Checks that the model can encode the data."""
@@ -236,16 +237,3 @@ def _check_model(model, data):
             f"`data` out to write the logs alone. Received: a {type(model).__name__}"
         )
     checks.check_input_shape(model, data)
-
-
-def _check_integer(name, value, smallest):
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, np.integer))
-        or value < smallest
-    ):
-        raise ValueError(
-            f"`{name}` must be an integer, at least {smallest}. "
-            f"Received: {name}={value!r}"
-        )
-    return int(value)

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.layers import gates
+from keras_vae.weights import add_float32
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _TRANSPOSED = (
@@ -56,13 +57,8 @@ class GatedLayer(keras.layers.Layer):
             self.down.build(input_shape)
             places = np.arange(self.rank)
             at_knots = np.equal.outer(np.arange(gates.KNOTS), places % gates.KNOTS)
-            self.strengths = self.add_weight(
-                shape=at_knots.shape,
-                initializer=keras.initializers.Constant(at_knots / gates.GAIN),
-                dtype="float32",
-                autocast=False,
-                name="strengths",
-            )
+            initial = at_knots / gates.GAIN
+            self.strengths = add_float32(self, "strengths", initial, initial.shape)
             self.up = self.add_weight(
                 shape=(self.rank, self.units), initializer="zeros", name="up"
             )

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.weights import add_float32
+
 # Where u lies: it has mean 0 and variance 1 when it is uniform.
 LIMIT = math.sqrt(3.0)
 
@@ -102,23 +104,14 @@ class Gate(keras.layers.Layer):
             x = x + along_axis(shift, x, self.axis)
         return self.activation(x)
 
-    def _add_numbers(self, name, shape, initializer="zeros"):
-        return self.add_weight(
-            shape=shape,
-            initializer=initializer,
-            dtype="float32",
-            autocast=False,
-            name=name,
-        )
-
 
 class SigmoidGate(Gate):
     """Bae et al.'s gate of encoders: x is multiplied by sigmoid(w u + b)."""
 
     def build(self, units):
         """Creates w and b of each unit; the gate starts nearly open."""
-        self.slope = self._add_numbers("slope", (units,))
-        self.bias = self._add_numbers("bias", (units,), keras.initializers.Constant(2))
+        self.slope = add_float32(self, "slope", "zeros", (units,))
+        self.bias = add_float32(self, "bias", 2, (units,))
         self.built = True
 
     def scale_and_shift(self, u):
@@ -136,8 +129,8 @@ class RootGate(Gate):
 
     def build(self, units):
         """Creates w and b of each unit; the gate starts nearly open."""
-        self.slope = self._add_numbers("slope", (units,))
-        self.bias = self._add_numbers("bias", (units,), keras.initializers.Constant(-2))
+        self.slope = add_float32(self, "slope", "zeros", (units,))
+        self.bias = add_float32(self, "bias", -2, (units,))
         self.built = True
 
     def scale_and_shift(self, u):
@@ -158,8 +151,8 @@ class SplineGate(Gate):
 
     def build(self, units):
         """Creates the values of log-scale and shift at the knots of each unit."""
-        self.log_scales = self._add_numbers("log_scales", (KNOTS, units))
-        self.shifts = self._add_numbers("shifts", (KNOTS, units))
+        self.log_scales = add_float32(self, "log_scales", "zeros", (KNOTS, units))
+        self.shifts = add_float32(self, "shifts", "zeros", (KNOTS, units))
         self.built = True
 
     def scale_and_shift(self, u):
@@ -191,13 +184,7 @@ class WaterLevels(keras.layers.Layer):
         """Creates the levels of so many latents."""
         low, high = self.log_beta_range
         levels = np.linspace(low, high, units) + np.log(100.0)
-        self.levels = self.add_weight(
-            shape=(units,),
-            initializer=keras.initializers.Constant((levels / GAIN).tolist()),
-            dtype="float32",
-            autocast=False,
-            name="levels",
-        )
+        self.levels = add_float32(self, "levels", levels / GAIN, (units,))
         self.built = True
 
     def response(self, u):

@@ -3,11 +3,11 @@
 import math
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_vae import priors
 from keras_vae import random
+from keras_vae.arguments import is_integer
 from keras_vae.distributions import posteriors
 from keras_vae.objectives import Estimate
 
@@ -31,11 +31,7 @@ class LatentVariable(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if (
-            isinstance(units, bool)
-            or not isinstance(units, (int, np.integer))
-            or units < 1
-        ):
+        if not is_integer(units) or units < 1:
             raise ValueError(
                 "The latent dimension must be a positive integer: `latent_dim` of a "
                 f"VAE, `units` of a `Latent`. Received: {units!r}"

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
+from keras_vae import checks
 from keras_vae import replicas
 from keras_vae.metrics.trackers import Reading
-from keras_vae.models import checks
 from keras_vae.models.two_optimizers import TwoOptimizers
 
 
@@ -152,8 +152,8 @@ class InnerLoop(keras.layers.Layer):
 
     def __init__(self, window, max_steps, **kwargs):
         super().__init__(**kwargs)
-        checks.check_count(window, "window", 1)
-        checks.check_count(max_steps, "max_steps", 1)
+        checks.check_count("window", window)
+        checks.check_count("max_steps", max_steps)
         self.window = int(window)
         self.max_steps = int(max_steps)
         self.active = self._add("active", "int64", 1)

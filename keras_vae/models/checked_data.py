@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_vae.models import checks
+from keras_vae import checks
 
 
 class CheckedData:

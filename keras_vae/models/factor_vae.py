@@ -3,13 +3,13 @@
 import keras
 import tensorflow as tf
 
+from keras_vae import checks
 from keras_vae import networks
 from keras_vae import random
 from keras_vae.arguments import check_number
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.metrics.trackers import CountedMean
 from keras_vae.metrics.trackers import Reading
-from keras_vae.models import checks
 from keras_vae.models.two_optimizers import TwoOptimizers
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight

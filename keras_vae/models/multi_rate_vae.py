@@ -4,17 +4,17 @@ import math
 import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from keras_vae import checks
 from keras_vae import random
+from keras_vae.arguments import check_count
 from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
 from keras_vae.distributions import posteriors
 from keras_vae.layers.gated_network import GatedLatentVariable
 from keras_vae.layers.gated_network import GatedNetwork
 from keras_vae.layers.gates import LIMIT
-from keras_vae.models import checks
 from keras_vae.models.vae import VAE
 from keras_vae.objectives import ELBO
 from keras_vae.objectives.multi_rate import MultiRateELBO
@@ -114,7 +114,7 @@ class MultiRateVAE(VAE):
         self.beta_range = check_beta_range(beta_range)
         self.gates = check_gates(gates)
         self.tilt = check_tilt(tilt)
-        self.rank = check_rank(rank)
+        self.rank = check_count("rank", rank, 0)
         # What the model makes, besides copies of what it is given, has its own policy.
         policy = keras.dtype_policies.get(kwargs.get("dtype"))
         encoder_gate, _, decoder_gate = GATES[gates]
@@ -322,16 +322,6 @@ def check_tilt(tilt):
     if number < 1:
         raise ValueError(f"`tilt` must be at least 1. Received: tilt={tilt!r}")
     return number
-
-
-def check_rank(rank):
-    """Returns `rank` as an integer; raises ValueError where it is none, or below 0."""
-    is_integer = isinstance(rank, int | np.integer) and not isinstance(rank, bool)
-    if not is_integer or rank < 0:
-        raise ValueError(
-            f"`rank` must be an integer, at least 0. Received: rank={rank!r}"
-        )
-    return int(rank)
 
 
 def check_beta_range(beta_range):

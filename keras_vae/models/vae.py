@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae import checks
 from keras_vae import evaluation
 from keras_vae import export
 from keras_vae import objectives
@@ -18,7 +19,6 @@ from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import CountedMean
 from keras_vae.metrics.trackers import Reading
-from keras_vae.models import checks
 from keras_vae.models import observed
 from keras_vae.models.assignments import GuardsAttributes
 from keras_vae.models.checked_data import CheckedData
@@ -371,7 +371,7 @@ class VAE(GuardsAttributes, CheckedData, SavedWhole, BlockTraining, keras.Model)
             Float32 tensor of shape (n, *event_shape), means of p(x|z).
         """
         self._require_built("generate")
-        checks.check_count(n, "n", 1)
+        checks.check_count("n", n)
         seed = checks.check_seed(seed)
         prior = self.latent.prior.params(self._infer)
         return self._decode_finite(self.latent.sample_prior(n, random.key(seed), prior))
@@ -387,7 +387,7 @@ class VAE(GuardsAttributes, CheckedData, SavedWhole, BlockTraining, keras.Model)
         Returns:
             Float32 tensor of shape (batch, steps, *event_shape).
         """
-        checks.check_count(steps, "steps", 2)
+        checks.check_count("steps", steps, 2)
         start, end = self.encode(start)[0], self.encode(end)[0]
         if start.shape != end.shape:
             raise ValueError(
@@ -410,7 +410,7 @@ class VAE(GuardsAttributes, CheckedData, SavedWhole, BlockTraining, keras.Model)
         Returns:
             Float32 tensor of shape (batch,), nats.
         """
-        checks.check_count(num_samples, "num_samples", 1)
+        checks.check_count("num_samples", num_samples)
         seed = checks.check_seed(seed)
         x, y = self._tensor(x), None if y is None else self._tensor(y, "y")
         target = checks.check_target(x, y, self.event_shape)

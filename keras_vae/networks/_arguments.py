@@ -5,6 +5,8 @@ import math
 import keras
 import numpy as np
 
+from keras_vae.arguments import is_integer
+
 # The shapes of all arguments end in the channels, whatever Keras's configuration says.
 DATA_FORMAT = "channels_last"
 
@@ -14,22 +16,15 @@ _RECTIFIERS = {"relu", "leaky_relu", "elu", "gelu", "silu", "swish"}
 
 def check_sizes(name, sizes, empty=True):
     """Returns `sizes` as a tuple of positive integers or raises naming `name`."""
-    if not isinstance(sizes, (list, tuple)) or not all(map(_is_size, sizes)):
+    if not isinstance(sizes, (list, tuple)) or not all(
+        is_integer(size) and size > 0 for size in sizes
+    ):
         raise ValueError(
             f"`{name}` must be a list of positive integers. Received: {name}={sizes!r}"
         )
     if not sizes and not empty:
         raise ValueError(f"`{name}` must not be empty. Received: {name}={sizes!r}")
     return tuple(int(size) for size in sizes)
-
-
-def check_size(name, size):
-    """Returns `size` as a positive integer or raises naming `name`."""
-    if not _is_size(size):
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={size!r}"
-        )
-    return int(size)
 
 
 def check_image_shape(name, shape):
@@ -67,9 +62,3 @@ def bias_initializer(output_bias, shape, remedy=""):
     # A plain list, which the config of the model can hold.
     values = bias.ravel().tolist()
     return keras.initializers.Constant(values[0] if bias.size == 1 else values)
-
-
-def _is_size(size):
-    return (
-        isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size > 0
-    )

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_vae.arguments import check_count
 from keras_vae.networks import _arguments
 from keras_vae.networks import skip
 from keras_vae.networks.mlp import dense_stack
@@ -53,7 +54,7 @@ def conv_encoder(
     """
     input_shape = _arguments.check_image_shape("input_shape", input_shape)
     filters = check_filters(filters, input_shape)
-    kernel_size = _arguments.check_size("kernel_size", kernel_size)
+    kernel_size = check_count("kernel_size", kernel_size)
     convolutions = [
         keras.layers.Conv2D(
             channels,
@@ -124,7 +125,7 @@ def conv_decoder(
     output_shape = _arguments.check_image_shape("output_shape", output_shape)
     filters = check_filters(filters, output_shape)
     hidden = _arguments.check_sizes("hidden", hidden)
-    kernel_size = _arguments.check_size("kernel_size", kernel_size)
+    kernel_size = check_count("kernel_size", kernel_size)
     sizes = image_sizes(output_shape, len(filters))
     layers = feature_map(hidden[::-1], (*sizes[-1], filters[-1]), activation)
     stages = zip(filters[-2::-1], sizes[-2:0:-1], strict=True)

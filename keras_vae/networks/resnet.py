@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_vae.arguments import check_count
 from keras_vae.networks import _arguments
 from keras_vae.networks import conv
 from keras_vae.networks.mlp import dense_stack
@@ -51,7 +52,7 @@ def resnet_encoder(
     """
     input_shape = _arguments.check_image_shape("input_shape", input_shape)
     filters = conv.check_filters(filters, input_shape)
-    blocks = _arguments.check_size("blocks", blocks)
+    blocks = check_count("blocks", blocks)
     dense = dense_stack(hidden, activation)
     images = keras.Input(input_shape)
     h = images
@@ -105,7 +106,7 @@ def resnet_decoder(
     """
     output_shape = _arguments.check_image_shape("output_shape", output_shape)
     filters = conv.check_filters(filters, output_shape)
-    blocks = _arguments.check_size("blocks", blocks)
+    blocks = check_count("blocks", blocks)
     hidden = _arguments.check_sizes("hidden", hidden)
     bias = conv.channel_bias(output_bias, output_shape)
     sizes = conv.image_sizes(output_shape, len(filters))

@@ -4,10 +4,10 @@ import gc
 import weakref
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae.arguments import check_count
 from keras_vae.arguments import check_number
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.hyperparameter import OwnsHyperparameters
@@ -56,7 +56,7 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
                 f"`kl` must be one of {KL_ESTIMATORS}. Received: kl={kl!r}"
             )
         self.kl = kl
-        self.num_samples = check_num_samples(num_samples)
+        self.num_samples = check_count("num_samples", num_samples)
         self.kl_weight = Hyperparameter(
             check_kl_weight(kl_weight), name="kl_weight", dtype=self.dtype_policy
         )
@@ -167,17 +167,3 @@ def check_kl_weight(kl_weight):
             f"Received: kl_weight={kl_weight!r}"
         )
     return check_number("kl_weight", kl_weight)
-
-
-def check_num_samples(num_samples):
-    """Returns `num_samples`; raises ValueError where it is not a positive integer."""
-    if (
-        isinstance(num_samples, bool)
-        or not isinstance(num_samples, (int, np.integer))
-        or num_samples < 1
-    ):
-        raise ValueError(
-            "`num_samples` must be a positive integer. "
-            f"Received: num_samples={num_samples!r}"
-        )
-    return int(num_samples)

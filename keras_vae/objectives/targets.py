@@ -7,6 +7,7 @@ from keras_vae import replicas
 from keras_vae.arguments import check_number
 from keras_vae.metrics.trackers import Reading
 from keras_vae.objectives.elbo import ELBO
+from keras_vae.weights import add_float32
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -208,12 +209,4 @@ class DistortionTarget(ELBO):
 
 def add_state(layer, name, value):
     """Adds a saved scalar to a layer, equal on all replicas."""
-    return layer.add_weight(
-        shape=(),
-        initializer=keras.initializers.Constant(value),
-        dtype="float32",
-        autocast=False,
-        trainable=False,
-        aggregation="mean",
-        name=name,
-    )
+    return add_float32(layer, name, value, trainable=False, aggregation="mean")

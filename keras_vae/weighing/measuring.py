@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import checks
 from keras_vae import metrics
 from keras_vae import objectives
 from keras_vae import random
-from keras_vae.models import checks
 from keras_vae.replicas import number
 
 # Latents that are decoded at once, and examples among which the information is

@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
-import numbers
 
 import numpy as np
 
+from keras_vae.arguments import check_count
+from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
 
 # Reconstruction terms, all summed over the event. The Gaussian's constants do not
@@ -65,12 +66,12 @@ class Weight:
     reconstruction: str = "normal"
 
     def __post_init__(self):
-        object.__setattr__(self, "beta", _check_number(self.beta, "beta"))
+        object.__setattr__(self, "beta", check_number("beta", self.beta))
         shape = np.atleast_1d(self.event_size)
         object.__setattr__(
-            self, "event_size", math.prod(_check_size(n, "event_size") for n in shape)
+            self, "event_size", math.prod(check_count("event_size", n) for n in shape)
         )
-        _check_size(self.latent_dim, "latent_dim")
+        check_count("latent_dim", self.latent_dim)
         if self.reconstruction not in _TERMS:
             raise ValueError(
                 f"`reconstruction` must be one of {', '.join(map(repr, _TERMS))}. "
@@ -102,7 +103,7 @@ class Weight:
         39.2
         """
         unit = cls(1.0, event_size, latent_dim, reconstruction)
-        beta_norm = _check_number(beta_norm, "beta_norm")
+        beta_norm = check_number("beta_norm", beta_norm)
         return unit._with_beta(beta_norm * unit.event_size / unit.latent_dim)
 
     @classmethod
@@ -121,10 +122,10 @@ class Weight:
         Raises:
             ValueError: If `sigma` is not positive.
         """
-        sigma = _check_number(sigma, "sigma")
+        sigma = check_number("sigma", sigma)
         if sigma == 0:
             raise ValueError("`sigma` must be positive. Received: sigma=0")
-        return cls(_check_number(beta, "beta") * sigma**2, event_size, latent_dim)
+        return cls(check_number("beta", beta) * sigma**2, event_size, latent_dim)
 
     @classmethod
     def from_mean_losses(
@@ -180,8 +181,8 @@ class Weight:
             raise ValueError(
                 f'`kl` must be "sum" or "mean", over the latents. Received: kl={kl!r}'
             )
-        kl_weight = _check_number(kl_weight, "kl_weight")
-        divisor = 1 if kl == "sum" else _check_size(latent_dim, "latent_dim")
+        kl_weight = check_number("kl_weight", kl_weight)
+        divisor = 1 if kl == "sum" else check_count("latent_dim", latent_dim)
         return cls(
             kl_weight / divisor, event_size, latent_dim, _KERAS_TERMS[reconstruction]
         )
@@ -368,24 +369,3 @@ def of_likelihood(likelihood, beta, event_size, latent_dim):
 
 _SUMMED = {"mse": "sse", "bce": "bce"}
 _KERAS_TERMS = {"sse": "squared_error", "bce": "bernoulli"}
-
-
-def _check_number(value, name):
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Real)
-        or not (math.isfinite(value) and value >= 0)
-    ):
-        raise ValueError(
-            f"`{name}` must be a finite number that is not negative. "
-            f"Received: {name}={value!r}"
-        )
-    return float(value)
-
-
-def _check_size(value, name):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}"
-        )
-    return int(value)

@@ -124,9 +124,10 @@ def test_it_ends_the_phase_on_replicas(strategy):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="`data` must hold at least one example"):
         kv.AggressiveStopping(X[:0])
-    for name, least in (("period", 1), ("batch_size", 2)):
-        with pytest.raises(ValueError, match=f"`{name}` must be an integer, at least"):
-            kv.AggressiveStopping(X, **{name: least - 1})
+    with pytest.raises(ValueError, match="`period` must be a positive integer"):
+        kv.AggressiveStopping(X, period=0)
+    with pytest.raises(ValueError, match="`batch_size` must be an integer, at least 2"):
+        kv.AggressiveStopping(X, batch_size=1)
     with pytest.raises(ValueError, match="`AggressiveStopping` needs a model"):
         make(kv.VAE).fit(X, callbacks=[kv.AggressiveStopping(X)], **FIT)
     with pytest.raises(ValueError, match="`data` must have the shape of the model's"):

@@ -135,7 +135,7 @@ def test_it_goes_on_where_a_model_diverges():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CollapseMonitor(X, every=0), "`every` must be an integer, at least 1"),
+        (lambda: CollapseMonitor(X, every=0), "`every` must be a positive integer"),
         (lambda: CollapseMonitor(X, max_examples=1), "`max_examples` must be"),
         (lambda: train([CollapseMonitor(X[:, :3])]), r"`x` must have shape"),
         (lambda: train([CollapseMonitor("x")]), "`data` must be an array"),

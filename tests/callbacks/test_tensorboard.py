@@ -349,7 +349,7 @@ def test_training_is_bitwise_the_same(
         ({"data": np.full((2, 8), np.nan)}, "`data` must be finite"),
         ({"images_freq": -1}, "`images_freq` must be an integer, at least 0"),
         ({"images_freq": 0.5}, "`images_freq` must be an integer, at least 0"),
-        ({"num_images": 0}, "`num_images` must be an integer, at least 1"),
+        ({"num_images": 0}, "`num_images` must be a positive integer"),
         ({"seed": None}, "`seed` must be an integer, at least 0"),
     ],
 )

@@ -202,8 +202,8 @@ def test_replicas_take_the_same_turns(strategy):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"window": 0}, "`window` must be an integer, at least 1"),
-        ({"max_steps": 2.5}, "`max_steps` must be an integer, at least 1"),
+        ({"window": 0}, "`window` must be a positive integer"),
+        ({"max_steps": 2.5}, "`max_steps` must be a positive integer"),
     ],
 )
 def test_bad_arguments(kwargs, message):

@@ -7,7 +7,7 @@ import scipy.sparse
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae.models.checks import kinds
+from keras_vae.checks import kinds
 
 X = (np.random.default_rng(0).random((60, 16)) < 0.3).astype("float32")
 WEIGHTS = np.linspace(0, 1, 60)
@@ -323,9 +323,8 @@ COUNTS = [
 @pytest.mark.parametrize(("method", "name", "value", "least"), COUNTS)
 def test_counts_are_checked(method, name, value, least):
     model = vae()
-    message = (
-        rf"^`{name}` must be an integer, at least {least}\. Received: {name}={value!r}$"
-    )
+    kind = "a positive integer" if least == 1 else f"an integer, at least {least}"
+    message = rf"^`{name}` must be {kind}\. Received: {name}={value!r}$"
     with pytest.raises(ValueError, match=message):
         getattr(model, method)(X, verbose=0, **{name: value})
     assert int(model.optimizer.iterations) == 0

@@ -1,12 +1,11 @@
 """Likelihood of classes."""
 
-import numbers
-
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_vae import random
+from keras_vae.arguments import check_count
 from keras_vae.distributions import tfd
 from keras_vae.distributions.likelihoods.likelihood import Likelihood
 from keras_vae.distributions.likelihoods.likelihood import divide_last
@@ -45,12 +44,7 @@ class Categorical(Likelihood):
 
     def __init__(self, num_classes, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(num_classes, numbers.Integral) or num_classes < 2:
-            raise ValueError(
-                "`num_classes` must be an integer above 1. Received: "
-                f"num_classes={num_classes!r}"
-            )
-        self.num_classes = int(num_classes)
+        self.num_classes = check_count("num_classes", num_classes, 2)
 
     def params_shape(self, event_shape):
         """See `Likelihood.params_shape`."""

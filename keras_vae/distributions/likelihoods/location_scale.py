@@ -16,6 +16,7 @@ from keras_vae.distributions.likelihoods.likelihood import Likelihood
 from keras_vae.distributions.likelihoods.likelihood import divide_last
 from keras_vae.distributions.likelihoods.likelihood import joint
 from keras_vae.distributions.likelihoods.likelihood import multiply_last
+from keras_vae.weights import add_float32
 
 # Near exp(-6), the limit in the code of Rybkin et al.
 _MIN_SCALE = 0.0025
@@ -173,15 +174,7 @@ class _LocationScale(Likelihood):
         return self._clipped_scale(tf.math.divide_no_nan(total, share))
 
     def _add_number(self, name, value, trainable):
-        return self.add_weight(
-            shape=(),
-            initializer=keras.initializers.Constant(value),
-            dtype="float32",
-            autocast=False,
-            trainable=trainable,
-            aggregation="mean",
-            name=name,
-        )
+        return add_float32(self, name, value, trainable=trainable, aggregation="mean")
 
     def _family(self, loc, scale):
         raise NotImplementedError

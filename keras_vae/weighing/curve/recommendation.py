@@ -1,10 +1,10 @@
 """Which weight serves which purpose."""
 
 import dataclasses
-import numbers
 
 import numpy as np
 
+from keras_vae.arguments import is_integer
 from keras_vae.weighing.curve import quantities
 from keras_vae.weighing.curve.interpolation import Interpolation
 from keras_vae.weighing.curve.interpolation import Point
@@ -108,7 +108,7 @@ def _distortion(curve, target):
 def _active_units(curve, target):
     most = int(curve.active_units.max())
     wanted = most if target is None else target
-    if not isinstance(wanted, numbers.Integral) or not 1 <= wanted <= most:
+    if not is_integer(wanted) or not 1 <= wanted <= most:
         raise ValueError(
             f"`target` must be a number of units from 1 to {most}, the most that "
             f"the curve has active. Received: target={target!r}"

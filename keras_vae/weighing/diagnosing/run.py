@@ -1,7 +1,7 @@
 """The diagnosis: looks at a model, judges, and says so."""
 
+from keras_vae import checks
 from keras_vae.models import VAE
-from keras_vae.models import checks
 from keras_vae.weighing.auditing import audit as measure_weights
 from keras_vae.weighing.diagnosing.evidence import gather
 from keras_vae.weighing.diagnosing.report import Diagnosis
@@ -76,7 +76,7 @@ def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0)
         [ELBO surgery: yet another way to carve up the variational evidence lower
         bound](http://approximateinference.org/accepted/HoffmanJohnson2016.pdf)
     """
-    checks.check_count(max_examples, "max_examples", 2)
+    checks.check_count("max_examples", max_examples, 2)
     subject = subject_of(model, data)
     notes = list(subject.notes)
     report = None

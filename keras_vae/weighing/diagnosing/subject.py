@@ -7,11 +7,11 @@ import keras
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae import checks
 from keras_vae.layers import Latent
 from keras_vae.layers.latent import example_mask
 from keras_vae.losses import NegativeLogLikelihood
 from keras_vae.models import VAE
-from keras_vae.models import checks
 from keras_vae.models import observed
 from keras_vae.weighing import measuring
 from keras_vae.weighing.auditing.probe import replace_method

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.models.checks import kinds
-from keras_vae.models.checks.shapes import is_shape
-from keras_vae.models.checks.shapes import shape_text
+from keras_vae.checks import kinds
+from keras_vae.checks.shapes import is_shape
+from keras_vae.checks.shapes import shape_text
 
 NO_LABELS = (
     "A VAE reconstructs `y` where it is given: for labels pass only `fit(x)`, for "

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.models.checks import kinds
-from keras_vae.models.checks.arrays import check_array
-from keras_vae.models.checks.arrays import check_no_lists
-from keras_vae.models.checks.arrays import check_sizes
-from keras_vae.models.checks.arrays import check_structure
-from keras_vae.models.checks.arrays import check_support
-from keras_vae.models.checks.arrays import check_target
-from keras_vae.models.checks.arrays import check_weights
+from keras_vae.checks import kinds
+from keras_vae.checks.arrays import check_array
+from keras_vae.checks.arrays import check_no_lists
+from keras_vae.checks.arrays import check_sizes
+from keras_vae.checks.arrays import check_structure
+from keras_vae.checks.arrays import check_support
+from keras_vae.checks.arrays import check_target
+from keras_vae.checks.arrays import check_weights
 
 DATA_SETS = (tf.data.Dataset, keras.utils.PyDataset, types.GeneratorType)
 

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from keras_vae.models.checks.shapes import is_shape
+from keras_vae.checks.shapes import is_shape
 
 
 def check_network(network, name):

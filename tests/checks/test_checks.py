@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
+from keras_vae import checks
 from keras_vae import distributions
-from keras_vae.models import checks
 
 X = np.random.default_rng(0).integers(0, 2, (6, 4)).astype("float32")
 WEIGHTS = np.linspace(0, 1, 6)
@@ -211,14 +211,14 @@ def test_is_shape(shape, expected):
 
 
 def test_counts_and_seeds_may_be_tensors():
-    checks.check_count(tf.constant(0), "n", 1)
-    checks.check_count(np.int64(1), "n", 1)
+    checks.check_count("n", tf.constant(0))
+    assert checks.check_count("n", np.int64(1)) == 1
     seed = tf.constant(-1)
     assert checks.check_seed(seed) is seed
     assert checks.check_seed(5) == 5
     assert 0 <= checks.check_seed(None) < 2**31
     for value in (0, 1.0, True, "1", None):
         with pytest.raises(
-            ValueError, match=f"`n` must.* least 1. Received: n={value!r}"
+            ValueError, match=f"`n` must be a positive integer. Received: n={value!r}"
         ):
-            checks.check_count(value, "n", 1)
+            checks.check_count("n", value)

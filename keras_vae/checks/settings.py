@@ -49,7 +49,7 @@ def check_fit(validation_split=0.0, class_weight=None, validation_freq=1, **kwar
             f"Received: validation_split={validation_split!r}"
         )
     if not isinstance(validation_freq, list | tuple | set | range):
-        check_count(validation_freq, "validation_freq", 1)
+        check_count("validation_freq", validation_freq)
     check_counts(**kwargs)
 
 
@@ -63,7 +63,7 @@ def check_counts(**kwargs):
     for name, least in _LEAST.items():
         # Keras has a default for None, but epochs.
         if kwargs.get(name) is not None or name in ("epochs", "initial_epoch"):
-            check_count(kwargs.get(name, least), name, least)
+            check_count(name, kwargs.get(name, least), least)
 
 
 def check_seed(seed):

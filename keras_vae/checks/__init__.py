@@ -1,0 +1,59 @@
+"""Checks of arguments and data, all of which run before the first training step."""
+
+from keras_vae.arguments import check_count
+from keras_vae.checks.arrays import NO_LABELS
+from keras_vae.checks.arrays import check_array
+from keras_vae.checks.arrays import check_examples
+from keras_vae.checks.arrays import check_input_shape
+from keras_vae.checks.arrays import check_support
+from keras_vae.checks.arrays import check_target
+from keras_vae.checks.arrays import check_weights
+from keras_vae.checks.arrays import with_nan
+from keras_vae.checks.data import check_batch
+from keras_vae.checks.data import check_data
+from keras_vae.checks.data import check_inputs
+from keras_vae.checks.data import check_validation_data
+from keras_vae.checks.data import peek
+from keras_vae.checks.data import peek_generator
+from keras_vae.checks.kinds import as_array
+from keras_vae.checks.kinds import dense
+from keras_vae.checks.networks import build_network
+from keras_vae.checks.networks import check_closed_form
+from keras_vae.checks.networks import check_network
+from keras_vae.checks.networks import check_output_activation
+from keras_vae.checks.networks import check_params_shape
+from keras_vae.checks.settings import check_compile
+from keras_vae.checks.settings import check_counts
+from keras_vae.checks.settings import check_fit
+from keras_vae.checks.settings import check_seed
+from keras_vae.checks.shapes import is_shape
+
+__all__ = [
+    "NO_LABELS",
+    "as_array",
+    "build_network",
+    "check_array",
+    "check_batch",
+    "check_closed_form",
+    "check_compile",
+    "check_count",
+    "check_counts",
+    "check_data",
+    "check_examples",
+    "check_fit",
+    "check_input_shape",
+    "check_inputs",
+    "check_network",
+    "check_output_activation",
+    "check_params_shape",
+    "check_seed",
+    "check_support",
+    "check_target",
+    "check_validation_data",
+    "check_weights",
+    "dense",
+    "is_shape",
+    "peek",
+    "peek_generator",
+    "with_nan",
+]
