@@ -20,6 +20,7 @@ from keras_vae import learning_rates
 from keras_vae import losses
 from keras_vae import metrics
 from keras_vae import models
+from keras_vae import multi_rate
 from keras_vae import networks
 from keras_vae import objectives
 from keras_vae import priors
@@ -34,8 +35,9 @@ from keras_vae import weights
 # === Models ===
 from keras_vae.models import AggressiveVAE
 from keras_vae.models import FactorVAE
-from keras_vae.models import MultiRateVAE
+
 from keras_vae.models import VAE
+from keras_vae.multi_rate import MultiRateVAE
 
 # === Objectives ===
 from keras_vae.objectives import ELBO

@@ -2,7 +2,6 @@
 
 from keras_vae.models.aggressive_vae import AggressiveVAE
 from keras_vae.models.factor_vae import FactorVAE
-from keras_vae.models.multi_rate_vae import MultiRateVAE
 from keras_vae.models.vae import VAE
 
-__all__ = ["VAE", "AggressiveVAE", "FactorVAE", "MultiRateVAE"]
+__all__ = ["VAE", "AggressiveVAE", "FactorVAE"]

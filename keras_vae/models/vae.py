@@ -201,8 +201,8 @@ class VAE(GuardsAttributes, CheckedData, SavedWhole, BlockTraining, keras.Model)
             outputs["posterior"],
             outputs.get("prior"),
             outputs["z"],
+            prior_z=outputs.get("prior_z"),
             **scored,
-            **{name: outputs.get(name) for name in ("prior_z", "beta")},
         )
 
     # === Training ===

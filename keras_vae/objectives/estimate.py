@@ -21,8 +21,6 @@ class Estimate:
             those that are observed, a scalar tensor; or None likewise.
         prior_z: Tensor of shape (batch, latent), drawn from the prior, for objectives
             that ask for it with `needs_prior_samples`.
-        beta: Tensor of shape (batch,), the weight of each example's rate, of models in
-            which they differ.
     """
 
     def __init__(
@@ -33,7 +31,6 @@ class Estimate:
         log_likelihood=None,
         event_size=None,
         prior_z=None,
-        beta=None,
     ):
         self.posterior = posterior
         self.prior = prior
@@ -41,7 +38,6 @@ class Estimate:
         self.log_likelihood = log_likelihood
         self.event_size = event_size
         self.prior_z = prior_z
-        self.beta = beta
 
     @property
     def distortion(self):

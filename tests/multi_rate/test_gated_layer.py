@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_vae.layers import gates
-from keras_vae.layers.gated_layer import GatedLayer
+from keras_vae.multi_rate import gates
+from keras_vae.multi_rate.gated_layer import GatedLayer
 
 layers = keras.layers
 CHANNELS = 12

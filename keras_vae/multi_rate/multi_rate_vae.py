@@ -12,12 +12,12 @@ from keras_vae.arguments import check_count
 from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
 from keras_vae.distributions import posteriors
-from keras_vae.layers.gated_network import GatedLatentVariable
-from keras_vae.layers.gated_network import GatedNetwork
-from keras_vae.layers.gates import LIMIT
 from keras_vae.models.vae import VAE
+from keras_vae.multi_rate.gated_network import GatedLatentVariable
+from keras_vae.multi_rate.gated_network import GatedNetwork
+from keras_vae.multi_rate.gates import LIMIT
+from keras_vae.multi_rate.objective import MultiRateELBO
 from keras_vae.objectives import ELBO
-from keras_vae.objectives.multi_rate import MultiRateELBO
 from keras_vae.serialization import default_policy
 
 
@@ -201,6 +201,12 @@ class MultiRateVAE(VAE):
         # All samples of an example have its u.
         u = tf.repeat(tf.broadcast_to(u, [tf.shape(z)[0], 1]), z.shape[1], axis=0)
         return super()._decode(z, u=u)
+
+    def _estimate(self, outputs, *args, **kwargs):
+        estimate = super()._estimate(outputs, *args, **kwargs)
+        # The weight of each example's rate, for `MultiRateELBO`.
+        estimate.beta = outputs.get("beta")
+        return estimate
 
     # === Use ===
 

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
-from keras_vae.layers.gated_network import GatedNetwork
+from keras_vae.multi_rate.gated_network import GatedNetwork
 
 layers = keras.layers
 GENERATOR = np.random.default_rng(0)

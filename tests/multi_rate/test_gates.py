@@ -4,7 +4,7 @@ import oracle
 import pytest
 import tensorflow as tf
 
-from keras_vae.layers import gates
+from keras_vae.multi_rate import gates
 
 UNITS = 3
 

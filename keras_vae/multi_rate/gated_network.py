@@ -5,10 +5,10 @@ import functools
 import keras
 import tensorflow as tf
 
-from keras_vae.layers import gates
-from keras_vae.layers.gated_layer import GATED
-from keras_vae.layers.gated_layer import GatedLayer
 from keras_vae.layers.latent_variable import LatentVariable
+from keras_vae.multi_rate import gates
+from keras_vae.multi_rate.gated_layer import GATED
+from keras_vae.multi_rate.gated_layer import GatedLayer
 
 # Layers with weights that all u share, and that treat each example by itself.
 _SHARED = (
