@@ -112,7 +112,7 @@ class AggressiveStopping(keras.callbacks.Callback):
 
     def _estimate(self, index, batch):
         latent = self.model.latent
-        params = latent.infer(self.model.encoder(tf.convert_to_tensor(batch)))
+        (params,) = self.model.infer(batch)
         z = latent.sample(params, 1, random.key(self.seed, index))
         return metrics.mutual_information(
             latent.posterior.distribution(params).log_prob(z)

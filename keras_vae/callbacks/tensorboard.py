@@ -201,10 +201,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
 def _encode(model, batch):
     """Returns posterior means and the KL of each unit, or None, of one batch."""
-    variable = model.latent
-    params = variable.infer(model.encoder(tf.convert_to_tensor(batch)))
+    (variable,), (params,) = model.latents, model.infer(batch)
     mean = variable.posterior.mean_and_stddev(params)[0].numpy()
-    if variable.prior.params(lambda x: variable.infer(model.encoder(x))) is not None:
+    if variable.prior.params(lambda x: model.infer(x)[0]) is not None:
         return mean, None  # A mixture of posteriors.
     try:
         kl = posteriors.kl_per_dimension(

@@ -12,6 +12,7 @@ from keras_vae.arguments import check_number
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.hyperparameter import OwnsHyperparameters
 from keras_vae.objectives.estimate import KL_ESTIMATORS
+from keras_vae.replicas import number
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -61,6 +62,22 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
             check_kl_weight(kl_weight), name="kl_weight", dtype=self.dtype_policy
         )
         self.built = True
+
+    @property
+    def weight(self):
+        """The weight of the rate against the distortion now, a float."""
+        return number(self.kl_weight.value)
+
+    @property
+    def is_weighted_sum(self):
+        """Whether the loss is a multiple of distortion + `weight` rate."""
+        terms = ("losses", "distortion_loss", "rate_loss")
+        return all(getattr(type(self), name) is getattr(ELBO, name) for name in terms)
+
+    @property
+    def is_controlled(self):
+        """Whether training moves the weight by itself, without a schedule."""
+        return type(self).control is not ELBO.control
 
     def rate(self, estimate):
         """Returns KL(q(z|x) || p(z)) of each example, shape (batch,), nats.

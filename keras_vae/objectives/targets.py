@@ -138,6 +138,7 @@ class DistortionTarget(ELBO):
     """
 
     separable = False
+    is_weighted_sum = True
 
     def __init__(
         self,
@@ -173,6 +174,11 @@ class DistortionTarget(ELBO):
             Reading("distortion_multiplier", lambda: self.multiplier),
             Reading("distortion_target_feasible", lambda: self.feasible),
         ]
+
+    @property
+    def weight(self):
+        """See `ELBO.weight`."""
+        return super().weight / replicas.number(self.multiplier)
 
     def distortion_loss(self, estimate, mean):
         """See `ELBO.distortion_loss`."""

@@ -8,9 +8,7 @@ import tensorflow as tf
 
 from keras_vae import checks
 from keras_vae import metrics
-from keras_vae import objectives
 from keras_vae import random
-from keras_vae.replicas import number
 
 # Latents that are decoded at once, and examples among which the information is
 # measured: all pairs of them are compared.
@@ -86,21 +84,6 @@ def unpack(data):
             f"Received: {type(data).__name__}"
         )
     return (*parts, None)[:2]
-
-
-def weight_of(objective):
-    """Returns the weight of the rate against the distortion that an objective has now.
-
-    Args:
-        objective: An `ELBO`.
-
-    Returns:
-        Float.
-    """
-    weight = number(objective.kl_weight.value)
-    if isinstance(objective, objectives.DistortionTarget):
-        return weight / number(objective.multiplier)
-    return weight
 
 
 def batches(x, y, size):

@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from keras_vae import metrics
-from keras_vae import objectives
 from keras_vae.models import VAE
 from keras_vae.weighing import measuring
 from keras_vae.weighing.curve.curve import RateDistortionCurve
@@ -66,13 +65,12 @@ def rate_distortion(
         [Multi-Rate VAE](https://arxiv.org/abs/2212.03905)
     """
     models = _by_beta(models, betas)
-    columns, active = [], []
+    columns = []
     for _, make in models:
         model = make()
         x, y = measuring.split(model, data)
         terms = measuring.measure(model, x, y, num_samples, importance_samples, seed)
         columns.append(terms)
-        active.append(metrics.active_units(terms.mean).number)
     per_example = {
         "rate": [terms.rate for terms in columns],
         "distortion": [terms.distortion for terms in columns],
@@ -81,12 +79,6 @@ def rate_distortion(
         per_example["negative_log_likelihood"] = [
             -terms.log_likelihood for terms in columns
         ]
-    gap = [
-        max(terms.rate.mean() - terms.mutual_information.value, 0.0)
-        if terms.mutual_information.is_measured
-        else np.nan
-        for terms in columns
-    ]
     # One call, so that all are resampled alike.
     stacked = np.stack(list(per_example.values()))
     replicates = metrics.bootstrap_means(stacked, num_resamples, seed)
@@ -94,13 +86,20 @@ def rate_distortion(
         [beta for beta, _ in models],
         {
             **{n: np.mean(v, axis=1) for n, v in per_example.items()},
-            "gap": gap,
+            "gap": [_gap(terms) for terms in columns],
         },
-        active,
+        [metrics.active_units(terms.mean).number for terms in columns],
         columns[0].mean.shape[1],
         len(columns[0].rate),
         replicates={n: replicates[:, i] for i, n in enumerate(per_example)},
     )
+
+
+def _gap(terms):
+    """Returns KL(q(z) || p(z)) in nats, NaN if the examples are too few to tell."""
+    if not terms.mutual_information.is_measured:
+        return np.nan
+    return max(terms.rate.mean() - terms.mutual_information.value, 0.0)
 
 
 def beta_of(model):
@@ -116,21 +115,20 @@ def beta_of(model):
         ValueError: If its objective is no weighted sum of rate and distortion.
     """
     objective = model.objective
-    known = (objectives.ELBO, objectives.RateTarget, objectives.DistortionTarget)
-    if type(objective) not in known:
+    if not objective.is_weighted_sum:
         raise ValueError(
             "`models` must be a dict, beta to model, where the objective is no plain "
             f"sum of distortion and beta times rate. Received: objective={objective!r}"
         )
-    return measuring.weight_of(objective)
+    return objective.weight
 
 
 def _by_beta(models, betas):
     """Returns a list of (beta, callable that returns the model)."""
-    if hasattr(models, "beta_range"):
-        chosen = _betas_in(models.beta_range) if betas is None else betas
-        return [(float(b), lambda b=b: models.at(float(b))) for b in chosen]
     if isinstance(models, VAE):
+        if models.beta_range is not None:
+            chosen = _betas_in(models.beta_range) if betas is None else betas
+            return [(float(b), lambda b=b: models.at(float(b))) for b in chosen]
         models = [models]
     if not isinstance(models, dict):
         models = [(beta_of(_check_vae(model)), model) for model in models]

@@ -54,7 +54,7 @@ def gather(subject, num_examples, seed):
         evidence = {
             "num_examples": len(y),
             "latent_dim": sum(v.units for v in subject.variables),
-            "kl_weight": max(measuring.weight_of(o) for o in subject.objectives),
+            "kl_weight": max(o.weight for o in subject.objectives),
             **_ramp(subject.model),
             **_of_codes(codes),
         }

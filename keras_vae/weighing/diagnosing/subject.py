@@ -72,16 +72,17 @@ class VAESubject(Subject):
         self.model = model
         self.x, y = measuring.split(model, data)
         self.y = self.x if y is None else y
-        self.variables = [model.latent]
+        self.variables = model.latents
         self.objectives = [model.objective]
         self.likelihood = model.likelihood
         with keras.StatelessScope():
-            features = model.encoder(_first(self.x))
-        self._encodes_masks = _keras.mask_of(features) is not None
+            params = model.infer(_first(self.x))
+        self._encodes_masks = _keras.mask_of(params[0]) is not None
 
     def encode(self, x):
         """See `Subject.encode`."""
-        return [self.model.latent.infer(self.model.encoder(x))]
+        # The mask of features, unlike that of examples, says nothing of the KL.
+        return [tf.identity(params) for params in self.model.infer(x)]
 
     def prior(self, index):
         """See `Subject.prior`."""
@@ -96,7 +97,9 @@ class VAESubject(Subject):
 
     def mask(self, x, y, params):
         """See `Subject.mask`."""
-        encoded = _keras.mask_of(self.model.encoder(x)) if self._encodes_masks else None
+        encoded = None
+        if self._encodes_masks:
+            encoded = _keras.mask_of(self.model.infer(x)[0])
         return observed.mask_of(_keras.mask_of(params), encoded, y)
 
 
@@ -219,12 +222,13 @@ def subject_of(model, data):
     Raises:
         ValueError: If there is no latent variable to look at.
     """
-    if hasattr(model, "beta_range"):
-        raise ValueError(
-            "`model` must be a model of one weight: pass `model.at(beta)`, or measure "
-            f"all of them by `keras_vae.rate_distortion`. Received: {model!r}"
-        )
     if isinstance(model, VAE):
+        if model.beta_range is not None:
+            raise ValueError(
+                "`model` must be a model of one weight: pass `model.at(beta)`, or "
+                "measure all of them by `keras_vae.rate_distortion`. Received: "
+                f"{model!r}"
+            )
         return VAESubject(model, data)
     if not isinstance(model, keras.Model) or not _keras.sublayers(model, Latent):
         raise ValueError(

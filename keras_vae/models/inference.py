@@ -1,0 +1,210 @@
+"""What a VAE is asked outside training: codes, examples, bounds, a SavedModel."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import _keras
+from keras_vae import checks
+from keras_vae import evaluation
+from keras_vae import export
+from keras_vae import random
+
+
+class Inference:
+    """Mixin of `VAE`: its methods for use, none of which trains.
+
+    It stands on `latent`, `likelihood`, `objective` and `event_shape` of the model, and
+    on its `_infer`, `_decode` and `_estimate`.
+    """
+
+    @property
+    def latents(self):
+        """List of the `LatentVariable`s."""
+        return [self.latent]
+
+    def infer(self, x):
+        """Returns the parameters of q(z|x), from which `latents` make distributions.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+
+        Returns:
+            A list with a float32 tensor (batch, params_size) for each of `latents`, NaN
+            for examples that are not finite. It carries the Keras mask of the features.
+        """
+        return [self._infer_finite(self._tensor(x))]
+
+    def encode(self, x):
+        """Returns mean and standard deviation of q(z|x).
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+
+        Returns:
+            Two float32 tensors of shape (batch, latent_dim).
+        """
+        return self.latent.posterior.mean_and_stddev(*self.infer(x))
+
+    def sample_posterior(self, x, seed):
+        """Draws one z ~ q(z|x) for each example.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            seed: Integer or integer tensor of shape (); equal seeds, equal draws.
+
+        Returns:
+            Float32 tensor of shape (batch, latent_dim).
+        """
+        seed = checks.check_seed(seed)
+        return self.latent.sample(*self.infer(x), 1, random.key(seed))[:, 0]
+
+    def decode(self, z):
+        """Returns the mean of p(x|z).
+
+        Args:
+            z: Tensor of shape (batch, latent_dim).
+
+        Returns:
+            Float32 tensor of shape (batch, *event_shape): probabilities for a
+            Bernoulli.
+        """
+        z = tf.convert_to_tensor(z)
+        self._require_built("decode")
+        if z.shape.rank != 2 or z.shape[1] not in (None, self.latent_dim):
+            raise ValueError(
+                f"`z` must have shape (batch, {self.latent_dim}). "
+                f"Received: z.shape={tuple(z.shape)}"
+            )
+        if tf.executing_eagerly():
+            checks.check_array(z, "z")
+        return self._decode_finite(z)
+
+    def reconstruct(self, x):
+        """Returns the mean of p(x|z) at the posterior mean, without noise.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+
+        Returns:
+            Float32 tensor of shape (batch, *event_shape).
+        """
+        return self._decode_finite(self.encode(x)[0])
+
+    def generate(self, n, seed=None):
+        """Decodes draws from the prior.
+
+        Args:
+            n: Integer or integer tensor of shape (), the number of draws.
+            seed: Integer or integer tensor of shape (), or None to draw one; equal
+                seeds, equal draws.
+
+        Returns:
+            Float32 tensor of shape (n, *event_shape), means of p(x|z).
+        """
+        self._require_built("generate")
+        checks.check_count("n", n)
+        seed = checks.check_seed(seed)
+        prior = self.latent.prior.params(self._infer)
+        return self._decode_finite(self.latent.sample_prior(n, random.key(seed), prior))
+
+    def interpolate(self, start, end, steps=8):
+        """Decodes the straight line between the posterior means of two inputs.
+
+        Args:
+            start: Tensor of shape (batch, *event_shape).
+            end: Tensor of shape (batch, *event_shape).
+            steps: Integer, at least 2, points on the line, both ends included.
+
+        Returns:
+            Float32 tensor of shape (batch, steps, *event_shape).
+        """
+        checks.check_count("steps", steps, 2)
+        start, end = self.encode(start)[0], self.encode(end)[0]
+        if start.shape != end.shape:
+            raise ValueError(
+                "`start` and `end` must have the same number of examples. Received: "
+                f"{start.shape[0]} and {end.shape[0]}"
+            )
+        place = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
+        z = start[:, None] + place * (end - start)[:, None]
+        return self.likelihood.mean(self._decode(z))
+
+    def elbo(self, x, y=None, num_samples=1, seed=0):
+        """Estimates the unweighted ELBO of each example, whatever the objective.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            y: Target where it is not `x`.
+            num_samples: Integer, draws of z per example.
+            seed: Integer or integer tensor of shape (); equal seeds, equal draws.
+
+        Returns:
+            Float32 tensor of shape (batch,), nats.
+        """
+        checks.check_count("num_samples", num_samples)
+        seed = checks.check_seed(seed)
+        x, y = self._tensor(x), None if y is None else self._tensor(y, "y")
+        target = checks.check_target(x, y, self.event_shape)
+        if tf.executing_eagerly():
+            checks.check_support(self, target, y)
+        estimate = self.estimate(x, target, num_samples, random.key(seed))
+        return -estimate.distortion - self.objective.rate(estimate)
+
+    def estimate(self, x, y, num_samples, key):
+        """Draws from q(z|x) and evaluates all densities there, outside training.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            y: Target, which may be `x`.
+            num_samples: Integer, draws of z per example.
+            key: Int64 tensor of shape (2,), see `keras_vae.random`.
+
+        Returns:
+            A `keras_vae.objectives.Estimate`.
+        """
+        params = self._infer_finite(x)
+        z = self.latent.sample(params, num_samples, key)
+        outputs = {"posterior": params, "z": z, "likelihood": self._decode(z)}
+        outputs["prior"] = self.latent.prior.params(self._infer)
+        return self._estimate(outputs, y)
+
+    def log_likelihood(self, x, y=None, num_samples=5000, **kwargs):
+        """Estimates log p(x) by importance sampling, whatever the objective.
+
+        Args:
+            x: Array of shape (N, *event_shape), of any length.
+            y: Target where it is not `x`.
+            num_samples: Integer, draws of z per example.
+            **kwargs: See `keras_vae.evaluation.log_likelihood`.
+
+        Returns:
+            Float32 array of shape (N,), nats.
+        """
+        return evaluation.log_likelihood(self, x, y, num_samples, **kwargs)
+
+    def export(self, filepath, **kwargs):
+        """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
+        return export.export(self, filepath, **kwargs)
+
+    def _infer_finite(self, x):
+        params = self._infer(x)
+        return _keras.with_mask(checks.with_nan(params, x), _keras.mask_of(params))
+
+    def _decode_finite(self, z):
+        means = self.likelihood.mean(self._decode(z[:, None])[:, 0])
+        return checks.with_nan(means, z)
+
+    def _tensor(self, x, name="x"):
+        x = tf.nest.map_structure(lambda v: tf.convert_to_tensor(checks.as_array(v)), x)
+        if tf.executing_eagerly():
+            tf.nest.map_structure(lambda v: checks.check_array(v, name), x)
+        if not self.built:
+            self.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), x))
+        return x
+
+    def _require_built(self, method):
+        if not self.built:
+            raise ValueError(
+                f"`{method}` needs a model whose shapes are known: call `fit`, or "
+                "`build((None, *event_shape))`, first."
+            )
