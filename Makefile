@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: format lint test doc check
+.PHONY: format lint house test doc check
 
 format:
 	$(PYTHON) -m ruff check --fix .
@@ -10,10 +10,14 @@ lint:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
+house:
+	lint-imports
+	$(PYTHON) .ci/house.py
+
 test:
 	$(PYTHON) -m pytest
 
 doc:
 	$(PYTHON) -m pytest tests/test_doctests.py
 
-check: lint test
+check: lint house test
