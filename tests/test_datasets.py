@@ -9,6 +9,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 from keras_vae import datasets
+from keras_vae.datasets import published
 
 FASHION = "fashion_mnist"
 
@@ -43,7 +44,7 @@ def idx_dir(tmp_path, monkeypatch):
             file = f"{FASHION}/{part}-{kind}-ubyte.gz"
             write_idx(tmp_path / file, array)
             with open(tmp_path / file, "rb") as stream:
-                monkeypatch.setitem(datasets._MD5, file, datasets._md5(stream))
+                monkeypatch.setitem(published._MD5, file, published._md5(stream))
     return tmp_path
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from keras_vae import figures
+from keras_vae.figures import drawing
+from keras_vae.figures import epochs
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(20, 8, 6, 1))
@@ -87,7 +89,7 @@ def report(monkeypatch):
     def draw(*args, **kwargs):
         drawn = []
         with monkeypatch.context() as patch:
-            patch.setattr(figures, "_save", lambda figure, path: drawn.append(figure))
+            patch.setattr(drawing, "save", lambda figure, path: drawn.append(figure))
             figures.training_report("report.png", *args, **kwargs)
         return {axes.get_title("left"): axes for axes in drawn[0].axes}
 
@@ -151,12 +153,12 @@ def test_report_draws_the_history(report):
 
 
 def test_report_sums_up_the_last_epoch():
-    assert figures._summary(HISTORY) == (
+    assert epochs.summary(HISTORY) == (
         "3 epochs; last validation: \N{MINUS SIGN}ELBO 13.5 nats, "
         "distortion 10.5 nats, rate 3 nats"
     )
-    assert figures._summary({"kl_loss": [2.0]}) == "1 epoch; last training: rate 2 nats"
-    assert figures._summary({}) == "0 epochs"
+    assert epochs.summary({"kl_loss": [2.0]}) == "1 epoch; last training: rate 2 nats"
+    assert epochs.summary({}) == "0 epochs"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_report_sums_up_the_last_epoch():
     ],
 )
 def test_limits_leave_out_first_epochs_far_above_the_others(curve, low, high):
-    assert figures._limits([np.array(curve)]) == pytest.approx((low, high))
+    assert epochs._limits([np.array(curve)]) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 2, 200])

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import datasets
+from trainers import _flag_checks
 from trainers import _flags
 
 # Binarisations of test and validation data, and the split, are the same for all seeds,
@@ -85,13 +86,13 @@ def load(chosen):
     Raises:
         _flags.FlagError: If there are no such data or the flags do not suit them.
     """
-    with _flags.blamed("dataset", chosen):
+    with _flag_checks.blamed("dataset", chosen):
         data = Data(*datasets.load(chosen.dataset, data_dir=chosen.data_dir))
     if data.validation is None and chosen.validation_fraction:
         data = _hold_out(data, chosen)
     if chosen.binarize == "none":
         return _standardized(data, chosen)
-    with _flags.blamed("binarize", chosen):
+    with _flag_checks.blamed("binarize", chosen):
         data = dataclasses.replace(data, test=datasets.binarize(data.test, _TEST))
         if data.validation is not None:
             validation = datasets.binarize(data.validation, _VALIDATION)
@@ -142,7 +143,7 @@ def _standardized(data, chosen):
 
 
 def _automatic_standardization(data, chosen):
-    if chosen.likelihood not in (None, *_flags.REAL):
+    if chosen.likelihood not in (None, *_flag_checks.REAL):
         return "none"
     if chosen.dataset.endswith(".csv"):
         return "none" if is_binary(data) else "columns"

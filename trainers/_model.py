@@ -5,6 +5,7 @@ import numpy as np
 
 import keras_vae as kv
 from trainers import _data
+from trainers import _flag_checks
 from trainers import _flags
 
 _UNIT_INTERVAL = ("bernoulli", "continuous_bernoulli")
@@ -123,13 +124,13 @@ def _networks(chosen, x, likelihood):
     options |= {"hidden": hidden, "filters": chosen.filters}
     # All pixels of a channel share a bias.
     bias = likelihood.initial_bias(x.mean(axis=(0, 1, 2)))
-    with _flags.blamed("filters", chosen):
+    with _flag_checks.blamed("filters", chosen):
         encoder = make_encoder(event_shape, **options)
         return encoder, make_decoder(output_shape, output_bias=bias, **options)
 
 
 def _prior(chosen, x):
-    options = {} if chosen.prior not in _flags.MIXTURES else {"seed": chosen.seed}
+    options = {} if chosen.prior not in _flag_checks.MIXTURES else {"seed": chosen.seed}
     if chosen.num_components is not None:
         options["num_components"] = chosen.num_components
     if chosen.prior == "gaussian_mixture":

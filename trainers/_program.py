@@ -11,6 +11,7 @@ from absl import logging
 import keras_vae as kv
 from trainers import _data
 from trainers import _files
+from trainers import _flag_checks
 from trainers import _flags
 from trainers import _run
 
@@ -90,10 +91,10 @@ def prepare(chosen, settle, build, free=(), check_longer=None):
     settle(chosen, data)
     run = _run.Run(chosen, free)
     if run.is_longer:
-        _flags.check_longer(chosen, run.planned_epochs)
+        _flag_checks.check_longer(chosen, run.planned_epochs)
         if check_longer is not None:
             check_longer(chosen, run)
-    _flags.check_length(chosen, data.steps_per_epoch(chosen.batch_size))
+    _flag_checks.check_length(chosen, data.steps_per_epoch(chosen.batch_size))
     return chosen, run, data, build(chosen, data)
 
 

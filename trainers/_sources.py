@@ -10,7 +10,7 @@ import numpy as np
 import keras_vae as kv
 from trainers import _data
 from trainers import _files
-from trainers import _flags
+from trainers import _flag_checks
 from trainers import _model
 from trainers import _program
 from trainers import _run
@@ -82,7 +82,7 @@ def build_multi(chosen, data):
 
     def make(**parts):
         # Layers that cannot be gated are those of the network.
-        with _flags.blamed("network", chosen):
+        with _flag_checks.blamed("network", chosen):
             return kv.MultiRateVAE(
                 beta_range=chosen.beta_range,
                 kl=chosen.kl,

@@ -4,6 +4,7 @@ import math
 
 from absl import flags
 
+from trainers import _flag_checks
 from trainers import _flags
 
 # As in `_flags`.
@@ -37,6 +38,15 @@ def define(values):
         "p(x|z); default bernoulli for zeros and ones, else normal, whose variance is "
         "what beta weighs.",
     )
+    _define_weights(add)
+    # At this rate from the first step on, latents can close before they are of use.
+    _flags.define_training(
+        add, epochs=200, learning_rate=3e-3, learning_rate_decay="warmup_cosine"
+    )
+    _flags.define_run(add)
+
+
+def _define_weights(add):
     add.enum(
         "mode",
         "multi",
@@ -66,11 +76,6 @@ def define(values):
         "weight.",
         low=1e-12,
     )
-    # At this rate from the first step on, latents can close before they are of use.
-    _flags.define_training(
-        add, epochs=200, learning_rate=3e-3, learning_rate_decay="warmup_cosine"
-    )
-    _flags.define_run(add)
 
 
 def parse(*args):
@@ -93,10 +98,10 @@ def settings(values):
     chosen, recipe = _flags.read(values, define)
     for name in _LISTS:
         setattr(chosen, name, _weights(name, getattr(chosen, name)))
-    _flags.check_together(chosen)
+    _flag_checks.check_together(chosen)
     _check_range(chosen)
     if chosen.check:
-        _flags.check_only_with("check", chosen, "mode", ("multi",))
+        _flag_checks.check_only_with("check", chosen, "mode", ("multi",))
     if chosen.num_processes > 1 and not (chosen.check or chosen.mode == "sweep"):
         raise _flags.FlagError(
             "`--num_processes` must be left out where one model is trained; it needs "

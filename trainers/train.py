@@ -22,6 +22,7 @@ from absl import flags
 import keras_vae as kv
 from keras_vae import figures
 from trainers import _data
+from trainers import _flag_checks
 from trainers import _flags
 from trainers import _model
 from trainers import _program
@@ -50,7 +51,7 @@ def _settle(chosen, data):
 
 
 def _build(chosen, data):
-    _flags.check_warmup(chosen, data.steps_per_epoch(chosen.batch_size))
+    _flag_checks.check_warmup(chosen, data.steps_per_epoch(chosen.batch_size))
     return _model.build(
         chosen, data, lambda **parts: kv.VAE(objective=_objective(chosen), **parts)
     )
@@ -96,7 +97,7 @@ def _train(chosen, run, data, model):
 def callbacks(chosen, run, data):
     """Returns the callbacks of a run."""
     chain = [_program.tensorboard(chosen, run, data)]
-    schedule = _flags.kl_schedule(chosen)
+    schedule = _flag_checks.kl_schedule(chosen)
     if schedule is not None:
         steps = data.steps_per_epoch(chosen.batch_size)
         schedule = schedule.resolve(run.planned_epochs * steps, steps)

@@ -6,6 +6,8 @@ import pytest
 from absl import flags
 
 from benchmarks import methods
+from benchmarks.balancing import measuring
+from benchmarks.balancing import registry
 
 TINY = ("--epochs=1", "--importance_samples=5", "--nll_images=20", "--hidden=8")
 
@@ -25,16 +27,16 @@ def run(tmp_path, monkeypatch):
 
 
 def test_names_are_keys():
-    names = [method.name for method in methods.METHODS]
+    names = [method.name for method in registry.METHODS]
     assert len(set(names)) == len(names)
-    assert methods.chosen_methods([]) == methods.METHODS
-    assert [m.name for m in methods.chosen_methods(["DIP", "BN"])] == [
+    assert registry.chosen([]) == registry.METHODS
+    assert [m.name for m in registry.chosen(["DIP", "BN"])] == [
         "BN-VAE",
         "DIP-VAE I",
         "DIP-VAE II",
     ]
     with pytest.raises(ValueError, match="`--methods`.*'unheard of'"):
-        methods.chosen_methods(["unheard of"])
+        registry.chosen(["unheard of"])
 
 
 @pytest.mark.slow
@@ -53,9 +55,9 @@ def test_rows_are_written_once_and_kept(run, monkeypatch):
         ran.append(method.name)
         return {**row, "rate": 7.125}
 
-    monkeypatch.setattr(methods, "run", instead)
+    monkeypatch.setattr(measuring, "run", instead)
     text, stored = run("--methods=ControlVAE,sigma-VAE")
-    assert ran == [m.name for m in methods.METHODS if m.name.startswith("sigma")]
+    assert ran == [m.name for m in registry.METHODS if m.name.startswith("sigma")]
     assert stored["rows"]["ControlVAE"] == row
     # In the order of the registry, densities marked.
     lines = [line for line in text.splitlines() if "sigma-VAE, shared |" in line]
@@ -72,7 +74,7 @@ def test_an_interrupted_row_leaves_the_finished_ones(run, monkeypatch, tmp_path)
         numbers = ("rate", "distortion", "negative_elbo", "nll", "active_units")
         return dict.fromkeys((*numbers, "seconds", "processor_seconds"), 1.0)
 
-    monkeypatch.setattr(methods, "run", instead)
+    monkeypatch.setattr(measuring, "run", instead)
     with pytest.raises(KeyboardInterrupt):
         run("--methods=TCVAE")
     stored = json.loads((tmp_path / "rows.json").read_text())
@@ -83,4 +85,4 @@ def test_an_interrupted_row_leaves_the_finished_ones(run, monkeypatch, tmp_path)
 @pytest.mark.slow
 def test_every_method_runs(run):
     _, stored = run()
-    assert set(stored["rows"]) == {method.name for method in methods.METHODS}
+    assert set(stored["rows"]) == {method.name for method in registry.METHODS}

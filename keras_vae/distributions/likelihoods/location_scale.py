@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from keras_vae import random
 from keras_vae import replicas
+from keras_vae.distributions import limits
 from keras_vae.distributions import masks
-from keras_vae.distributions import posteriors
 from keras_vae.distributions import tfd
 from keras_vae.distributions.likelihoods.likelihood import Likelihood
 from keras_vae.distributions.likelihoods.likelihood import divide_last
@@ -62,7 +62,7 @@ class _LocationScale(Likelihood):
         self.max_scale = float(max_scale)
         self.momentum = float(momentum)
         self._log_limits = math.log(min_scale), math.log(max_scale)
-        self._raw_initial = posteriors.inverse_soft_clip(
+        self._raw_initial = limits.inverse_soft_clip(
             math.log(initial_scale), *self._log_limits
         )
         if scale == "shared":
@@ -148,7 +148,7 @@ class _LocationScale(Likelihood):
         return self._family(loc, self._bounded(raw + self._raw_initial))
 
     def _bounded(self, raw):
-        return tf.exp(posteriors.soft_clip(raw, *self._log_limits))
+        return tf.exp(limits.soft_clip(raw, *self._log_limits))
 
     def _clipped_scale(self, deviation):
         scale = self._most_likely_scale(deviation)

@@ -1,0 +1,1 @@
+"""What `python -m benchmarks.methods` compares, how, and the table of it."""

@@ -1,0 +1,41 @@
+"""Data sets as arrays that `fit` takes: float32, in [0, 1], with a channel axis.
+
+Files are looked for in `data_dir`, or in the directory that the environment variable
+`KERAS_VAE_DATA` names, and only read:
+
+    <data_dir>/mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz
+    <data_dir>/fashion_mnist/          the same four names
+    <data_dir>/binarized_mnist/binarized_mnist_uint8.npz
+    <data_dir>/dsprites/dsprites_subset.npz
+    <data_dir>/dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz
+
+Nothing is ever unpickled.
+"""
+
+from keras_vae.datasets.binarization import binarize
+from keras_vae.datasets.binarization import dynamic_binarization
+from keras_vae.datasets.images import image_folder
+from keras_vae.datasets.loading import load
+from keras_vae.datasets.named import binarized_mnist
+from keras_vae.datasets.named import digits
+from keras_vae.datasets.named import dsprites
+from keras_vae.datasets.named import fashion_mnist
+from keras_vae.datasets.named import mnist
+from keras_vae.datasets.numpy_files import arrays
+from keras_vae.datasets.splits import Dataset
+from keras_vae.datasets.tables import table
+
+__all__ = [
+    "Dataset",
+    "arrays",
+    "binarize",
+    "binarized_mnist",
+    "digits",
+    "dsprites",
+    "dynamic_binarization",
+    "fashion_mnist",
+    "image_folder",
+    "load",
+    "mnist",
+    "table",
+]

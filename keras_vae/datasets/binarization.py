@@ -1,0 +1,133 @@
+"""Zeros and ones drawn from grey values, once or anew in each epoch."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vae import random
+
+# The draws of this module are those of replicas that no machine has, so that a model of
+# the same seed shares none of them.
+_STATIC, _SHUFFLE, _DYNAMIC = range(2**20, 2**20 + 3)
+
+
+def binarize(x, seed=0):
+    """Draws each value once from a Bernoulli with that probability.
+
+    Use it where the draw has to stay the same, as in validation and tests.
+
+    Args:
+        x: Array of values in [0, 1], of any shape.
+        seed: Integer in [0, 2**31). Defaults to 0.
+
+    Returns:
+        A float32 array of zeros and ones of the shape of `x`.
+
+    Raises:
+        ValueError: If `x` has values outside of [0, 1] or `seed` is no such integer.
+
+    Example:
+    >>> x = np.full((1000, 8), 0.25, "float32")
+    >>> bool(abs(kv.datasets.binarize(x).mean() - 0.25) < 0.02)
+    True
+    """
+    x = _probabilities(x)
+    key = random.key(random.check_seed(seed), replica=_STATIC)
+    return (random.uniform(x.shape, key).numpy() < x).astype("float32")
+
+
+def dynamic_binarization(
+    x, batch_size, seed=0, shuffle=True, drop_remainder=False, initial_epoch=0
+):
+    """Makes an input pipeline that binarises anew in each epoch.
+
+    Every value is drawn from a Bernoulli with that probability, as Burda et al. (2016)
+    train. Order and draws of the e-th pass over the data set are a function of
+    (seed, e) alone.
+
+    Args:
+        x: Array of values in [0, 1] and shape (n, *event_shape).
+        batch_size: Positive integer.
+        seed: Integer in [0, 2**31). Defaults to 0.
+        shuffle: Boolean, whether each epoch has an order of its own. Defaults to True.
+        drop_remainder: Boolean, whether to leave out a last batch that is not full.
+            Defaults to False.
+        initial_epoch: Integer, the number of the first pass; a resumed run that passes
+            the number of finished epochs continues with the draws it would have made.
+            Defaults to 0.
+
+    Returns:
+        A `tf.data.Dataset` of float32 batches (batch, *event_shape) of zeros and ones,
+        of known length, for `fit(batches, shuffle=False)`: Keras warns of its default
+        `shuffle=True`.
+
+    Raises:
+        ValueError: If an argument is not of the form above.
+
+    Example:
+    >>> batches = kv.datasets.dynamic_binarization(np.full((5, 4), 0.5), batch_size=2)
+    >>> [batch.shape for batch in batches.as_numpy_iterator()]
+    [(2, 4), (2, 4), (1, 4)]
+
+    References:
+        Importance Weighted Autoencoders, https://arxiv.org/abs/1509.00519
+    """
+    x = _probabilities(x)
+    seed = random.check_seed(seed)
+    _check_count("batch_size", batch_size, 1)
+    _check_count("initial_epoch", initial_epoch, 0)
+    num_examples = len(x) if x.ndim else 0
+    num_batches = (
+        num_examples // batch_size if drop_remainder else -(-num_examples // batch_size)
+    )
+    if num_batches == 0:
+        raise ValueError(
+            f"`x` must hold an example, and a whole batch with `drop_remainder`. "
+            f"Received: x of shape {x.shape}, batch_size={batch_size}"
+        )
+    with tf.device("CPU"):
+        x = tf.constant(x)
+        passes = tf.Variable(initial_epoch, dtype=tf.int64, trainable=False)
+
+    def next_pass(_):
+        return passes.assign_add(1) - 1
+
+    def batches(epoch):
+        order = tf.range(num_examples)
+        if shuffle:
+            key = random.key(seed, epoch, _SHUFFLE)
+            order = tf.argsort(random.uniform([num_examples], key), stable=True)
+
+        def draw(batch):
+            rows = order[batch * batch_size : (batch + 1) * batch_size]
+            rows = tf.ensure_shape(rows, [batch_size if drop_remainder else None])
+            probabilities = tf.gather(x, rows)
+            key = random.key(seed, epoch * num_batches + batch, _DYNAMIC)
+            noise = random.uniform(tf.shape(probabilities), key)
+            return tf.cast(noise < probabilities, tf.float32)
+
+        return tf.data.Dataset.range(num_batches).map(draw, tf.data.AUTOTUNE)
+
+    # The number of the pass is read when an iterator starts, hence inside the pipeline.
+    epochs = tf.data.Dataset.range(1).map(next_pass)
+    length = tf.data.experimental.assert_cardinality(num_batches)
+    return epochs.flat_map(batches).apply(length).prefetch(tf.data.AUTOTUNE)
+
+
+def _probabilities(x):
+    x = np.asarray(x, "float32")
+    # Written so that NaN fails too.
+    if not ((x >= 0) & (x <= 1)).all():
+        raise ValueError(
+            f"`x` must be in [0, 1] to be binarised. Received: values from {x.min()} "
+            f"to {x.max()}. Divide 8-bit images by 255."
+        )
+    return x
+
+
+def _check_count(name, value, least):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"`{name}` must be an integer. Received: {name}={value!r}")
+    if value < least:
+        raise ValueError(
+            f"`{name}` must be at least {least}. Received: {name}={value!r}"
+        )

@@ -1,0 +1,80 @@
+"""Smooth limits of numbers that an encoder or decoder puts out, such as scales."""
+
+import math
+
+import tensorflow as tf
+
+from keras_vae.distributions.softplus import softplus_and_slopes
+
+
+def soft_clip(x, low, high):
+    """Limits `x` to (low, high) with a gradient that fades out but never jumps.
+
+        y = low + softplus(x - low)
+        soft_clip(x) = y - softplus(y - high)
+
+    The lower half is that of Rybkin et al. (2020). Between the limits, and some units
+    away from them, it is the identity; beyond them value and gradient stay finite for
+    every x of float16's range and far beyond.
+
+    Args:
+        x: Float tensor.
+        low: Python float, the lower limit.
+        high: Python float, the upper limit.
+
+    Returns:
+        A tensor of the shape of `x`.
+
+    Example:
+    >>> clip = kv.distributions.posteriors.soft_clip
+    >>> clip(tf.constant([-1e4, 5.0, 1e4]), -6.0, 100.0).numpy().round(3)
+    array([ -6.,   5., 100.], dtype=float32)
+
+    Reference:
+        [Simple and Effective VAE Training with Calibrated Decoders](
+        https://arxiv.org/abs/2006.13202)
+    """
+
+    @tf.custom_gradient
+    def clip(x):
+        value, slope, _ = softplus_and_slopes(x - low)
+        above = low + value
+        # Not `high - softplus(high - above)`, which rounds small values to the ulp of
+        # `high`.
+        value, _, high_slope = softplus_and_slopes(above - high)
+        # Gradients come from the draw and from the KL. Each then costs one product.
+        slope *= high_slope
+        return above - value, lambda upstream: upstream * slope
+
+    return clip(x)
+
+
+def inverse_soft_clip(y, low, high):
+    """Returns the float which `soft_clip` maps to `y`, a float in (low, high)."""
+    above = high - _inverse_softplus(high - y)
+    return low + _inverse_softplus(above - low)
+
+
+def bounded_scale(raw, min_scale, max_scale):
+    """Maps unbounded numbers to scales, 0 to 1.
+
+        scale = soft_clip(raw + c, min_scale, max_scale), c such that raw = 0 gives 1
+
+    It is exponential below one and linear above: a network's output moves small scales
+    by a factor and large ones by an amount.
+
+    Args:
+        raw: Float tensor.
+        min_scale: Python float, the lower limit.
+        max_scale: Python float, the upper limit.
+
+    Returns:
+        A tensor of the shape of `raw`, in (min_scale, max_scale).
+    """
+    return soft_clip(
+        raw + inverse_soft_clip(1.0, min_scale, max_scale), min_scale, max_scale
+    )
+
+
+def _inverse_softplus(y):
+    return y + math.log(-math.expm1(-y))

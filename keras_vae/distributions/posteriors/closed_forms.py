@@ -1,0 +1,79 @@
+"""Divergences of a posterior from a prior that have a closed form."""
+
+from keras_vae.distributions import tfd
+
+
+def kl_divergence(posterior, prior):
+    """Computes KL(q || p) in closed form.
+
+        KL(q || p) = E_q[log q(z) - log p(z)]
+
+    Args:
+        posterior: `tfd.Distribution` q.
+        prior: `tfd.Distribution` p of the same event shape.
+
+    Returns:
+        A float32 tensor of the broadcast batch shape, in nats.
+
+    Raises:
+        ValueError: If there is no closed form between the two families.
+
+    Example:
+    >>> standard = kv.priors.StandardNormal()
+    >>> standard.build_for(latent_dim=2)
+    >>> params = tf.constant([[1.0, 2.0, 0.0, 0.0]])
+    >>> q = kv.distributions.DiagonalNormal().distribution(params)
+    >>> kv.distributions.kl_divergence(q, standard.distribution()).numpy()
+    array([2.5], dtype=float32)
+
+    Reference:
+        [Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114), appendix B
+    """
+    try:
+        return tfd.kl_divergence(posterior, prior)
+    except NotImplementedError as error:
+        raise ValueError(
+            "There is no closed form of the KL divergence between `posterior` and "
+            '`prior`; pass `kl="monte_carlo"` to estimate it. Received: '
+            f"posterior={posterior}, prior={prior}"
+        ) from error
+
+
+def kl_per_dimension(posterior, prior):
+    """Computes KL(q(z_j|x) || p(z_j)) of each latent by itself.
+
+    For a posterior with independent latents the sum over j is the whole KL. For one
+    with a full covariance these are the divergences of its marginals, and the whole KL
+    exceeds their sum by the total correlation of q(z|x).
+
+    Args:
+        posterior: `tfd.Independent(tfd.Normal)` or `tfd.MultivariateNormalTriL`.
+        prior: `tfd.Independent(tfd.Normal)`.
+
+    Returns:
+        A float32 tensor (..., latent_dim), in nats.
+
+    Raises:
+        ValueError: If the two families are not these.
+
+    Example:
+    >>> standard = kv.priors.StandardNormal()
+    >>> standard.build_for(latent_dim=2)
+    >>> params = tf.constant([[1.0, 2.0, 0.0, 0.0]])
+    >>> q = kv.distributions.DiagonalNormal().distribution(params)
+    >>> kv.distributions.kl_per_dimension(q, standard.distribution()).numpy()
+    array([[0.5, 2. ]], dtype=float32)
+    """
+    full = isinstance(posterior, tfd.MultivariateNormalTriL)
+    if not tfd.is_diagonal(prior) or not (full or tfd.is_diagonal(posterior)):
+        raise ValueError(
+            "`prior` must be a normal with independent latents and `posterior` a "
+            "normal for the KL to have a closed form per dimension. Received: "
+            f"posterior={posterior}, prior={prior}"
+        )
+    marginals = (
+        tfd.Normal(posterior.mean(), posterior.stddev())
+        if full
+        else posterior.distribution
+    )
+    return tfd.kl_divergence(marginals, prior.distribution)

@@ -1,0 +1,17 @@
+"""Pictures of what a model has learnt, drawn without a display or global state."""
+
+from keras_vae.figures.reports import by_weight
+from keras_vae.figures.reports import training_report
+from keras_vae.figures.tiles import image_grid
+from keras_vae.figures.tiles import is_image
+from keras_vae.figures.traversals import traversal
+from keras_vae.figures.weight_curves import rate_distortion
+
+__all__ = [
+    "by_weight",
+    "image_grid",
+    "is_image",
+    "rate_distortion",
+    "training_report",
+    "traversal",
+]

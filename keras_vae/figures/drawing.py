@@ -1,0 +1,48 @@
+"""Colours, sizes and axes of all pictures, and the file that they end in."""
+
+import os
+
+BLUE, ORANGE, GREEN, PURPLE = "#2a6fbb", "#d9742b", "#3a8f5c", "#7a5ba8"
+GREY = "#6b7280"
+TITLE = {"loc": "left", "fontsize": 12, "fontweight": "bold", "pad": 8}
+LABEL = {"fontsize": 10, "color": GREY}
+LEGEND = {"frameon": False, "fontsize": 10}
+# Inches, 1400 pixels at 100 per inch, and fractions of these.
+WIDTH, LEFT, RIGHT = 14, 0.062, 0.98
+
+
+def figure(height):
+    """Returns an empty `matplotlib.figure.Figure` of a height in inches."""
+    # Matplotlib takes a second to import, and a program may never draw.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    empty = Figure(figsize=(WIDTH, height), dpi=100, facecolor="white")
+    FigureCanvasAgg(empty)
+    return empty
+
+
+def axes(figure, cell):
+    """Adds axes without a frame in a cell of a grid."""
+    added = figure.add_subplot(cell)
+    added.spines[["top", "right"]].set_visible(False)
+    added.tick_params(labelsize=9, color=GREY)
+    return added
+
+
+def titled(figure, cell, title):
+    """Adds such axes with a title."""
+    added = axes(figure, cell)
+    added.set_title(title, **TITLE)
+    return added
+
+
+def save(figure, path):
+    """Writes a PNG, which appears complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        figure.savefig(unfinished, format="png")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

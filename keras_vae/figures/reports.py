@@ -1,0 +1,130 @@
+"""Pages of what a model has learnt."""
+
+import numpy as np
+
+from keras_vae.figures import epochs
+from keras_vae.figures import image_sections
+from keras_vae.figures import pages
+from keras_vae.figures import tiles
+from keras_vae.figures import vector_sections
+
+
+def training_report(
+    path,
+    originals,
+    reconstructions,
+    samples,
+    traversals,
+    history: dict,
+    *,
+    title: str = "Training report",
+    dims=None,
+    limit: float = 2.5,
+):
+    """Writes one PNG that shows what a model learnt and how its training went.
+
+    Data over its reconstructions, samples from the prior and latent traversals; below
+    them distortion, rate and KL weight over the epochs. Events that are no images are
+    drawn as lines over the index of the flattened event. The file appears complete or
+    not at all.
+
+    Args:
+        path: String or path, the PNG to write; its directory is made if need be.
+        originals: (N, *event) array, images in [0, 1]. The first 16 images or 8 vectors
+            are drawn.
+        reconstructions: (N, *event) array, the decoded `originals`.
+        samples: (M, *event) array, decoded draws from the prior, of which the first 64
+            are drawn; or None.
+        traversals: (units, steps, *event) array, the decoded `traversal`, of which the
+            first 8 units are drawn; or None.
+        history: Dict of lists, one number per epoch, as `fit(...).history`: any of
+            `reconstruction_loss`, `kl_loss`, `negative_elbo` in nats, `kl_weight`, and
+            the same with `val_` in front. Other keys are ignored.
+        title: String, the heading. Defaults to "Training report".
+        dims: List of integers, the units of `traversals`. Defaults to None: the first.
+        limit: Float, the `limit` of the traversal. Defaults to 2.5.
+
+    Raises:
+        ValueError: If `originals` and `reconstructions` differ in shape.
+
+    Example:
+        >>> x = np.random.default_rng(0).uniform(size=(8, 8, 8, 1))
+        >>> history = {"kl_loss": [1.0, 3.0], "val_kl_loss": [1.5, 3.5]}
+        >>> kv.figures.training_report("report.png", x, x, x, x[None], history)
+    """
+    originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
+    if originals.shape != reconstructions.shape:
+        raise ValueError(
+            "`reconstructions` must have the shape of `originals`. Received: "
+            f"reconstructions.shape={reconstructions.shape}, "
+            f"originals.shape={originals.shape}"
+        )
+    history = {key: list(values) for key, values in history.items()}
+    draw = _sections_of(originals.shape[1:])
+    sections = [draw.reconstructions(originals, reconstructions)]
+    examples = []
+    if samples is not None:
+        examples.append(draw.samples(np.asarray(samples)[:64]))
+    if traversals is not None:
+        traversals = np.asarray(traversals)[:8]
+        dims = range(len(traversals)) if dims is None else dims
+        names = [f"$z_{{{dim}}}$" for dim in dims][:8]
+        examples.append(draw.traversals(traversals, names, limit))
+    if examples:
+        sections.append(pages.side_by_side(examples))
+    sections += epochs.sections(history)
+    pages.write(path, sections, title, epochs.summary(history))
+
+
+def by_weight(
+    path,
+    originals,
+    reconstructions,
+    samples,
+    names,
+    *,
+    title: str = "Reconstructions and samples by weight of the KL",
+    subtitle: str = "",
+):
+    """Writes one PNG that shows what the weight of the KL does to what is decoded.
+
+    A row for each weight, with reconstructions on the left and samples on the right;
+    above the images a row of data on either side. Events that are no images are drawn
+    as lines over the index of the flattened event. The file appears complete or not at
+    all.
+
+    Args:
+        path: String or path, the PNG to write; its directory is made if need be.
+        originals: (N, *event) array, images in [0, 1], the data of the
+            reconstructions.
+        reconstructions: (weights, N, *event) array, the decoded `originals`.
+        samples: (weights, M, *event) array, decoded draws from the prior.
+        names: List of strings, one for each weight.
+        title: String, the heading.
+        subtitle: String below it.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Example:
+        >>> x = np.random.default_rng(0).uniform(size=(2, 4, 8, 8, 1))
+        >>> kv.figures.by_weight("weights.png", x[0], x, x, ["beta 0.1", "beta 1"])
+    """
+    originals = np.asarray(originals)
+    rows = np.asarray(reconstructions), np.asarray(samples)
+    if rows[0].shape != (len(names), *originals.shape) or (
+        rows[1].shape[:1] + rows[1].shape[2:] != (len(names), *originals.shape[1:])
+    ):
+        raise ValueError(
+            "`reconstructions` must be of shape (weights, *originals.shape) and "
+            "`samples` of shape (weights, M, *event), with as many `names`. Received: "
+            f"shapes {rows[0].shape} and {rows[1].shape}, originals "
+            f"{originals.shape}, {len(names)} names"
+        )
+    draw = _sections_of(originals.shape[1:])
+    sections = draw.by_weight(originals, *rows, list(names))
+    pages.write(path, sections, title, subtitle)
+
+
+def _sections_of(event_shape):
+    return image_sections if tiles.is_image(event_shape) else vector_sections

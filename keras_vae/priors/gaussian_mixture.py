@@ -1,0 +1,51 @@
+"""A mixture of learned normals."""
+
+import keras
+
+from keras_vae.distributions.posteriors import DiagonalNormal
+from keras_vae.priors.learned_normal import normal_params
+from keras_vae.priors.mixture import Mixture
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class GaussianMixture(Mixture):
+    """A mixture of normals; weights, means and scales are learned.
+
+        p(z) = sum_k w_k prod_j N(z_j; loc_kj, scale_kj^2)
+
+    the "mixture of Gaussians" baseline of section 4 of Tomczak and Welling (2017). Its
+    KL from a posterior has no closed form: use `kl="monte_carlo"`. The means start as
+    draws from N(0, I), the scales at 1, the weights equal.
+
+    Args:
+        num_components: Integer. Defaults to 10.
+        learned_weights: Boolean, whether to learn the weights w_k. Defaults to True.
+        seed: Integer or None, of the initial means.
+
+    Raises:
+        ValueError: If `num_components` is not a positive integer.
+
+    Example:
+    >>> prior = kv.priors.GaussianMixture(num_components=5, seed=0)
+    >>> prior.build_for(latent_dim=2)
+    >>> prior.distribution().log_prob(tf.zeros([8, 2])).shape
+    TensorShape([8])
+
+    Reference:
+        [VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
+    """
+
+    def __init__(self, num_components=10, learned_weights=True, seed=None, **kwargs):
+        super().__init__(num_components, learned_weights, seed, **kwargs)
+        self._family = DiagonalNormal(min_scale=1e-3, dtype=self.dtype_policy)
+
+    def build(self, latent_dim, input_shape=None):
+        """See `Prior.build`."""
+        super().build(latent_dim, input_shape)
+        shape = (self.num_components, latent_dim)
+        normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
+        self.locs = self._add_numbers("locs", shape, normal)
+        self.raw_scales = self._add_numbers("raw_scales", shape)
+
+    def _components(self, params, posterior):
+        return self._family, normal_params(self.locs, self.raw_scales)

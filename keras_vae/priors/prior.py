@@ -1,0 +1,84 @@
+"""Base of the priors p(z)."""
+
+import keras
+
+
+class Prior(keras.layers.Layer):
+    """Base of the priors p(z).
+
+    A subclass defines `distribution` and `sample`; `build` where it owns weights, after
+    a call of this class's; and `params` where it has to call layers.
+    """
+
+    # Whether `params` calls `encode`.
+    calls_encoder = False
+
+    def build_for(self, latent_dim, input_shape=None, posterior=None):
+        """Creates the weights; a second call with the same latents does nothing.
+
+        Args:
+            latent_dim: Integer, number of latents.
+            input_shape: Shape of what `encode` gets, batch axis first. Only priors that
+                call `encode` need it.
+            posterior: `Posterior` of the same latents, for priors that depend on it.
+
+        Raises:
+            ValueError: If the prior was built for another number of latents.
+        """
+        if not self.built:
+            self.build(latent_dim, input_shape)
+        elif self.latent_dim != latent_dim:
+            raise ValueError(
+                f"`prior` is built for {self.latent_dim} latents and cannot be shared "
+                f"with another number. Received: latent_dim={latent_dim}"
+            )
+
+    def build(self, latent_dim, input_shape=None):
+        """Creates the weights, see `build_for`."""
+        self.latent_dim = latent_dim
+
+    def params(self, encode=None):
+        """Makes every layer call that the prior needs.
+
+        Args:
+            encode: Callable that maps a batch of inputs to posterior parameters.
+
+        Returns:
+            A tensor to hand on to `distribution`, or None.
+        """
+        return None
+
+    def distribution(self, params=None, posterior=None):
+        """Builds p(z), without layer calls.
+
+        Args:
+            params: What `params(encode)` returned.
+            posterior: `Posterior` that gives such parameters their meaning.
+
+        Returns:
+            A float32 `tfd.Distribution` of batch shape (), event (latent_dim,).
+        """
+        raise NotImplementedError
+
+    def sample(self, num_samples, key, params=None, posterior=None):
+        """Draws z from p(z), differentiable in what is learned of a single component.
+
+        Args:
+            num_samples: Integer.
+            key: Int64 tensor (2,), see `keras_vae.random`.
+            params: What `params(encode)` returned.
+            posterior: `Posterior` that gives such parameters their meaning.
+
+        Returns:
+            A float32 tensor (num_samples, latent_dim).
+        """
+        raise NotImplementedError
+
+    def _add_numbers(self, name, shape, initializer="zeros"):
+        return self.add_weight(
+            shape=shape,
+            initializer=initializer,
+            dtype="float32",
+            autocast=False,
+            name=name,
+        )

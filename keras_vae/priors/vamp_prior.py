@@ -1,0 +1,125 @@
+"""The mixture of the posteriors of learned pseudo-inputs."""
+
+import numbers
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vae.priors.mixture import Mixture
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class VampPrior(Mixture):
+    """Mixture of the posteriors of learned pseudo-inputs.
+
+        p(z) = 1/K sum_k q(z|u_k)
+
+    Tomczak and Welling (2017), u_k = clip(weights_k, value_range). The weights start as
+    the authors', normal with mean 0.05 and standard deviation 0.01, or by `initialize`
+    as examples. The KL from a posterior has no closed form: use `kl="monte_carlo"`.
+
+    Args:
+        num_components: Integer, K. Defaults to 500.
+        value_range: Pair of floats between which the pseudo-inputs are clipped, or None
+            for data without limits. Defaults to (0, 1).
+        learned_weights: Boolean, whether to learn the weights 1/K. Defaults to False.
+        seed: Integer or None, of the initial pseudo-inputs.
+
+    Raises:
+        ValueError: If `num_components` or `value_range` is out of its range.
+
+    Example:
+    >>> prior = kv.priors.VampPrior(num_components=3)
+    >>> prior.build_for(latent_dim=2, input_shape=(None, 4))
+    >>> params = prior.params(encode=keras.layers.Dense(4))
+    >>> p = prior.distribution(params, kv.distributions.DiagonalNormal())
+    >>> p.log_prob(tf.zeros([8, 2])).shape
+    TensorShape([8])
+
+    Reference:
+        [VAE with a VampPrior](https://arxiv.org/abs/1705.07120)
+    """
+
+    calls_encoder = True
+
+    def __init__(self, num_components=500, value_range=(0.0, 1.0), **kwargs):
+        super().__init__(num_components, **kwargs)
+        self.value_range = _check_range(value_range)
+
+    def build(self, latent_dim, input_shape=None):
+        """See `Prior.build`."""
+        super().build(latent_dim, input_shape)
+        shape = (self.num_components, *_example_shape(input_shape))
+        authors = keras.initializers.RandomNormal(0.05, 0.01, self.seed)
+        self.pseudo_inputs = self._add_numbers("pseudo_inputs", shape, authors)
+
+    def initialize(self, x):
+        """Sets the pseudo-inputs to examples drawn without replacement.
+
+        Args:
+            x: Float array (num_examples, ...), at least `num_components` examples.
+
+        Raises:
+            ValueError: If the prior is not built or `x` does not fit it.
+        """
+        examples = _draw_examples(self, x)
+        self.pseudo_inputs.assign(examples)
+
+    def params(self, encode=None):
+        """See `Prior.params`."""
+        inputs = tf.convert_to_tensor(self.pseudo_inputs)
+        return encode(_clip(inputs, self.value_range))
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "value_range": self.value_range}
+
+    def _components(self, params, posterior):
+        return posterior, params
+
+
+def _check_range(value_range):
+    if value_range is None:
+        return None
+    low, high = value_range
+    if not low < high:
+        raise ValueError(
+            "`value_range` must be a pair (low, high) with low < high, or None. "
+            f"Received: value_range={value_range!r}"
+        )
+    return (low, high)
+
+
+def _clip(inputs, value_range):
+    return inputs if value_range is None else tf.clip_by_value(inputs, *value_range)
+
+
+def _draw_examples(prior, x):
+    if not prior.built:
+        raise ValueError(
+            "The prior must be built before `initialize`: call the model on a "
+            "batch first, or `build_for`."
+        )
+    size, *event = prior.pseudo_inputs.shape
+    if list(x.shape[1:]) != event or len(x) < size:
+        raise ValueError(
+            f"`x` must hold at least {size} examples of shape {tuple(event)}. "
+            f"Received: x.shape={tuple(x.shape)}"
+        )
+    generator = np.random.default_rng(prior.seed)
+    chosen = generator.choice(len(x), size, replace=False)
+    return np.asarray(x)[np.sort(chosen)]
+
+
+def _example_shape(input_shape):
+    one = isinstance(input_shape, (tuple, list, tf.TensorShape))
+    sizes = tuple(input_shape)[1:] if one else ()
+    if not sizes or not all(isinstance(size, numbers.Integral) for size in sizes):
+        raise ValueError(
+            "`input_shape` must be the shape of one input, batch axis first and all "
+            "others known, for a VampPrior, whose pseudo-inputs take its place; models "
+            "of several inputs, or of variable ones, need another prior. Received: "
+            f"input_shape={input_shape!r}"
+        )
+    return sizes
