@@ -958,7 +958,7 @@ FILES = [
     (lambda path: kv.datasets.binarize(255 * X), r"`x` must be in \[0, 1\].*by 255"),
     (
         lambda path: kv.datasets.dynamic_binarization(X, batch_size=0),
-        "`batch_size` must be at least 1. Received: batch_size=0",
+        "`batch_size` must be a positive integer. Received: batch_size=0",
     ),
 ]
 

@@ -443,10 +443,16 @@ def test_fit_makes_one_pass_an_epoch():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "`batch_size` must be at least 1. Received: batch_size=0"),
-        ({"batch_size": 2.0}, "`batch_size` must be an integer"),
-        ({"batch_size": True}, "`batch_size` must be an integer"),
-        ({"batch_size": 2, "initial_epoch": -1}, "`initial_epoch` must be at least 0"),
+        (
+            {"batch_size": 0},
+            "`batch_size` must be a positive integer. Received: batch_size=0",
+        ),
+        ({"batch_size": 2.0}, "`batch_size` must be a positive integer"),
+        ({"batch_size": True}, "`batch_size` must be a positive integer"),
+        (
+            {"batch_size": 2, "initial_epoch": -1},
+            "`initial_epoch` must be an integer, at least 0",
+        ),
         ({"batch_size": 2, "seed": -1}, "`seed` must be"),
         ({"batch_size": 9, "drop_remainder": True}, "`x` must hold an example"),
     ],

@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from keras_vae import checks
@@ -49,10 +48,8 @@ class AggressiveStopping(keras.callbacks.Callback):
     def __init__(self, data, period=1, batch_size=256, seed=0, verbose=0):
         super().__init__()
         self.data = checks.check_examples(data)
-        checks.check_count("period", period)
-        checks.check_count("batch_size", batch_size, 2)
-        self.period = period
-        self.batch_size = batch_size
+        self.period = checks.check_count("period", period)
+        self.batch_size = checks.check_count("batch_size", batch_size, 2)
         self.seed = random.check_seed(seed)
         self.verbose = verbose
 

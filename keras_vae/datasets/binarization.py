@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import random
+from keras_vae.arguments import check_count
 
 # The draws of this module are those of replicas that no machine has, so that a model of
 # the same seed shares none of them.
@@ -73,8 +74,8 @@ def dynamic_binarization(
     """
     x = _probabilities(x)
     seed = random.check_seed(seed)
-    _check_count("batch_size", batch_size, 1)
-    _check_count("initial_epoch", initial_epoch, 0)
+    check_count("batch_size", batch_size)
+    check_count("initial_epoch", initial_epoch, 0)
     num_examples = len(x) if x.ndim else 0
     num_batches = (
         num_examples // batch_size if drop_remainder else -(-num_examples // batch_size)
@@ -122,12 +123,3 @@ def _probabilities(x):
             f"to {x.max()}. Divide 8-bit images by 255."
         )
     return x
-
-
-def _check_count(name, value, least):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"`{name}` must be an integer. Received: {name}={value!r}")
-    if value < least:
-        raise ValueError(
-            f"`{name}` must be at least {least}. Received: {name}={value!r}"
-        )

@@ -152,10 +152,8 @@ class InnerLoop(keras.layers.Layer):
 
     def __init__(self, window, max_steps, **kwargs):
         super().__init__(**kwargs)
-        checks.check_count("window", window)
-        checks.check_count("max_steps", max_steps)
-        self.window = int(window)
-        self.max_steps = int(max_steps)
+        self.window = checks.check_count("window", window)
+        self.max_steps = checks.check_count("max_steps", max_steps)
         self.active = self._add("active", "int64", 1)
         self.decodes = self._add("decodes", "int64", 0)
         self.steps = self._add("steps", "int64", 0)

@@ -5,6 +5,7 @@ import keras
 from keras_vae.distributions.posteriors import DiagonalNormal
 from keras_vae.priors.learned_normal import normal_params
 from keras_vae.priors.mixture import Mixture
+from keras_vae.weights import add_float32
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -44,8 +45,8 @@ class GaussianMixture(Mixture):
         super().build(latent_dim, input_shape)
         shape = (self.num_components, latent_dim)
         normal = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
-        self.locs = self._add_numbers("locs", shape, normal)
-        self.raw_scales = self._add_numbers("raw_scales", shape)
+        self.locs = add_float32(self, "locs", normal, shape)
+        self.raw_scales = add_float32(self, "raw_scales", "zeros", shape)
 
     def _components(self, params, posterior):
         return self._family, normal_params(self.locs, self.raw_scales)

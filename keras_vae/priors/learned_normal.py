@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_vae.distributions.posteriors import DiagonalNormal
 from keras_vae.priors.prior import Prior
+from keras_vae.weights import add_float32
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -35,8 +36,8 @@ class LearnedNormal(Prior):
     def build(self, latent_dim, input_shape=None):
         """See `Prior.build`."""
         super().build(latent_dim, input_shape)
-        self.loc = self._add_numbers("loc", (latent_dim,))
-        self.raw_scale = self._add_numbers("raw_scale", (latent_dim,))
+        self.loc = add_float32(self, "loc", "zeros", (latent_dim,))
+        self.raw_scale = add_float32(self, "raw_scale", "zeros", (latent_dim,))
 
     def distribution(self, params=None, posterior=None):
         """See `Prior.distribution`."""

@@ -1,12 +1,12 @@
 """Mixtures of members of a posterior family."""
 
-import numbers
-
 import tensorflow as tf
 
 from keras_vae import random
+from keras_vae.arguments import check_count
 from keras_vae.distributions import tfd
 from keras_vae.priors.prior import Prior
+from keras_vae.weights import add_float32
 
 
 class Mixture(Prior):
@@ -18,16 +18,7 @@ class Mixture(Prior):
 
     def __init__(self, num_components, learned_weights=False, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if (
-            not isinstance(num_components, numbers.Integral)
-            or isinstance(num_components, bool)
-            or num_components < 1
-        ):
-            raise ValueError(
-                "`num_components` must be a positive integer. Received: "
-                f"num_components={num_components!r}"
-            )
-        self.num_components = int(num_components)
+        self.num_components = check_count("num_components", num_components)
         self.learned_weights = bool(learned_weights)
         self.seed = seed
 
@@ -35,7 +26,7 @@ class Mixture(Prior):
         """See `Prior.build`."""
         super().build(latent_dim, input_shape)
         if self.learned_weights:
-            self.logits = self._add_numbers("logits", (self.num_components,))
+            self.logits = add_float32(self, "logits", "zeros", (self.num_components,))
 
     def distribution(self, params=None, posterior=None):
         """See `Prior.distribution`."""

@@ -73,12 +73,3 @@ class Prior(keras.layers.Layer):
             A float32 tensor (num_samples, latent_dim).
         """
         raise NotImplementedError
-
-    def _add_numbers(self, name, shape, initializer="zeros"):
-        return self.add_weight(
-            shape=shape,
-            initializer=initializer,
-            dtype="float32",
-            autocast=False,
-            name=name,
-        )

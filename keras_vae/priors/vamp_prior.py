@@ -1,12 +1,12 @@
 """The mixture of the posteriors of learned pseudo-inputs."""
 
-import numbers
-
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import is_integer
 from keras_vae.priors.mixture import Mixture
+from keras_vae.weights import add_float32
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -52,7 +52,7 @@ class VampPrior(Mixture):
         super().build(latent_dim, input_shape)
         shape = (self.num_components, *_example_shape(input_shape))
         authors = keras.initializers.RandomNormal(0.05, 0.01, self.seed)
-        self.pseudo_inputs = self._add_numbers("pseudo_inputs", shape, authors)
+        self.pseudo_inputs = add_float32(self, "pseudo_inputs", authors, shape)
 
     def initialize(self, x):
         """Sets the pseudo-inputs to examples drawn without replacement.
@@ -115,7 +115,7 @@ def _draw_examples(prior, x):
 def _example_shape(input_shape):
     one = isinstance(input_shape, (tuple, list, tf.TensorShape))
     sizes = tuple(input_shape)[1:] if one else ()
-    if not sizes or not all(isinstance(size, numbers.Integral) for size in sizes):
+    if not sizes or not all(map(is_integer, sizes)):
         raise ValueError(
             "`input_shape` must be the shape of one input, batch axis first and all "
             "others known, for a VampPrior, whose pseudo-inputs take its place; models "

@@ -5,12 +5,12 @@ import math
 
 import tensorflow as tf
 
+from keras_vae.arguments import is_integer
 from keras_vae.schedules.combinations import get
 from keras_vae.schedules.combinations import join
 from keras_vae.schedules.durations import check_boundaries
 from keras_vae.schedules.durations import check_duration
 from keras_vae.schedules.durations import check_number
-from keras_vae.schedules.durations import is_integer
 from keras_vae.schedules.formulas import SHAPES
 from keras_vae.schedules.formulas import interpolate
 from keras_vae.schedules.schedule import Schedule

@@ -6,6 +6,8 @@ import math
 import numbers
 import re
 
+from keras_vae.arguments import is_integer
+
 
 @dataclasses.dataclass(frozen=True)
 class Duration:
@@ -87,8 +89,3 @@ def check_number(argument, value, rule="a finite number", accepts=math.isfinite)
     if not (is_number and math.isfinite(value) and accepts(value)):
         raise ValueError(f"`{argument}` must be {rule}. Received: {argument}={value!r}")
     return float(value)
-
-
-def is_integer(value):
-    """Whether `value` is an integer and no boolean."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

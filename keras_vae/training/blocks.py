@@ -4,11 +4,11 @@ import contextlib
 import math
 
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from keras_vae import _keras
+from keras_vae.arguments import is_integer
 from keras_vae.training.choice import AUTO
 from keras_vae.training.choice import choose
 from keras_vae.training.execution import BlockFunction
@@ -97,8 +97,8 @@ class BlockTraining:
                 "`jit_compile` must be True, False or 'auto'. "
                 f"Received: jit_compile={jit_compile!r}"
             )
-        is_count = isinstance(steps_per_execution, int | np.integer)
-        if steps_per_execution != AUTO and not (is_count and steps_per_execution > 0):
+        is_count = is_integer(steps_per_execution) and steps_per_execution > 0
+        if steps_per_execution != AUTO and not is_count:
             raise ValueError(
                 "`steps_per_execution` must be a positive integer or 'auto'. "
                 f"Received: steps_per_execution={steps_per_execution!r}"

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_vae import replicas
 from keras_vae.distributions.posteriors.diagonal_normal import DiagonalNormal
+from keras_vae.weights import add_float32
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -84,14 +85,8 @@ class _BatchNormalization(keras.layers.Layer):
         return (inputs - mean) * tf.math.rsqrt(variance + self.epsilon) + self.beta
 
     def _add_units(self, name, units, initializer, trainable=False):
-        return self.add_weight(
-            shape=(units,),
-            initializer=initializer,
-            dtype="float32",
-            autocast=False,
-            trainable=trainable,
-            aggregation="mean",
-            name=name,
+        return add_float32(
+            self, name, initializer, (units,), trainable=trainable, aggregation="mean"
         )
 
 
