@@ -1,8 +1,27 @@
 """How a name, a config or an object becomes an object, as in Keras."""
 
 import contextlib
+import inspect
 
 import keras
+
+# Methods that users look for in the wrong place, and where they are.
+_ELSEWHERE = {
+    "aggressive_vae": "the model `keras_vae.AggressiveVAE`",
+    "bn_vae": "a posterior, posterior='bn_vae'",
+    "delta_vae": "a posterior, posterior='delta_vae'",
+    "factor_vae": "the model `keras_vae.FactorVAE`",
+    "multi_rate_vae": "the model `keras_vae.MultiRateVAE`",
+    "sigma_vae": "a likelihood, likelihood='sigma_vae'",
+    "vamp_prior": "a prior, prior='vamp_prior'",
+    **dict.fromkeys(
+        ("beta_vae", "control_vae", "geco", "info_vae", "iwae"), "an objective"
+    ),
+    **dict.fromkeys(
+        ("cyclical", "linear", "sigmoid"),
+        "a schedule, for `fit(callbacks=[keras_vae.KLAnnealing(...)])`",
+    ),
+}
 
 
 def get(identifier, base, makers, argument):
@@ -10,30 +29,53 @@ def get(identifier, base, makers, argument):
 
     Args:
         identifier: An instance of `base`, which is returned as it is; a name in
-            `makers`; or the dict that `keras.saving.serialize_keras_object` made.
+            `makers`; a dict with such a name as "class_name" and its arguments as
+            "config"; or the dict that `keras.saving.serialize_keras_object` made.
         base: The class of which the result has to be an instance.
-        makers: Dict of names to callables that make an instance of `base` with its
-            default arguments.
+        makers: Dict of names to callables that make an instance of `base`.
         argument: Name of the argument, for the error message.
 
     Returns:
         An instance of `base`.
 
     Raises:
-        ValueError: If `identifier` is none of these.
+        ValueError: If `identifier` is none of these, or a name that needs arguments.
     """
     found = identifier
     if isinstance(identifier, str) and identifier in makers:
-        found = makers[identifier]()
+        found = _make(identifier, {}, makers, argument)
+    elif isinstance(identifier, dict) and identifier.get("class_name") in makers:
+        name, config = identifier["class_name"], identifier.get("config", {})
+        found = _make(name, config, makers, argument)
     elif isinstance(identifier, dict):
         found = keras.saving.deserialize_keras_object(identifier)
     if isinstance(found, base):
         return found
     names = ", ".join(repr(name) for name in makers)
+    elsewhere = _ELSEWHERE.get(identifier) if isinstance(identifier, str) else None
+    hint = f". {identifier!r} is {elsewhere}" if elsewhere else ""
     raise ValueError(
         f"`{argument}` must be a {base.__name__}, its serialized config or one of "
-        f"{names}. Received: {argument}={identifier!r}"
+        f"{names}. Received: {argument}={identifier!r}{hint}"
     )
+
+
+def _make(name, config, makers, argument):
+    parameters = inspect.signature(makers[name]).parameters.values()
+    missing = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        and parameter.name not in config
+    ]
+    if missing:
+        example = {"class_name": name, "config": dict.fromkeys(missing, ...)}
+        raise ValueError(
+            f"`{argument}` {name!r} needs `{'`, `'.join(missing)}`: pass "
+            f"{argument}={example}. Received: {argument}={name!r}"
+        )
+    return makers[name](**config)
 
 
 @contextlib.contextmanager

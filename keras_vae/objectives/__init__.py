@@ -1,5 +1,7 @@
 """What is optimised, in nats."""
 
+import functools
+
 from keras_vae import serialization
 from keras_vae.objectives.capacity import Capacity
 from keras_vae.objectives.divergences import MaximumMeanDiscrepancy
@@ -14,12 +16,29 @@ from keras_vae.objectives.targets import RateTarget
 from keras_vae.objectives.total_correlation import DisentangledInferredPrior
 from keras_vae.objectives.total_correlation import TotalCorrelation
 
+
+def _beta_vae(kl_weight, **kwargs):
+    """Asks for the weight, of which none is right for all data."""
+    return ELBO(kl_weight, **kwargs)
+
+
 _MAKERS = {
     "elbo": ELBO,
     "importance_weighted": ImportanceWeighted,
     "capacity": Capacity,
     "free_bits": FreeBits,
     "mmd": MaximumMeanDiscrepancy,
+    "skew_jensen_shannon": SkewJensenShannon,
+    # By the names of the papers.
+    "beta_vae": _beta_vae,
+    "beta_tcvae": TotalCorrelation,
+    "control_vae": RateTarget,
+    "dip_vae_i": functools.partial(DisentangledInferredPrior, kind="i"),
+    "dip_vae_ii": functools.partial(DisentangledInferredPrior, kind="ii"),
+    "geco": DistortionTarget,
+    "info_vae": MaximumMeanDiscrepancy,
+    "iwae": ImportanceWeighted,
+    "wae_mmd": functools.partial(MaximumMeanDiscrepancy, kl_weight=0.0),
 }
 
 
@@ -27,18 +46,24 @@ def get(identifier):
     """Returns the objective that `identifier` names.
 
     Args:
-        identifier: "elbo", "importance_weighted", "capacity", "free_bits" or "mmd",
-            with their default arguments, an objective or its serialized config.
+        identifier: "elbo", "importance_weighted" or "iwae", "capacity", "free_bits",
+            "mmd" or "info_vae", "wae_mmd", "skew_jensen_shannon", "dip_vae_i",
+            "dip_vae_ii"; of those that need an argument a dict such as
+            `{"class_name": "beta_vae", "config": {"kl_weight": 4.0}}`: "beta_vae"
+            (kl_weight), "beta_tcvae" (dataset_size), "control_vae" (rate, nats),
+            "geco" (distortion, nats); an objective; or its serialized config.
 
     Returns:
         An instance of `ELBO`, of which all objectives are subclasses.
 
     Raises:
-        ValueError: If `identifier` is none of these.
+        ValueError: If `identifier` is none of these, or lacks an argument.
 
     Example:
-    >>> kv.objectives.get("importance_weighted").num_samples
+    >>> kv.objectives.get("iwae").num_samples
     5
+    >>> kv.objectives.get({"class_name": "geco", "config": {"distortion": 80.0}}).decay
+    0.99
     """
     return serialization.get(identifier, ELBO, _MAKERS, "objective")
 

@@ -23,35 +23,34 @@ def get(identifier):
     """Returns the likelihood that `identifier` names.
 
     Args:
-        identifier: "bernoulli", "continuous_bernoulli", "normal" (one learned scale),
-            "optimal_normal" (scale="optimal"), "unit_normal" (scale=1.0), "laplace"
-            (one learned scale), a `Likelihood` or its serialized config.
+        identifier: "bernoulli", "continuous_bernoulli", "normal" or "sigma_vae" (one
+            learned scale), "optimal_normal" or "optimal_sigma_vae" (scale="optimal"),
+            "unit_normal" (scale=1.0), "laplace" (one learned scale), a `Likelihood` or
+            its serialized config. "categorical" needs its number of classes:
+            `{"class_name": "categorical", "config": {"num_classes": 5}}`.
 
     Returns:
         A `Likelihood`.
 
     Raises:
-        ValueError: If `identifier` is none of these, or "categorical", which has no
-            default number of classes.
+        ValueError: If `identifier` is none of these, or lacks an argument.
 
     Example:
     >>> kv.distributions.likelihoods.get("optimal_normal").scale
     'optimal'
     """
-    if identifier == "categorical":
-        raise ValueError(
-            "`likelihood` cannot be a string for this family, which has to know "
-            "`num_classes`; pass `Categorical(num_classes)`. Received: "
-            f"likelihood={identifier!r}"
-        )
     return serialization.get(identifier, Likelihood, _MAKERS, "likelihood")
 
 
 _MAKERS = {
     "bernoulli": Bernoulli,
+    "categorical": Categorical,
     "continuous_bernoulli": ContinuousBernoulli,
     "normal": Normal,
     "optimal_normal": lambda: Normal(scale="optimal"),
     "unit_normal": lambda: Normal(scale=1.0),
     "laplace": Laplace,
+    # By the names of the paper.
+    "sigma_vae": Normal,
+    "optimal_sigma_vae": lambda: Normal(scale="optimal"),
 }

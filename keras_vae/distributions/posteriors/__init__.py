@@ -36,8 +36,9 @@ def get(identifier):
 
     Args:
         identifier: "diagonal_normal" or "normal" (`DiagonalNormal`),
-            "full_covariance_normal" (`MultivariateNormalTriL`), a `Posterior` or its
-            serialized config.
+            "full_covariance_normal" (`MultivariateNormalTriL`), "committed_normal" or
+            "delta_vae" (`CommittedNormal`), "batch_normalized_normal" or "bn_vae"
+            (`BatchNormalizedNormal`), a `Posterior` or its serialized config.
 
     Returns:
         A `Posterior`.
@@ -58,4 +59,7 @@ _MAKERS = {
     "full_covariance_normal": MultivariateNormalTriL,
     "committed_normal": CommittedNormal,
     "batch_normalized_normal": BatchNormalizedNormal,
+    # By the names of the papers.
+    "bn_vae": BatchNormalizedNormal,
+    "delta_vae": CommittedNormal,
 }
