@@ -15,6 +15,7 @@ from keras_vae import datasets
 from keras_vae import distributions
 from keras_vae import evaluation
 from keras_vae import figures
+from keras_vae import files
 from keras_vae import layers
 from keras_vae import learning_rates
 from keras_vae import losses

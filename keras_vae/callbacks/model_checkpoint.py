@@ -1,6 +1,5 @@
 """Checkpoints that do not mistake annealing for getting worse."""
 
-import contextlib
 import json
 import math
 import os
@@ -12,6 +11,7 @@ import tensorflow as tf
 from keras_vae.callbacks.monitor import ComparesEpochs
 from keras_vae.callbacks.monitor import RemembersRun
 from keras_vae.callbacks.monitor import ramp_end
+from keras_vae.files import replaced
 from keras_vae.replicas import number
 
 
@@ -162,7 +162,7 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
         self._write(filepath)
         if self.save_best_only and filepath == self.filepath:
             best = {"epoch": epoch + 1, "monitor": self.monitor, "best": self.best}
-            with _replaced(self._best_path) as path, tf.io.gfile.GFile(path, "w") as f:
+            with replaced(self._best_path) as path, tf.io.gfile.GFile(path, "w") as f:
                 json.dump(best, f, default=float)
 
     def _write(self, filepath):
@@ -171,7 +171,7 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
             tf.io.gfile.makedirs(directory)
         # Keras writes in place: a run killed meanwhile would leave neither the model
         # before nor this one.
-        with _replaced(filepath) as path:
+        with replaced(filepath) as path:
             if self.save_weights_only:
                 self.model.save_weights(path, overwrite=True)
             else:
@@ -204,22 +204,3 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
                 f"{self._best_path}. Remove that file to let the next epoch count as "
                 f"the best. Received: {type(error).__name__}: {error}"
             ) from error
-
-
-@contextlib.contextmanager
-def _replaced(path):
-    """Gives the path of a new file that takes the place of `path` once complete."""
-    directory, name = os.path.split(path)
-    # A prefix, because Keras looks at the end of the name.
-    partial = os.path.join(directory, f".partial-{name}")
-    try:
-        yield partial
-        tf.io.gfile.rename(partial, path, overwrite=True)
-    except OSError as error:
-        # What fails in the midst of a file does not know its name.
-        if error.errno is not None and error.filename is None:
-            error.filename = path
-        raise
-    finally:
-        if tf.io.gfile.exists(partial):
-            tf.io.gfile.remove(partial)

@@ -1,6 +1,6 @@
 """Colours, sizes and axes of all pictures, and the file that they end in."""
 
-import os
+from keras_vae.files import replaced
 
 BLUE, ORANGE, GREEN, PURPLE = "#2a6fbb", "#d9742b", "#3a8f5c", "#7a5ba8"
 GREY = "#6b7280"
@@ -40,9 +40,5 @@ def titled(figure, cell, title):
 def save(figure, path):
     """Writes a PNG, which appears complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(unfinished, format="png")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replaced(path) as partial:
+        figure.savefig(partial, format="png")
