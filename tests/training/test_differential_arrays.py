@@ -60,8 +60,7 @@ def test_every_optimizer_of_keras(name, monkeypatch):
 
     with differential.stock(monkeypatch):
         theirs = train()
-    with differential.short_blocks(monkeypatch):
-        monkeypatch.setattr("keras_vae.training.choice.SHORT", 0)
+    with differential.short_blocks(monkeypatch, short=0):
         mine = train()
     for one, other in zip(mine, theirs, strict=True):
         assert comparison.norm(one - other) <= 1e-4 * comparison.norm(other) + 1e-9
