@@ -1,4 +1,4 @@
-"""What a reconstruction leaves unexplained that a latent unit could explain."""
+"""The variance of residuals that a further latent unit could explain."""
 
 import numpy as np
 
@@ -6,23 +6,23 @@ import numpy as np
 def missing_rate(
     residuals, noise: float | None = 1.0, units: int | None = None
 ) -> float:
-    """Rate which reverse water-filling would still spend on what is left of the data.
+    """Rate that reverse water-filling would still spend on the residuals.
 
     A linear VAE spends `log(lambda / theta) / 2` nats on each direction of variance
     lambda above theta, the noise variance times the weight of the KL, and nothing on
     the others; at its optimum no direction of its residuals is above theta. So a rate
-    is missing where residuals still have such directions: white residuals, or ones
+    is missing if residuals still have such directions. White residuals, or residuals
     below the noise, miss nothing, however many units are unused.
 
     Of N examples of D numbers, pure noise has directions up to `(1 + sqrt(D / N))^2`
-    times its variance (the edge of Marchenko and Pastur). Only what is above that
-    counts.
+    times its variance (the edge of Marchenko and Pastur). Only variances above
+    that count.
 
     Args:
         residuals: (examples, ...) array, data minus reconstructions, each number
             in units of the noise.
-        noise: Float, theta in these units, or None for the noise that is left once the
-            directions above it are coded, as probabilistic PCA learns it. Defaults
+        noise: Float, theta in these units, or None for the noise that probabilistic PCA
+            learns: the mean variance of the directions that are not coded. Defaults
             to 1.
         units: Integer, how many directions may count, None for all. Defaults to None.
 
@@ -65,7 +65,16 @@ def missing_rate(
 
 
 def _left_noise(variances, numbers, edge, units):
-    """Mean variance of the directions that are not above it, of `numbers` in all."""
+    """Learned noise: the mean variance of the directions that are not above it.
+
+    Args:
+        variances: Array, eigenvalues of the residuals' covariance, falling; those that
+            are left out are 0.
+        numbers: Integer, the number of directions.
+        edge: Float, a direction is above the noise if its variance exceeds this times
+            the noise.
+        units: Integer, the most directions above the noise, or None for no limit.
+    """
     limit = min(numbers - 1, len(variances)) if units is None else units
     coded, noise = -1, variances.sum() / numbers
     while True:

@@ -537,7 +537,7 @@ def test_text_is_a_verdict_a_few_numbers_and_an_action():
     lines = str(diagnosed("fixed_noise_above_all_eigenvalues")).splitlines()
     assert lines[0] == "Verdict: noise_too_high"
     assert "noise, 2.24, has 3.23 times the variance of its error, 1.24" in lines[1]
-    assert "0 nats are coded where some 2.2 more would pay" in lines[1]
+    assert "0 nats are coded, and some 2.2 more would pay" in lines[1]
     assert (
         'Do: `likelihood=kv.distributions.Normal(scale="shared", initial_s' in lines[2]
     )

@@ -1,4 +1,4 @@
-"""What was measured of a model, as the rules look at it."""
+"""The measurement of a model, as the rules look at it."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ from keras_vae.weighing.auditing.solve import JOINT_TOLERANCE
 from keras_vae.weighing.units import Weight
 from keras_vae.weighing.units import of_likelihood
 
-# Coefficients that a reconstruction has where it is a likelihood's.
+# Coefficients of a reconstruction that is a likelihood.
 _NATURAL = {"squared_error": (1.0, 0.5)}
 _WEIGHT_FORMS = {
     "squared_error": "squared_error",
@@ -45,12 +45,12 @@ class Case:
         self.kls = [kl for kl, _ in self.weighed]
         if not self.kls and not measured.small.known:
             self.notes.append(
-                "no KL to a standard normal was found; where there is one, name its "
+                "no KL to a standard normal was found; if there is one, name its "
                 "layers in `posterior` or pass `kl`"
             )
 
     def report(self):
-        """Returns the `AuditReport` of what was found."""
+        """Returns the `AuditReport` of all findings."""
         return AuditReport(
             tuple(self.findings),
             tuple(self.notes),
@@ -64,7 +64,7 @@ class Case:
         """Whether a fault was found already."""
         return any(finding.name == name for finding in self.findings)
 
-    # === What was measured ===
+    # === Measured ===
 
     def _reconstruction(self):
         if self.measured.reconstruction is None:
@@ -89,13 +89,13 @@ class Case:
             residual = max(small.residual, large.residual)
             if residual == math.inf:
                 self.notes.append(
-                    f"the posterior of {name} is the prior for every example, where "
+                    f"the posterior of {name} is the prior for every example, so that "
                     "its KL has no gradient: its coefficient cannot be measured"
                 )
                 continue
             if residual > JOINT_TOLERANCE:
                 self.notes.append(
-                    f"what reaches the gradient of {name} is not a multiple of its KL "
+                    f"the gradient that reaches {name} is not a multiple of its KL "
                     f"(relative residual {residual:.2g}): other terms act on it, or "
                     "its objective is not a weighted sum"
                 )
@@ -133,16 +133,16 @@ class Case:
                 kls.append((kl, small.terms))
         return kls
 
-    # === What follows ===
+    # === Derived ===
 
     @property
     def first_coefficients(self):
-        """Coefficients of the first KL, () where there is none."""
+        """Coefficients of the first KL, or () without one."""
         return self.kls[0].coefficients if self.kls else ()
 
     @property
     def natural(self):
-        """Coefficients that the reconstruction has where it is a likelihood's."""
+        """Coefficients that the reconstruction has if it is a likelihood."""
         return _NATURAL.get(self.reconstruction.form, (1.0,))
 
     @functools.cached_property

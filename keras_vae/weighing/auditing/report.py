@@ -33,7 +33,7 @@ class KL:
     Args:
         source: Names of the layers that put out the posterior.
         form: How the scale is written, for example "log_var"; "layer" for one of this
-            library, "objective" where its objective sets the coefficient by itself,
+            library, "objective" if its objective sets the coefficient by itself,
             "callable" for the argument `kl`.
         latent_dim: Integer, dimensions of the latent.
         coefficients: Weights of the KL (summed over latents, averaged over the batch)
@@ -75,9 +75,10 @@ class AuditReport:
 
     Args:
         findings: Tuple of `Finding`s, gravest first.
-        notes: Tuple of strings: what is no fault, and what could not be measured.
+        notes: Tuple of strings: remarks that are no fault, and quantities that could
+            not be measured.
         batch_sizes: The batch sizes of the two measurements.
-        reconstruction: `Reconstruction`, or None where it was not recognised.
+        reconstruction: `Reconstruction`, or None if it was not recognised.
         kl: Tuple of `KL`s, one a latent variable.
         weight: `Weight` of the KL against the reconstruction, or None.
     """
@@ -91,7 +92,7 @@ class AuditReport:
 
     @property
     def sound(self):
-        """Whether nothing was found wrong in what could be measured."""
+        """Whether no fault was found in the quantities that could be measured."""
         return not self.findings
 
     def __str__(self):
@@ -114,7 +115,7 @@ class AuditReport:
             lines.append("  " + str(self.weight).splitlines()[0])
         lines += [f"  note: {note}" for note in self.notes]
         lines.append(
-            "Sound: nothing found in what could be measured."
+            "Sound: no fault in the quantities that could be measured."
             if self.sound
             else f"{len(self.findings)} finding(s):"
         )

@@ -24,13 +24,14 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
 
         dL/dp = a dR/dp,        dL/d(mean, scale) at fixed p = b dKL/d(mean, scale)
 
-    are solved for a and b. That needs no knowledge of how the loss is written, and no
-    agreement of noise. The layers that put out mean and scale are found by the second
-    equation, for a standard normal prior. Weights, metrics and optimiser are restored.
+    are solved for a and b. They hold however the loss is written, whatever noise is
+    drawn. The layers that put out mean and scale are found by the second equation,
+    for a standard normal prior. Weights, metrics and optimiser are restored.
 
-    A weight is no fault in itself: `audit` finds what depends on the batch size or on
-    the number of pixels or latents, what counts twice, what is lost and what has the
-    wrong sign. Say with `kl_weight` which weight you meant, and another is found too.
+    A weight is no fault in itself. `audit` reports terms that depend on the batch size
+    or on the number of pixels or latents, count twice, are lost, or have the wrong
+    sign. If you pass the weight that you meant as `kl_weight`, it also reports another
+    one.
 
     Args:
         model: Compiled Keras model: functional, subclassed or with a `train_step` of
@@ -70,7 +71,7 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
     _check_arguments(model, x, y)
     _check_options(model, kl_weight, posterior, kl)
     if not model.built:
-        # In inference no statistics move. A model without `call` has parts that are.
+        # Inference moves no statistics. A model without `call` has built parts.
         with contextlib.suppress(NotImplementedError):
             model(take_batch(x, y, 1).x)
     with Restored(model):
@@ -87,7 +88,7 @@ def _check_arguments(model, x, y):
         )
     if y is None and getattr(model, "loss", None) is not None:
         raise ValueError(
-            "`y` must be given where the model was compiled with a loss: for an "
+            "`y` must be given if the model was compiled with a loss: for an "
             f"autoencoder `audit(model, x, x)`. Received: loss={model.loss!r}, y=None"
         )
     sizes = {len(values) for values in tf.nest.flatten((x, y)) if values is not None}

@@ -1,4 +1,4 @@
-"""Says what ails a trained model, by which numbers, and what to do.
+"""Names the fault of a trained model, the numbers that tell it, and a remedy.
 
 Lowest first: `report` holds the result, `subject` opens models for a look, `evidence`
 measures, `rules` turn numbers into findings, and `run` holds `diagnose`.

@@ -18,12 +18,11 @@ from keras_vae.replicas import number
 from keras_vae.weighing import measuring
 
 _BATCH_SIZE = 256
-# Nats that shuffled latents have to cost for each nat of the rate if the decoder reads
-# them. They cost more than the rate wherever z is used at all.
+# The decoder reads z if shuffled latents raise the distortion by at least this fraction
+# of the rate. If z is used at all, they raise it by more than the rate.
 READ = 0.1
-# A number of the data whose variance under the decoder is below this part of the mean
-# one counts as if it had that: an error where the decoder was sure says nothing of
-# many examples.
+# Least variance of an element under the decoder, as a fraction of the mean variance. An
+# element with less would dominate, although its errors come from a few examples.
 _LEAST_VARIANCE = 1e-3
 
 
@@ -33,11 +32,11 @@ def gather(subject, num_examples, seed):
     Args:
         subject: `Subject`.
         num_examples: Integer, how many of its examples are looked at.
-        seed: Integer, of the noise and of what is shuffled.
+        seed: Integer, of the noise and of the shuffling.
 
     Returns:
-        Dict, names to numbers. What could not be measured is not in it, except
-        "kl_per_unit", None where a prior knows no units.
+        Dict, names to numbers. It lacks quantities that could not be measured, except
+        "kl_per_unit", which is None if the prior has no units.
     """
     x = tf.nest.map_structure(lambda v: v[:num_examples], subject.x)
     y = np.asarray(subject.y[:num_examples])
@@ -64,7 +63,7 @@ def gather(subject, num_examples, seed):
 
 
 class _Code:
-    """What one latent variable says of all examples."""
+    """Posterior, draw and rate of one latent variable for all examples."""
 
     def __init__(self, subject, index, key):
         self.variable = subject.variables[index]
@@ -76,7 +75,7 @@ class _Code:
         self.columns = []
 
     def take(self, params, start):
-        """Takes up a batch, the first example of which has the number `start`."""
+        """Takes up a batch, whose first example has the number `start`."""
         variable = self.variable
         posterior = variable.posterior.distribution(params)
         key = self.key + tf.constant([0, start], tf.int64)
@@ -149,7 +148,7 @@ def _of_codes(codes):
 
 
 def _ramp(model):
-    """Where a weight that a schedule moves is off its final value; {} for nowhere."""
+    """Step and value of a scheduled weight before the ramp's end, or {} after it."""
     for item in _keras.sublayers(model, Hyperparameter):
         schedule = item.last_schedule
         end_step = getattr(schedule, "end_step", None)
@@ -168,7 +167,7 @@ def _ramp(model):
 
 
 def _of_decoder(subject, x, y, codes, evidence, seed):
-    """What the decoder makes of the latents, of those of others, and of the means."""
+    """Distortions at own and shuffled latents, and the rate missing at the means."""
     own = [code.z for code in codes]
     order = np.random.default_rng(seed).permutation(len(y))
     others = [code.z[order] for code in codes]
@@ -197,7 +196,7 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
         honest = None
         found["noise"] = float(np.sqrt(noise))
         found["noise_ratio"] = float(noise / found["error"] ** 2)
-    # Where latents of others decode as well, no unit is used, active or not.
+    # If latents of other examples decode as well, no unit is used, active or not.
     is_read = found["shuffle_cost"] >= READ * evidence["rate"]
     unused = evidence["latent_dim"] - is_read * evidence["active_units"]
     found["unused_units"] = int(unused)
@@ -206,13 +205,13 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
         residual = _standardized(_decode(subject, x, y, means))
         weight = max(evidence["kl_weight"], 1e-6)
         found["missing_rate"] = metrics.missing_rate(residual, weight, unused)
-        # With noise that is learned, where it can be, and the weight of the ELBO.
+        # At weight 1. A normal or Laplace counts with the noise that it would learn.
         found["missing_rate_at_one"] = metrics.missing_rate(residual, honest, unused)
     return found
 
 
 def _bypass(subject, x, y, codes, observed):
-    """Part of the data's variance that is decoded from latents that are all alike."""
+    """Fraction of the data's variance that is decoded while z is held fixed."""
     fixed = [np.broadcast_to(code.prior.mean(), code.mean.shape) for code in codes]
     seen = np.where(observed, y, 0)
     decoded = seen - _decode(subject, x, y, fixed)["residual"]
@@ -221,7 +220,7 @@ def _bypass(subject, x, y, codes, observed):
 
 
 def _standardized(decoded):
-    """Errors in units of the noise of each number; 0 where one is left out."""
+    """Errors in units of each element's noise; 0 for elements that are left out."""
     variance, observed = decoded["variance"], decoded["observed"]
     least = _LEAST_VARIANCE * variance.mean(where=observed)
     number = np.maximum(observed.sum(axis=0), 1)
@@ -230,9 +229,9 @@ def _standardized(decoded):
 
 
 def _decode(subject, x, y, latents):
-    """Returns the distortion, and the error and variance of each number, or None.
+    """Returns the distortion, and the error and variance of each element, or None.
 
-    Elements that are left out have no error; "observed" tells which the others are.
+    Elements that are left out have no error; "observed" marks the others.
     """
     likelihood = subject.likelihood
     columns = []

@@ -1,4 +1,4 @@
-"""What a diagnosis says, as a dataclass, in words and as a dict."""
+"""The result of a diagnosis, as a dataclass, in words and as a dict."""
 
 import dataclasses
 
@@ -12,10 +12,11 @@ class Diagnosis:
     """What `diagnose` found; `print` says it in words.
 
     Args:
-        findings: Tuple of `Finding`s, worst first: causes before what follows from
-            them.
-        evidence: Dict, names to numbers, all in nats where they are information.
-        notes: Tuple of strings: what is no fault, and what could not be measured.
+        findings: Tuple of `Finding`s, worst first: causes before their
+            consequences.
+        evidence: Dict, names to numbers, information in nats.
+        notes: Tuple of strings: remarks that are no fault, and quantities that could
+            not be measured.
     """
 
     findings: tuple
@@ -24,17 +25,17 @@ class Diagnosis:
 
     @property
     def verdict(self):
-        """Name of the worst finding, "healthy" where there is none."""
+        """Name of the worst finding, "healthy" if there is none."""
         return self.findings[0].name if self.findings else HEALTHY
 
     @property
     def action(self):
-        """What to do about it, with the argument to pass."""
+        """Its remedy, with the argument to pass."""
         return self.findings[0].fix if self.findings else "nothing"
 
     @property
     def healthy(self):
-        """Whether nothing was found in what could be measured."""
+        """Whether no fault was found in the quantities that could be measured."""
         return not self.findings
 
     def to_dict(self):
@@ -48,7 +49,7 @@ class Diagnosis:
         }
 
     def __str__(self):
-        """Verdict, the numbers that tell, and one action."""
+        """Verdict, the numbers that tell it, and one action."""
         lines = [f"Verdict: {self.verdict}"]
         if self.findings:
             lines += [f"  {self.findings[0].message}.", f"  Do: {self.action}"]

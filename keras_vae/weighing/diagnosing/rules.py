@@ -1,4 +1,4 @@
-"""Turns evidence into findings, worst first: a cause before what follows from it."""
+"""Turns evidence into findings, worst first: causes before their consequences."""
 
 import numpy as np
 
@@ -6,28 +6,30 @@ from keras_vae.objectives import FreeBits
 from keras_vae.weighing.auditing import Finding
 from keras_vae.weighing.diagnosing.evidence import READ
 
-# Below this part of its final value, or above its inverse, a weight is on its ramp.
+# A weight is on its ramp if it is below this fraction of its final value, or above the
+# final value divided by it.
 RAMP = 0.9
-# Posterior over prior standard deviation beyond which a variance has exploded: such a
-# unit costs 2.9 nats and more, and carries nothing that those could buy.
+# A variance has exploded if the posterior's standard deviation exceeds this many times
+# the prior's. Such a unit costs at least 2.9 nats and carries no information for them.
 EXPLODED = 3.0
-# Variance of the decoder's noise over its squared error beyond which the noise is not
-# that of the data. Learned noise has 1.
+# The decoder's noise is too high if its variance exceeds this many times the mean
+# squared error. Learned noise has a ratio of 1.
 NOISE = 2.0
-# Nats that a code must miss, and more of them than it has, to be ill: less is what the
-# optimiser leaves, or the data.
+# Report a fault only if the missing rate, in nats, exceeds both this and the coded
+# rate. The optimiser, or the noise in the data, leaves smaller rates missing.
 MISSING = 0.5
-# Part of the nats that pay at a weight of 1 below which nothing is coded. A weight
-# chosen above 1 may cost the rest of them.
+# Report a weight above 1 only if the coded rate is below this fraction of the rate that
+# would pay at a weight of 1. Who chose such a weight may accept the loss of the rest.
 NOTHING = 0.1
-# Rate in nats from which on it matters whether the decoder reads z, see `READ`.
+# Ask if the decoder reads z only from this rate on, in nats; see `READ`.
 USED = 0.5
-# Part of the variance of the data that is decoded although z is held fixed, from which
-# on the decoder has another way to the data.
+# The decoder has another way to the data if, with z held fixed, it still decodes more
+# than this fraction of their variance.
 BYPASS = 0.1
-# KL(q(z) || p(z)) in nats, of all units and of each active one, beyond which draws from
-# the prior are strangers to the decoder. exp(-3) is a twentieth; a nat is what a unit
-# loses whose codes spread twice as wide as the prior. Sound models lose up to 0.6.
+# Draws from the prior are foreign to the decoder if KL(q(z) || p(z)) of all units, in
+# nats, exceeds both `GAP` and `GAP_PER_UNIT` for each active unit, or if that of one
+# unit exceeds `GAP`. exp(-3) is a twentieth. A unit loses one nat if its codes spread
+# twice as wide as the prior. Sound models lose up to 0.6 nats.
 GAP, GAP_PER_UNIT = 3.0, 1.0
 
 
@@ -58,9 +60,9 @@ class Case:
 
     @property
     def missed(self):
-        """Nats that a rate of nothing else would still pay for, 0 for less than it has.
+        """Missing rate in nats at weight 1, or 0 if below `MISSING` or the coded rate.
 
-        With noise that is learned, where it can be, and the weight of the ELBO.
+        A normal or Laplace is measured with the noise that it would learn.
         """
         missing = self.evidence.get("missing_rate_at_one", 0.0)
         return missing if missing > max(self["rate"], MISSING) else 0.0
@@ -81,7 +83,7 @@ def findings_of(case):
     return tuple(found)
 
 
-# === What makes all other numbers meaningless ===
+# === Faults that make all other numbers meaningless ===
 
 
 def _diverged(case):
@@ -123,7 +125,7 @@ def _ramp_not_finished(case):
     )
 
 
-# === What lies in the encoder and in the noise ===
+# === Faults of the encoder and of the noise ===
 
 
 def _variance_explodes(case):
@@ -146,14 +148,14 @@ def _noise_too_high(case):
     ratio = case.evidence.get("noise_ratio", 0.0)
     if ratio <= NOISE:
         return
-    # A unit that pays gains log(theta / theta') / 2 where theta falls to theta'.
+    # A used unit gains log(theta / theta') / 2 nats if theta falls to theta'.
     lost = case["missing_rate_at_one"] + case["active_units"] * np.log(ratio) / 2
     if lost <= max(case["rate"], MISSING):
         return
     yield Finding(
         "noise_too_high",
         f"the decoder's noise, {case['noise']:.3g}, has {ratio:.3g} times the variance "
-        f"of its error, {case['error']:.3g}: {case['rate']:.2g} nats are coded where "
+        f"of its error, {case['error']:.3g}: {case['rate']:.2g} nats are coded, and "
         f"some {lost:.2g} more would pay",
         _learned_noise(case),
         {**case.pick("noise", "error", "noise_ratio", "rate"), "lost": float(lost)},
@@ -175,7 +177,7 @@ def _weight_too_high(case):
     controlled = any(o.kl_weight.controlled for o in case.subject.objectives)
     if weight <= 1 or controlled or not missed or case["rate"] >= NOTHING * missed:
         return
-    # That noise is too high explains it already.
+    # Too much noise, which has a finding of its own, explains the collapse.
     if case.evidence.get("noise_ratio", 0.0) > NOISE:
         return
     yield Finding(
@@ -188,7 +190,7 @@ def _weight_too_high(case):
     )
 
 
-# === What lies in how both go together ===
+# === Faults of encoder and decoder together ===
 
 
 def _decoder_ignores_z(case):
@@ -204,7 +206,7 @@ def _decoder_ignores_z(case):
     elif rate >= USED and cost < READ * rate:
         message = (
             f"latents of other examples decode as well: shuffling costs {cost:.2g} "
-            f"nats, where the code costs {rate:.3g}"
+            f"nats, the code itself {rate:.3g}"
         )
     else:
         return
@@ -226,8 +228,7 @@ def _posterior_collapse(case):
     if case.analytic and not relapsed:
         nats = max(missing / case["unused_units"] / 2, 0.05)
         action += (
-            "; where that relapses, "
-            f"`objective=kv.objectives.FreeBits(nats={nats:.1g})`"
+            f"; if that relapses, `objective=kv.objectives.FreeBits(nats={nats:.1g})`"
         )
     yield Finding(
         "posterior_collapse",

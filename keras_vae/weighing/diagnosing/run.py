@@ -14,13 +14,13 @@ _EQUAL = 1e-3
 
 
 def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0):
-    """Says what ails a trained model, by which numbers, and what to do about it.
+    """Names the fault of a trained model, the numbers that tell it, and a remedy.
 
-    | verdict | what was measured |
+    | verdict | measured |
     |---|---|
     | "diverged" | NaN or infinity |
     | "kl_weighted_by_mistake" | a coefficient that `kv.audit` finds wrong |
-    | "ramp_not_finished" | `kl_weight` is below what its schedule ends at |
+    | "ramp_not_finished" | `kl_weight` is not at the end of its schedule |
     | "posterior_variance_explodes" | posteriors 3 times as wide as the prior |
     | "noise_too_high" | noise of 2 times the squared error, and nats lost to it |
     | "kl_weight_too_high" | next to nothing is coded at a weight above 1 |
@@ -29,28 +29,27 @@ def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0)
     | "prior_holes" | an aggregate posterior that is not the prior |
     | "healthy" | none of these |
 
-    Unused units are no illness by themselves. A unit pays if it explains more variance
-    than the noise of the decoder times the weight of the KL, as in Lucas et al.: so the
-    error of the reconstructions is searched for directions above that, and units are
-    surplus where there are none. A weight chosen above 1 may cost units, and is blamed
-    where it costs all. Under mixtures as priors neither the KL of a unit nor holes are
-    measured, and for class ids no error.
+    Unused units are no fault by themselves. A unit pays if it explains more variance
+    than the noise of the decoder times the weight of the KL, as in Lucas et al. So the
+    error of the reconstructions is searched for directions with more variance; if there
+    are none, unused units are surplus. A weight chosen above 1 may cost units; it is a
+    fault if it costs nearly all nats. Under mixtures as priors neither the KL of a unit
+    nor holes are measured, and for class ids no error.
 
     Keras models with `layers.Latent` are measured likewise if their loss is
-    `losses.NegativeLogLikelihood`; with other losses the encoder's side is, and the
-    weight of the KL by `kv.audit`. The model is left as it is, and no training noise is
-    drawn.
+    `losses.NegativeLogLikelihood`; with other losses only their encoders are, and
+    `kv.audit` measures the weight of the KL. The model stays as it is, and no training
+    noise is drawn.
 
     Args:
         model: A `keras_vae.VAE`, or another Keras model with `Latent`s.
         data: Array x (examples, ...) or tuple (x, y), as for `fit`; best examples that
             were not trained on, a few hundred of them.
         kl_weight: Float, the weight that was meant, for `kv.audit`, or None.
-        audit: Boolean, whether to run `kv.audit`. Defaults to None: for models other
-            than a plain `VAE`, whose weight is what it was given, and where `kl_weight`
-            is given.
+        audit: Boolean, whether to run `kv.audit`. Defaults to None: if the model is
+            no plain `VAE`, whose weight is known, or if `kl_weight` is given.
         max_examples: Integer, how many examples are looked at, the first ones.
-        seed: Integer, of the noise of z, and of what is shuffled.
+        seed: Integer, of the noise of z and of the shuffling.
 
     Returns:
         A `Diagnosis`: `.verdict`, `.action`, `.evidence`, `.findings`; `print` it.
@@ -103,7 +102,7 @@ def _audited(subject, kl_weight, notes):
 
 
 def _remarks(evidence, findings):
-    """What is worth a word and no fault."""
+    """Yields remarks on unused units that are no fault."""
     names = {finding.name for finding in findings}
     if not {"diverged", "ramp_not_finished"}.isdisjoint(names):
         return

@@ -1,4 +1,4 @@
-"""Models opened for a look: what they encode, and what they make of other latents."""
+"""Models opened for a look: their codes, and their outputs at other latents."""
 
 import contextlib
 import functools
@@ -26,8 +26,8 @@ class Subject:
         y: Array of targets (examples, ...).
         variables: List of the `LatentVariable`s, a layer as often as it is called.
         objectives: List of their objectives.
-        likelihood: `Likelihood` of the model's output, or None where it has none.
-        notes: List of strings: what cannot be measured, and why.
+        likelihood: `Likelihood` of the model's output, or None.
+        notes: List of strings: quantities that cannot be measured, and why.
         may_bypass: Boolean, whether the decoder may see the input past z.
     """
 
@@ -37,7 +37,7 @@ class Subject:
     def encode(self, x):
         """Returns the posterior parameters (batch, params_size) of each variable.
 
-        They carry the mask (batch,) of the examples that have a KL, where there is one.
+        They carry the mask (batch,) of the examples that have a KL, if there is one.
         """
         raise NotImplementedError
 
@@ -49,7 +49,7 @@ class Subject:
         """Returns the likelihood's parameters (batch, ...), float32, at other latents.
 
         Args:
-            x: Batch of inputs, of use where the decoder sees more than z.
+            x: Batch of inputs, used if the decoder sees more than z.
             latents: List of tensors (batch, latent), one a variable.
         """
         raise NotImplementedError
@@ -126,8 +126,8 @@ class LatentSubject(Subject):
         else:
             self.notes = (
                 "Without `keras_vae.losses.NegativeLogLikelihood` as its loss the "
-                "model has no distortion in nats, so that neither its noise, nor what "
-                "is left in its error, nor shuffled latents were looked at",
+                "model has no distortion in nats, so that neither its noise, nor the "
+                "rate missing in its error, nor shuffled latents were looked at",
             )
 
     def encode(self, x):
@@ -191,7 +191,7 @@ def _noting_call(calls, layer):
 
 
 def _noting_params(calls):
-    """Notes what the running call infers first, which is of the data."""
+    """Notes the first parameters of a running call, which are those of the data."""
 
     def around(original):
         def infer(features):
