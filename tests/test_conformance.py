@@ -32,7 +32,9 @@ CORE = {
     "normal_optimal",
     "vamp_prior",
     "importance_weighted",
+    "categorical_full_covariance_learned_prior",
     "latent",
+    "multi_rate",
     "two_latents",
 }
 every_costly = pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_eager_graph_and_xla_train_alike(name):
         assert_same(model.weights, models[0].weights, rtol=1e-4, atol=1e-6)
 
 
-@every
+@every_costly
 def test_mixed_float16(name):
     check_precision(name, "mixed_float16")
 
@@ -181,7 +183,7 @@ def check_precision(name, policy, variable_dtype="float32"):
     assert dtypes <= {variable_dtype, "float32"}
 
 
-@every
+@every_costly
 def test_same_seed_same_weights_and_resume_goes_on_alike(name, run, tmp_path):
     for epochs in (1, 2):
         recipe = recipes.make(name)
@@ -194,7 +196,7 @@ def test_same_seed_same_weights_and_resume_goes_on_alike(name, run, tmp_path):
     assert_same(model.optimizer.variables, run.model.optimizer.variables)
 
 
-@every
+@every_costly
 def test_a_schedule_moves_the_weight_without_a_trace(name, monkeypatch):
     recipe = recipes.make(name)
     model = recipe.compile(adam(), jit_compile=False)
@@ -294,7 +296,7 @@ def test_a_clone_is_equal_and_apart(run):
         np.testing.assert_array_equal(these, others)
 
 
-@every
+@every_costly
 def test_exported_model_serves_what_predict_gives(run, tmp_path):
     run.model.export(tmp_path / "model", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "model")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import keras
+import matrix
 import numpy as np
 import programs
 import pytest
@@ -176,16 +177,23 @@ DISK = {
 }
 
 
+REST = [kind for kind in DISK if kind != "full"]
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "file", "kind"),
-    [
-        *[(pathlib.Path, "write_bytes", "state-000003.bin", kind) for kind in DISK],
-        (pathlib.Path, "write_text", "history.json", "full"),
-        (os, "replace", "history.json", "read-only"),
-        (keras.Model, "save", "last.keras", "full"),
-        (pathlib.Path, "mkdir", "", "read-only"),
-        (_lock, "held", "", "forbidden"),
-    ],
+    matrix.first(
+        3,
+        [
+            (pathlib.Path, "write_bytes", "state-000003.bin", "full"),
+            (pathlib.Path, "mkdir", "", "read-only"),
+            (_lock, "held", "", "forbidden"),
+            *[(pathlib.Path, "write_bytes", "state-000003.bin", kind) for kind in REST],
+            (pathlib.Path, "write_text", "history.json", "full"),
+            (os, "replace", "history.json", "read-only"),
+            (keras.Model, "save", "last.keras", "full"),
+        ],
+    ),
 )
 def test_a_write_that_fails_is_one_line(owner, name, file, kind, stopped, monkeypatch):
     code, reason = DISK[kind]
@@ -324,7 +332,7 @@ def test_files_of_a_finished_run_that_cannot_be_read(
     check_one_line(text, tmp_path / "run" / name, "cannot be read", remedy)
 
 
-@pytest.mark.parametrize("name", ["history.json", "last.keras"])
+@pytest.mark.parametrize("name", matrix.first(1, ["last.keras", "history.json"]))
 def test_the_remedy_helps(name, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / name).unlink()
@@ -360,7 +368,7 @@ def test_the_state_of_another_model_is_refused(stopped):
     ("owner", "name", "call"),
     [
         pytest.param(keras.Model, "evaluate", 2, id="validation"),
-        pytest.param(np, "savez", 2, id="state"),
+        pytest.param(np, "savez", 2, id="state", marks=pytest.mark.slow),
         pytest.param(keras.Model, "save", 1, id="best", marks=pytest.mark.slow),
         pytest.param(os, "replace", 4, id="rename", marks=pytest.mark.slow),
         pytest.param(_states, "write", 1, id="first state", marks=pytest.mark.slow),
@@ -414,6 +422,7 @@ def test_a_finished_run_takes_more_epochs(whole, tmp_path, capsys):
     assert "--epochs=5 became 4" in text
 
 
+@pytest.mark.slow
 def test_fractions_keep_the_steps_of_the_first_epochs(tmp_path):
     args = ("--warmup=50%", "--validation_fraction=0")
     # Five steps an epoch: the ramp of 4 epochs ends with the second one.
@@ -518,6 +527,7 @@ def test_a_lowered_rate_is_resumed(tmp_path, monkeypatch):
     assert learning_rates.scale(session[3].optimizer) == 0.25
 
 
+@pytest.mark.slow
 def test_divergence_may_be_ignored(tmp_path):
     args = (*DIVERGING, "--epochs=1", "--on_divergence=ignore")
     with (

@@ -369,7 +369,7 @@ def make_callback(kind, directory, calls):
 
 
 def run(case, settings, directory):
-    """Trains twice, evaluates and predicts.
+    """Trains twice, and if there are hooks for it evaluates and predicts.
 
     Args:
         case: Dict, a combination of `AXES`.
@@ -403,17 +403,22 @@ def run(case, settings, directory):
             except KeyboardInterrupt:
                 calls.append(("interrupted", [], {}))
             iterations.append(int(model.optimizer.iterations))
-        hooks = [*callbacks, Recorder(calls)] if case["hooks"] else None
-        x, y, _ = numbers(35, seed=1)
-        target = {} if case["model"] == "vae" else {"y": y}
-        logs = model.evaluate(
-            x, **target, batch_size=8, verbose=0, return_dict=True, callbacks=hooks
-        )
-        histories.append({name: [value] for name, value in logs.items()})
-        outputs = model.predict(x, batch_size=8, verbose=0, callbacks=hooks)
-    variables = [*model.variables, *model.optimizer.variables]
-    weights = [np.asarray(variable.value) for variable in variables] + [outputs]
+        variables = [*model.variables, *model.optimizer.variables]
+        weights = [np.asarray(variable.value) for variable in variables]
+        if case["hooks"]:
+            logs, outputs = use(model, case, [*callbacks, Recorder(calls)])
+            histories.append({name: [value] for name, value in logs.items()})
+            weights.append(outputs)
     return Outcome(calls, histories, files(directory), weights, iterations)
+
+
+def use(model, case, callbacks):
+    """Evaluates and predicts, which only hooks of the user's can tell apart."""
+    x, y, _ = numbers(35, seed=1)
+    target = {} if case["model"] == "vae" else {"y": y}
+    settings = {"batch_size": 8, "verbose": 0, "callbacks": callbacks}
+    logs = model.evaluate(x, **target, return_dict=True, **settings)
+    return logs, model.predict(x, **settings)
 
 
 @contextlib.contextmanager

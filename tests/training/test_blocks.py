@@ -3,6 +3,7 @@
 import functools
 
 import keras
+import matrix
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -179,7 +180,8 @@ def recurrent(settings):
 
 
 @pytest.mark.parametrize(
-    ("settings", "feed"), [(ONE_BY_ONE, "arrays"), (BLOCKS, "dataset")]
+    ("settings", "feed"),
+    matrix.first(1, [(BLOCKS, "dataset"), (ONE_BY_ONE, "arrays")]),
 )
 def test_recurrent_layers_train_as_in_keras(settings, feed):
     """Their kernels are read once in each step, and not at each place of a sequence."""

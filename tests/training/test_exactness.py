@@ -2,6 +2,7 @@
 
 import differential
 import keras
+import matrix
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,7 +12,7 @@ import keras_vae as kv
 X = np.float32(np.random.default_rng(0).random((600, 16)) < 0.3)
 
 
-@pytest.fixture(params=[{}, {"steps_per_execution": 4}], ids=["auto", "four_steps"])
+@pytest.fixture(params=matrix.first(1, [{}, {"steps_per_execution": 4}]))
 def settings(request):
     return request.param
 
@@ -188,7 +189,7 @@ def test_training_goes_on_where_a_callback_repairs_the_model(feed, monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("first_epochs", [1, 10], ids=["short", "long"])
+@pytest.mark.parametrize("first_epochs", matrix.first(1, [1, 10]))
 def test_what_is_frozen_later_counts_at_the_next_compile(first_epochs, monkeypatch):
     """Keras's rule, whichever way the two fits are run."""
 
