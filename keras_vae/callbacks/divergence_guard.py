@@ -70,9 +70,6 @@ class DivergenceGuard(keras.callbacks.Callback):
     Only the data can show whether bad data or the training is to blame: pass the data,
     and the guard searches them after a divergence.
 
-    Whether bad data or the training is to blame can only be told from the data: pass
-    them, and they are looked through where it acts.
-
     Attributes:
         divergence: The last `Divergence`, or None.
         restarts: Integer, number of times this `fit` has continued at a lower learning
@@ -184,7 +181,7 @@ class DivergenceGuard(keras.callbacks.Callback):
         """Frees the memory of the kept states."""
         self._forget()
 
-    # === What it does ===
+    # === Actions ===
 
     def _forget(self):
         self._epoch, self._batches, self._seen = 0, 0, 0

@@ -199,7 +199,7 @@ class FactorVAE(TwoOptimizers):
         return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
 
     def get_config(self):
-        """Returns the config; `from_config` makes from it an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         return {
             **super().get_config(),
             "gamma": self.gamma.initial_value,

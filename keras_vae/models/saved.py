@@ -19,7 +19,7 @@ class SavedWhole:
         super().save(filepath, *args, **kwargs)
 
     def get_config(self):
-        """Returns the config; `from_config` makes from it an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         if _keras.is_saving_legacy_file():
             raise ValueError(_no_legacy_file(self, "an HDF5 file"))
         return super().get_config()

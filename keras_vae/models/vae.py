@@ -304,7 +304,7 @@ class VAE(
     # === Config ===
 
     def get_config(self):
-        """Returns the config; `from_config` makes from it an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         latent = self.latent.get_config()
         return {
             **super().get_config(),

@@ -117,7 +117,7 @@ class GatedNetwork(keras.layers.Layer):
         return keras.Sequential([keras.Input(input_scale.shape), scale, network])
 
     def get_config(self):
-        """Returns the config; `from_config` makes from it an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.plain_network),
@@ -192,7 +192,7 @@ class GatedLatentVariable(LatentVariable):
         return None if self.water_levels is None else self.water_levels.response(u)[0]
 
     def get_config(self):
-        """Returns the config; `from_config` makes from it an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), **self.gating}
 
 

@@ -262,7 +262,7 @@ class MultiRateVAE(VAE):
         return vae
 
     def get_config(self):
-        """Returns the config; `from_config` makes from it an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         config = super().get_config()
         objective = self.objective.get_config()
         del config["objective"]
