@@ -61,7 +61,7 @@ class GatedNetwork(keras.layers.Layer):
 
     @property
     def plain_network(self):
-        """The original network, with the weights that it was given with."""
+        """The original network, with its weights at the time it was given."""
         return self._plain()
 
     def build(self, input_shape):

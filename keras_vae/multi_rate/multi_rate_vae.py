@@ -184,7 +184,7 @@ class MultiRateVAE(VAE):
         return {**outputs, "beta": tf.broadcast_to(beta, [batch])}
 
     def _draw(self, batch, key):
-        """Returns the relative positions of log beta in its range, (batch,) or (1,)."""
+        """Returns positions of log beta in its range, (batch,) or (1,), in [0, 1)."""
         start = random.uniform((1,), key)
         if self.latent.prior.calls_encoder:
             return start**self.tilt
