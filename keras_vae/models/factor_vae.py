@@ -208,7 +208,7 @@ class FactorVAE(TwoOptimizers):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes a model from what `get_config` returned."""
+        """Makes a model from the output of `get_config`."""
         with default_policy(config.get("dtype")):
             discriminator = keras.saving.deserialize_keras_object(
                 config["discriminator"], custom_objects=custom_objects

@@ -322,7 +322,7 @@ class VAE(
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes a model from what `get_config` returned."""
+        """Makes a model from the output of `get_config`."""
         config = dict(config)
         with default_policy(config.get("dtype")):
             for network in ("encoder", "decoder"):
