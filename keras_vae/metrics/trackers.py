@@ -1,4 +1,4 @@
-"""Metrics that `fit` keeps while it trains."""
+"""Metrics that `fit` and `evaluate` update."""
 
 import weakref
 
@@ -8,13 +8,13 @@ import tensorflow as tf
 from keras_vae import _keras
 
 
-class Reading(keras.metrics.Metric):
-    """Reports the current value of something that is not accumulated.
+class Gauge(keras.metrics.Metric):
+    """Reports the current value of a quantity, without a mean over batches.
 
     Args:
         name: String, name in the logs.
-        read: Callable without arguments that returns a scalar tensor. A callable,
-            because a metric resets the variables that are its attributes.
+        read: Callable without arguments that returns a scalar tensor. A metric would
+            reset a variable that is its attribute.
     """
 
     def __init__(self, name, read):
@@ -32,8 +32,8 @@ class Reading(keras.metrics.Metric):
 class CountedMean(keras.metrics.Mean):
     """A mean over examples that also counts batches.
 
-    The count numbers the batches of an evaluation, from which their noise follows. Its
-    state is float32 wherever it is read, also within a layer of mixed precision.
+    The noise of an evaluation depends on the count. The state is float32, also in a
+    layer of mixed precision.
     """
 
     def __init__(self, name):
@@ -45,7 +45,7 @@ class CountedMean(keras.metrics.Mean):
     ):
         """See `keras.metrics.Metric.add_variable`."""
         with keras.name_scope(self.name.replace("/", ">")):
-            # The caller tracks it, by making it an attribute.
+            # The caller tracks the variable as its attribute.
             return keras.Variable(
                 initializer=initializer,
                 shape=shape,
@@ -63,17 +63,17 @@ class CountedMean(keras.metrics.Mean):
         return tf.convert_to_tensor(self._batches)
 
     def update(self, value, mean):
-        """Takes up the mean of one batch.
+        """Adds the mean of one batch.
 
         Args:
-            value: Scalar tensor that `mean` returned, or a sum of such.
+            value: Scalar tensor that `mean` returned, or a sum of several.
             mean: The `BatchMean`.
         """
         self.update_state(value, sample_weight=mean.weight)
         self._batches.assign(self._batches + 1)
 
     def reset_state(self):
-        """Starts anew."""
+        """Sets the mean and the count to zero."""
         super().reset_state()
         self._batches.assign(0)
 
@@ -83,8 +83,8 @@ class RateReport(CountedMean):
 
     The rates of all calls of the layer in one call of the model add up, as in the loss.
 
-    Keras lets the metrics of a model overwrite each other where their names are
-    equal, so that the first of several `Latent`s reports the sum for all.
+    In Keras metrics of equal names overwrite each other. So the first of several
+    `Latent`s reports the sum for all.
 
     Args:
         layer: The `Latent` that reports.
@@ -92,13 +92,13 @@ class RateReport(CountedMean):
 
     def __init__(self, layer):
         super().__init__(name=f"{layer.name}_report")
-        # Closures, because a metric tracks what its attributes refer to.
+        # Closures, because a metric tracks layers that are its attributes.
         self._layer = lambda: layer
         self._model = lambda: layer
         self._weights = weakref.WeakKeyDictionary()
 
     def update(self, value, mean):
-        """Takes up the rate of one call of the layer, which is running.
+        """Adds the rate of the running call of the layer.
 
         Args:
             value: Scalar tensor that `mean` returned.

@@ -35,7 +35,7 @@ class AuditedModel:
             Tuples of the latent variable, its objective, and tensors: the posterior's
             parameters, z (batch, samples, units), the prior's parameters or None.
         """
-        outputs = step.trace.outputs
+        outputs = step.outputs
         for latent in _keras.sublayers(self.model, Latent):
             heads = [seen.tensor for seen in outputs if seen.layer is latent.head]
             # The prior may call the head on pseudo-inputs.
@@ -51,7 +51,7 @@ class AuditedModel:
         if self.likelihood is not None:
             size, *event_shape = step.batch.targets[0].shape
             sizes.add(size * math.prod(self.likelihood.params_shape(event_shape)))
-        outputs = reversed(step.trace.outputs)
+        outputs = reversed(step.outputs)
         return [seen for seen in outputs if math.prod(seen.tensor.shape) in sizes]
 
     def mask(self, step, seen, target):
@@ -77,7 +77,7 @@ class AuditedVAE(AuditedModel):
 
     def decoded(self, step):
         """See `AuditedModel.decoded`."""
-        outputs = reversed(step.trace.outputs)
+        outputs = reversed(step.outputs)
         return [seen for seen in outputs if seen.layer is self.model.decoder]
 
     def mask(self, step, seen, target):
@@ -85,7 +85,7 @@ class AuditedVAE(AuditedModel):
         return observed.mask_of_outputs(self._outputs(step), target)
 
     def _outputs(self, step):
-        return step.trace.results[id(self.model), 0]
+        return step.results[id(self.model), 0]
 
 
 def adapt(model):

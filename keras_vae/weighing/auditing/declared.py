@@ -4,11 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.objectives import BatchMean
+from keras_vae.weighing.auditing import solve
 from keras_vae.weighing.auditing.probe import trainable
-from keras_vae.weighing.auditing.solve import flat
-from keras_vae.weighing.auditing.solve import project
-from keras_vae.weighing.auditing.solve import relative
-from keras_vae.weighing.auditing.solve import terms
 from keras_vae.weighing.auditing.terms import MeasuredKL
 
 
@@ -35,10 +32,13 @@ def of_layers(audited, step, loss):
     if not draws:
         return []
     params = [draw[2] for draw in draws]
-    columns = [flat(step.gradient(rate, params)) for *_, rate in draws]
-    matrix, gradient = np.stack(columns, axis=1), flat(step.gradient(loss, params))
+    columns = [solve.flat(step.gradient(rate, params)) for *_, rate in draws]
+    matrix, gradient = (
+        np.stack(columns, axis=1),
+        solve.flat(step.gradient(loss, params)),
+    )
     coefficients = np.linalg.lstsq(matrix, gradient, rcond=None)[0]
-    residual = relative(gradient - matrix @ coefficients, gradient)
+    residual = solve.relative(gradient - matrix @ coefficients, gradient)
     kls = []
     for index, (latent, objective, params, rate) in enumerate(draws):
         reference = step.gradient(rate, params).numpy()
@@ -52,7 +52,7 @@ def of_layers(audited, step, loss):
             residual=residual if np.any(reference) else np.inf,
             # Read after the step, which moves a scheduled weight before it applies it.
             asked=objective.weight if plain else None,
-            terms=terms(step, [(params, reference, slice(None))]),
+            terms=solve.weigh_in_added(step, [(params, reference, slice(None))]),
         )
         kls.append(kl)
     return kls
@@ -89,5 +89,5 @@ def of_callable(model, step, loss, kl):
     pairs = [pair for pair in pairs if np.any(pair[1])]
     if not pairs:
         raise ValueError("`kl` must depend on the trainable weights of `model`.")
-    fit = project(*map(flat, zip(*pairs, strict=True)))
+    fit = solve.project(*map(solve.flat, zip(*pairs, strict=True)))
     return MeasuredKL("`kl`", "`kl`", "callable", 1, *fit)

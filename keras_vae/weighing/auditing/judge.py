@@ -61,7 +61,7 @@ def _vectors(measured):
 def _doubled(measured):
     for rule in (_added_again, _added_by_several, _encoded_again):
         for finding in rule(measured):
-            yield finding
+            yield Finding("doubled_kl", *finding)
             return
 
 
@@ -69,8 +69,7 @@ def _added_again(measured):
     for item in measured.small.added:
         if item.computed and item.weight > 1.5 * item.computed:
             name, times = item.added.layer.name, item.weight / item.computed
-            yield Finding(
-                "doubled_kl",
+            yield (
                 f"the loss added by {name!r} counts {times:.3g} times: `compute_loss` "
                 "holds it already, and `train_step` adds it again",
                 "leave `self.losses` out of `train_step`: `compute_loss` adds them",
@@ -86,10 +85,9 @@ def _added_by_several(measured):
             by = ""
             if all(added.by_regularizer for added in same):
                 by = ". Keras applies `activity_regularizer` to each output of a layer"
-            yield Finding(
-                "doubled_kl",
-                f"{layers} add the KL of {kl.source} {len(same)} times, each with "
-                f"coefficient {source.terms[0][1]:.4g}: together "
+            yield (
+                f"{layers} adds the KL of {kl.source} {len(same)} times, each time "
+                f"with coefficient {source.terms[0][1]:.4g}: together "
                 f"{kl.coefficients[0]:.4g}{by}",
                 "add the KL once, for example by `keras_vae.layers.Latent`",
                 {"terms": kl.terms, "coefficients": kl.coefficients},
@@ -97,20 +95,19 @@ def _added_by_several(measured):
 
 
 def _encoded_again(measured):
-    groups = collections.defaultdict(list)
-    for kl, source in measured.weighed:
-        if source.mean is not None:
-            groups[kl.source].append(source)
-    for name, kls in groups.items():
+    runs = collections.defaultdict(list)
+    for kl in measured.small.kls:
+        if kl.mean is not None:
+            runs[kl.source].append(kl)
+    for name, kls in runs.items():
         times = max(sum(same_mean(a, b) for b in kls) for a in kls)
-        coefficients = tuple(kl.coefficient for kl in kls)
-        if times > 1:
-            yield Finding(
-                "doubled_kl",
+        weights = tuple(k.coefficients[0] for k in measured.kls if k.source == name)
+        if times > 1 and len(weights) > 1:
+            yield (
                 f"the layers {name} run {times} times in one step on the same input, "
-                f"and each run adds its KL: together {sum(coefficients):.4g}",
+                f"and each run adds its KL: together {sum(weights):.4g}",
                 "call the encoder once in `train_step` and use its outputs",
-                {"coefficients": coefficients},
+                {"coefficients": weights},
             )
 
 

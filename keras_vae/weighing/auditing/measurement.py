@@ -6,11 +6,8 @@ from keras_vae import _keras
 from keras_vae.weighing.auditing import declared
 from keras_vae.weighing.auditing import graph
 from keras_vae.weighing.auditing import posterior_search
+from keras_vae.weighing.auditing import probe
 from keras_vae.weighing.auditing import reconstruction
-from keras_vae.weighing.auditing.probe import is_tensor
-from keras_vae.weighing.auditing.probe import run_step
-from keras_vae.weighing.auditing.probe import taped_step
-from keras_vae.weighing.auditing.probe import trainable
 from keras_vae.weighing.auditing.terms import BatchMeasurement
 from keras_vae.weighing.auditing.terms import MeasuredLoss
 
@@ -29,12 +26,12 @@ def measure_batch(audited, batch, posterior=None, kl=None, like=None):
     Returns:
         A `BatchMeasurement`.
     """
-    step = taped_step(audited.model, batch)
+    step = probe.run_step(audited.model, batch)
     added = _weigh_added(audited.model, step)
     fit, detached, index = _reconstruction(audited, step, like)
     # The other terms are measured without the gradient through the reconstruction.
-    step = taped_step(audited.model, batch, detached)
-    targets = step.trace.targets
+    step = probe.run_step(audited.model, batch, detached)
+    targets = step.targets
     loss = targets[min(index, len(targets) - 1)]
     shape = tuple(loss.shape) if isinstance(loss, tf.Tensor) else ()
     reached = False
@@ -56,20 +53,19 @@ def _reconstruction(audited, step, like):
             # The KL can be measured without a reconstruction that is recognised.
             return None, reconstruction.last_place(audited, step), 0
         return fit, fit.seen.place, fit.loss_index
-    fit = like.reconstruction and reconstruction.find(
-        audited, step, like.reconstruction
-    )
+    fit = like.reconstruction
+    fit = reconstruction.find(audited, step, fit) if fit else None
     return fit, like.detached, fit.loss_index if fit else like.loss_index
 
 
 def _weigh_added(model, step):
     """Weighs each added loss that depends on the weights."""
-    weights = trainable(model)
-    computed = [loss for loss in step.trace.computed if is_tensor(loss)]
-    for added in step.trace.added:
+    weights = probe.trainable(model)
+    computed = [loss for loss in step.computed if probe.is_tensor(loss)]
+    for added in step.added:
         gradients = step.tape.gradient(added.tensor, weights)
         if any(gradient is not None for gradient in gradients):
-            weigh = [step.weigh(loss, added.tensor) for loss in step.trace.targets]
+            weigh = [step.weigh(loss, added.tensor) for loss in step.targets]
             again = [step.weigh(loss, added.tensor) for loss in computed]
             # An adversary has a loss of its own, which the added loss does not reach.
             yield MeasuredLoss(added, max(weigh, key=abs), max(again, default=None))
@@ -90,17 +86,17 @@ def averaged_sizes(model, batch, measured):
     places = [place for kl in measured.kls for place in kl.places]
     found = []
 
-    def step():
-        trace = run_step(model, batch, measured.detached)
-        starts = [s.tensor for s in trace.seen if (s.place, s.is_output) in places]
-        loss = trace.targets[measured.loss_index]
+    def traced():
+        step = probe.run_step(model, batch, measured.detached)
+        starts = [s.tensor for s in step.seen if (s.place, s.is_output) in places]
+        loss = step.targets[measured.loss_index]
         found.extend(graph.mean_axes(loss, starts, batch.size))
         _keras.forget_gradients()
         return tf.zeros(())
 
     try:
         if places:
-            tf.function(step, autograph=False).get_concrete_function()
+            tf.function(traced, autograph=False).get_concrete_function()
     except Exception as error:
         return [], [
             "the training step could not be traced, so that a mean over latents looks "

@@ -4,20 +4,11 @@ import dataclasses
 import functools
 import math
 
+from keras_vae.weighing import units
 from keras_vae.weighing.auditing.report import KL
 from keras_vae.weighing.auditing.report import Reconstruction
 from keras_vae.weighing.auditing.solve import JOINT_TOLERANCE
 from keras_vae.weighing.auditing.terms import BatchMeasurement
-from keras_vae.weighing.units import Weight
-from keras_vae.weighing.units import of_likelihood
-
-# Coefficients of a reconstruction that is a likelihood.
-_NATURAL = {"squared_error": (1.0, 0.5)}
-_WEIGHT_FORMS = {
-    "squared_error": "squared_error",
-    "bernoulli": "bernoulli",
-    "bernoulli_logits": "bernoulli",
-}
 
 
 def close(a, b, tolerance=3e-3):
@@ -119,7 +110,8 @@ class Pair:
     @property
     def natural(self):
         """Coefficients that the reconstruction has if it is a likelihood."""
-        return _NATURAL.get(self.reconstruction and self.reconstruction.form, (1.0,))
+        r = self.reconstruction
+        return (1.0, 0.5) if r and r.form == "squared_error" else (1.0,)
 
     @property
     def ratio(self):
@@ -141,9 +133,11 @@ class Pair:
         if self.ratio is None:
             return None
         sizes = self.reconstruction.event_shape, self.kls[0].latent_dim
-        form = _WEIGHT_FORMS.get(self.reconstruction.form)
-        known = of_likelihood(likelihood, self.ratio, *sizes)
-        return known or (form and Weight(self.ratio, *sizes, form))
+        known = units.of_likelihood(likelihood, self.ratio, *sizes)
+        form = self.reconstruction.form.removesuffix("_logits")
+        if known is None and form in ("squared_error", "bernoulli"):
+            return units.Weight(self.ratio, *sizes, form)
+        return known
 
     def exponent(self, term):
         """Returns the power of the batch size in a term's weight, None if unclear."""

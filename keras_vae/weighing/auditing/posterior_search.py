@@ -6,10 +6,8 @@ import math
 
 import numpy as np
 
+from keras_vae.weighing.auditing import solve
 from keras_vae.weighing.auditing.probe import Seen
-from keras_vae.weighing.auditing.solve import project
-from keras_vae.weighing.auditing.solve import terms
-from keras_vae.weighing.auditing.solve import tolerance
 from keras_vae.weighing.auditing.terms import MeasuredKL
 
 # For each way to write a scale: sigma of the raw number, and its derivative.
@@ -46,7 +44,7 @@ def find(step, loss, names=None):
         List of `MeasuredKL`s, and whether any gradient reached any tensor.
     """
     candidates = {}
-    for seen in step.trace.seen:
+    for seen in step.seen:
         named = names is None or (seen.is_output and seen.layer.name in names)
         shape = seen.tensor.shape
         if named and len(shape) > 1 and shape[0] == step.batch.size:
@@ -54,7 +52,7 @@ def find(step, loss, names=None):
     found, reached = _match(step, loss, candidates.values())
     # Other terms of the loss may hide the KL that an added loss holds.
     alone = {}
-    for added in step.trace.added:
+    for added in step.added:
         weight = step.weigh(loss, added.tensor)
         for kl in _match(step, added.tensor, candidates.values())[0].values():
             before = alone[kl.key].coefficient if kl.key in alone else 0.0
@@ -102,11 +100,11 @@ def _as_mean(part, samples):
         if reference.shape != part.value.shape:
             continue
         few = slice(0, 512)
-        if project(part.gradient.flat[few], reference.flat[few])[1] > 0.1:
+        if solve.project(part.gradient.flat[few], reference.flat[few])[1] > 0.1:
             continue
         reference = reference / len(reference)
-        c, residual = project(part.gradient, reference)
-        if residual < tolerance(part.seen.tensor) and c != 0:
+        c, residual = solve.project(part.gradient, reference)
+        if residual < solve.tolerance(part.seen.tensor) and c != 0:
             return z, c, reference
     return None
 
@@ -119,16 +117,19 @@ def _with_scale(step, mean, z, coefficient, reference, parts):
         if not positive or not _belongs(scale, mean):
             continue
         by_scale = _scale_reference(mean, z, scale, form)
-        c, residual = project(scale.gradient, by_scale)
+        c, residual = solve.project(scale.gradient, by_scale)
         off = residual + abs(c - coefficient) / abs(coefficient)
-        if off < min(lowest, 5 * tolerance(scale.seen.tensor)):
+        if off < min(lowest, 5 * solve.tolerance(scale.seen.tensor)):
             best, lowest = (scale, form, by_scale), off
     if best is None:
         return None
     scale, form, by_scale = best
     pair = mean, scale
     seen = [part.seen for part in pair]
-    sides = (mean, reference), (scale, by_scale)
+    sides = [
+        (mean.seen.tensor, reference, mean.where),
+        (scale.seen.tensor, by_scale, scale.where),
+    ]
     return MeasuredKL(
         key=tuple((p.seen.layer.name, p.seen.call, p.half) for p in pair),
         source=", ".join(dict.fromkeys(s.layer.name for s in seen)),
@@ -137,7 +138,7 @@ def _with_scale(step, mean, z, coefficient, reference, parts):
         coefficient=coefficient,
         places=tuple((s.place, s.is_output) for s in seen),
         mean=mean.value,
-        terms=terms(step, [(p.seen.tensor, r, p.where) for p, r in sides]),
+        terms=solve.weigh_in_added(step, sides),
     )
 
 

@@ -107,10 +107,13 @@ class Added:
 
 
 @dataclasses.dataclass
-class Trace:
+class Step:
     """Record of one training step.
 
     Attributes:
+        batch: `Batch`.
+        tape: `tf.GradientTape` that recorded the step. More can be recorded in its
+            context.
         seen: List of `Seen`, in the order of the calls.
         added: List of `Added`.
         results: Dict, (id of a layer, number of its call) to an output that is a dict.
@@ -119,6 +122,8 @@ class Trace:
         calls: Counter of the calls of each layer, by id.
     """
 
+    batch: Batch
+    tape: tf.GradientTape
     seen: list = dataclasses.field(default_factory=list)
     added: list = dataclasses.field(default_factory=list)
     results: dict = dataclasses.field(default_factory=dict)
@@ -131,15 +136,6 @@ class Trace:
         """List of the outputs among `seen`."""
         return [seen for seen in self.seen if seen.is_output]
 
-
-@dataclasses.dataclass
-class Step:
-    """A training step, differentiable by every tensor in its trace."""
-
-    tape: tf.GradientTape
-    trace: Trace
-    batch: Batch
-
     def gradient(self, target, sources):
         """Returns the gradient, with zeros if there is none."""
         zeros = tf.UnconnectedGradients.ZERO
@@ -148,16 +144,6 @@ class Step:
     def weigh(self, loss, tensor):
         """Returns the coefficient of an added loss in the loss, a float."""
         return float(np.mean(self.gradient(loss, tensor).numpy()))
-
-
-def taped_step(model, batch, detached=None):
-    """Runs one training step under a tape, see `run_step`, and returns a `Step`.
-
-    More can be recorded in the context of its tape.
-    """
-    with tf.GradientTape(persistent=True) as tape:
-        trace = run_step(model, batch, detached)
-    return Step(tape, trace, batch)
 
 
 def run_step(model, batch, detached=None):
@@ -169,43 +155,44 @@ def run_step(model, batch, detached=None):
         detached: `Seen.place` of an output that passes no gradient on, or None.
 
     Returns:
-        A `Trace`.
+        A `Step`.
     """
-    trace = Trace()
+    step = Step(batch, tf.GradientTape(persistent=True))
     with contextlib.ExitStack() as stack:
         for layer in layers(model):
-            watch = _Watch(layer, trace, detached)
+            watch = _Watch(layer, step, detached)
             replace_method(stack, layer, "call", watch.call)
             replace_method(stack, layer, "add_loss", watch.add_loss)
-        note = functools.partial(_note_result, trace.computed)
+        note = functools.partial(_note_result, step.computed)
         replace_method(stack, model, "compute_loss", note)
         # No update, and no scaling of the loss in half precision.
         for name in ("apply", "apply_gradients", "scale_loss", "get_scaled_loss"):
             if hasattr(model.optimizer, name):
                 replace_method(stack, model.optimizer, name, _pass_on)
-        _note_targets(stack, trace.targets)
-        model.train_step(batch.data)
-    if not trace.targets:
+        _note_targets(stack, step.targets)
+        with step.tape:
+            model.train_step(batch.data)
+    if not step.targets:
         raise RuntimeError(
             "`model.train_step` must take its gradient with `tf.GradientTape`, "
             "because the audit measures the loss that it differentiates."
         )
-    return trace
+    return step
 
 
 class _Watch:
     """Records the tensors and losses of one layer in one step."""
 
-    def __init__(self, layer, trace, detached):
+    def __init__(self, layer, step, detached):
         self.layer = layer
-        self.trace = trace
+        self.step = step
         self.detached = detached
         self.depth = 0
 
     def call(self, original, *args, **kwargs):
         """Records inputs and outputs, and stops the gradient of one output."""
-        number = self.trace.calls[id(self.layer)]
-        self.trace.calls[id(self.layer)] += 1
+        number = self.step.calls[id(self.layer)]
+        self.step.calls[id(self.layer)] += 1
         self._note((args, kwargs), number, is_output=False)
         self.depth += 1
         outputs = original(*args, **kwargs)
@@ -215,7 +202,7 @@ class _Watch:
             flat[index] = tf.stop_gradient(flat[index])
             outputs = tf.nest.pack_sequence_as(outputs, flat)
         if isinstance(outputs, dict):
-            self.trace.results[id(self.layer), number] = outputs
+            self.step.results[id(self.layer), number] = outputs
         self._note(outputs, number, is_output=True)
         return outputs
 
@@ -224,17 +211,17 @@ class _Watch:
         regularizer = getattr(self.layer, "activity_regularizer", None)
         outside = regularizer is not None and not self.depth
         tensors = filter(is_tensor, tf.nest.flatten(losses))
-        self.trace.added += [Added(self.layer, loss, outside) for loss in tensors]
+        self.step.added += [Added(self.layer, loss, outside) for loss in tensors]
         return original(losses, *args, **kwargs)
 
     def _note(self, structure, number, is_output):
         for index, tensor in enumerate(tf.nest.flatten(structure)):
             place = is_output, number, index
             logits = _keras.logits_behind(tensor) if is_output else None
-            if is_tensor(logits):
-                self.trace.seen.append(Seen(self.layer, logits, *place, is_logits=True))
-            if is_tensor(tensor):
-                self.trace.seen.append(Seen(self.layer, tensor, *place))
+            self.step.seen += [
+                Seen(self.layer, value, *place, is_logits=value is not tensor)
+                for value in filter(is_tensor, (logits, tensor))
+            ]
 
 
 def layers(model):

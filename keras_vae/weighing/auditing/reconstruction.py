@@ -35,7 +35,7 @@ def find(audited, step, like=None):
 def last_place(audited, step):
     """Returns the place of the last possible reconstruction in a loss, or None."""
     for seen in audited.decoded(step):
-        for loss in step.trace.targets:
+        for loss in step.targets:
             if np.any(step.gradient(loss, seen.tensor).numpy()):
                 return seen.place
     return None
@@ -43,7 +43,7 @@ def last_place(audited, step):
 
 def _fit(audited, step, seen, form):
     references = _references(audited, step, seen)
-    for index, loss in enumerate(step.trace.targets if references else ()):
+    for index, loss in enumerate(step.targets if references else ()):
         gradient = step.gradient(loss, seen.tensor).numpy()
         best = _best(gradient, references, form, tolerance(seen.tensor))
         if best is not None:

@@ -46,7 +46,7 @@ def relative(rest, gradient):
     return np.linalg.norm(rest) / norm if norm > 0 else 0.0
 
 
-def terms(step, sides):
+def weigh_in_added(step, sides):
     """Finds the coefficients of a KL in each added loss.
 
     Args:
@@ -58,7 +58,7 @@ def terms(step, sides):
     """
     found = []
     tensors, references, slices = zip(*sides, strict=True)
-    for added in step.trace.added:
+    for added in step.added:
         gradients = zip(step.gradient(added.tensor, tensors), slices, strict=True)
         gradient = flat([values.numpy()[..., where] for values, where in gradients])
         c, residual = project(gradient, flat(references))

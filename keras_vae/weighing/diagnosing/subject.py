@@ -29,10 +29,14 @@ class Subject:
         likelihood: `Likelihood` of the model's output, or None.
         notes: List of strings: quantities that cannot be measured, and why.
         may_bypass: Boolean, whether the decoder may see the input past z.
+        is_plain: Boolean, whether the loss weighs the KL as the objective says.
+        compiled_target: Array of targets that a compiled loss takes, or None.
     """
 
     notes = ()
     may_bypass = False
+    is_plain = False
+    compiled_target = None
 
     def encode(self, x):
         """Returns the posterior parameters (batch, params_size) of each variable.
@@ -75,6 +79,8 @@ class VAESubject(Subject):
         self.variables = model.latents
         self.objectives = [model.objective]
         self.likelihood = model.likelihood
+        # A subclass may have another loss.
+        self.is_plain = type(model) is VAE
         with keras.StatelessScope():
             params = model.infer(_first(self.x))
         self._encodes_masks = _keras.mask_of(params[0]) is not None
@@ -111,7 +117,7 @@ class LatentSubject(Subject):
     def __init__(self, model, data):
         self.model = model
         self.x, y = measuring.unpack(data)
-        self.y = self.x if y is None else y
+        self.y = self.compiled_target = self.x if y is None else y
         for value in (*tf.nest.flatten(self.x), self.y):
             checks.check_array(value, "data")
         self.layers = _keras.sublayers(model, Latent)
