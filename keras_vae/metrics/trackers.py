@@ -1,4 +1,4 @@
-"""Metrics that `fit` and `evaluate` update."""
+"""Metrics that `fit` logs."""
 
 import weakref
 
@@ -9,12 +9,12 @@ from keras_vae import _keras
 
 
 class Gauge(keras.metrics.Metric):
-    """Reports the current value of a quantity, without a mean over batches.
+    """Reports a current value without accumulating it.
 
     Args:
         name: String, name in the logs.
-        read: Callable without arguments that returns a scalar tensor. A metric would
-            reset a variable that is its attribute.
+        read: Callable without arguments that returns a scalar tensor. It is a callable,
+            because a metric resets variables among its attributes.
     """
 
     def __init__(self, name, read):
@@ -32,8 +32,8 @@ class Gauge(keras.metrics.Metric):
 class CountedMean(keras.metrics.Mean):
     """A mean over examples that also counts batches.
 
-    The noise of an evaluation depends on the count. The state is float32, also in a
-    layer of mixed precision.
+    The count numbers the batches of an evaluation and determines their noise. The state
+    is always float32, also within a layer of mixed precision.
     """
 
     def __init__(self, name):
@@ -45,7 +45,7 @@ class CountedMean(keras.metrics.Mean):
     ):
         """See `keras.metrics.Metric.add_variable`."""
         with keras.name_scope(self.name.replace("/", ">")):
-            # The caller tracks the variable as its attribute.
+            # The caller makes it an attribute, which tracks it.
             return keras.Variable(
                 initializer=initializer,
                 shape=shape,
@@ -66,14 +66,14 @@ class CountedMean(keras.metrics.Mean):
         """Adds the mean of one batch.
 
         Args:
-            value: Scalar tensor that `mean` returned, or a sum of several.
+            value: Scalar tensor returned by `mean`, or a sum of such tensors.
             mean: The `BatchMean`.
         """
         self.update_state(value, sample_weight=mean.weight)
         self._batches.assign(self._batches + 1)
 
     def reset_state(self):
-        """Sets the mean and the count to zero."""
+        """Resets the mean and the count."""
         super().reset_state()
         self._batches.assign(0)
 
@@ -81,18 +81,19 @@ class CountedMean(keras.metrics.Mean):
 class RateReport(CountedMean):
     """Unweighted rate and weight of one `Latent`, and the sum over its siblings.
 
-    The rates of all calls of the layer in one call of the model add up, as in the loss.
+    The rates of all calls of the layer within one call of the model add up, as in the
+    loss.
 
-    In Keras metrics of equal names overwrite each other. So the first of several
-    `Latent`s reports the sum for all.
+    In Keras the metrics of a model overwrite each other if their names are equal, so
+    the first of several `Latent`s reports the sum for all.
 
     Args:
-        layer: The `Latent` that reports.
+        layer: The `Latent` whose rate is reported.
     """
 
     def __init__(self, layer):
         super().__init__(name=f"{layer.name}_report")
-        # Closures, because a metric tracks layers that are its attributes.
+        # Closures, because a metric tracks objects in its attributes.
         self._layer = lambda: layer
         self._model = lambda: layer
         self._weights = weakref.WeakKeyDictionary()
@@ -101,7 +102,7 @@ class RateReport(CountedMean):
         """Adds the rate of the running call of the layer.
 
         Args:
-            value: Scalar tensor that `mean` returned.
+            value: Scalar tensor returned by `mean`.
             mean: The `BatchMean`.
         """
         running = _keras.outermost_call(self._layer())
