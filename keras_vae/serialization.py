@@ -72,9 +72,9 @@ def _make(name, config, makers, argument):
     if missing:
         config = ", ".join(f"{part!r}: ..." for part in missing)
         raise ValueError(
-            f"`{argument}` {name!r} needs `{'`, `'.join(missing)}`: pass the object, or "
-            f"{argument}={{'class_name': {name!r}, 'config': {{{config}}}}}. Received: "
-            f"{argument}={name!r}"
+            f"`{argument}` {name!r} needs `{'`, `'.join(missing)}`: pass the "
+            f"object, or {argument}={{'class_name': {name!r}, 'config': {{{config}}}}}. "
+            f"Received: {argument}={name!r}"
         )
     return makers[name](**config)
 

@@ -103,7 +103,7 @@ def _weigh(chosen, run, data, model):
     beta = advice[0].beta if chosen.export_beta is None else chosen.export_beta
     beta = source.nearest(beta)
     plain = _sources.with_own_noise(source.at(beta), beta)
-    metrics = _program.measure(chosen, data, plain)
+    metrics = _program.evaluate(chosen, data, plain)
     diagnosis = kv.diagnose(plain, data.held_out)
 
     if not plain.optimizer.built:

@@ -15,7 +15,7 @@ from keras_vae.distributions import likelihoods
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import CountedMean
-from keras_vae.metrics.trackers import Reading
+from keras_vae.metrics.trackers import Gauge
 from keras_vae.models import observed
 from keras_vae.models.assignments import GuardsAttributes
 from keras_vae.models.checked_data import CheckedData
@@ -120,7 +120,7 @@ class VAE(
         self._reconstruction_loss = CountedMean("reconstruction_loss")
         self._kl_loss = CountedMean("kl_loss")
         self._negative_elbo = CountedMean("negative_elbo")
-        self._kl_weight = Reading("kl_weight", lambda: self.objective.kl_weight.value)
+        self._kl_weight = Gauge("kl_weight", lambda: self.objective.kl_weight.value)
         self.objective.belong_to(self)
 
     def _make_latent(self, *args, **kwargs):

@@ -1,9 +1,9 @@
-"""Measures rate and distortion over the weight of the KL, and says which to take.
+"""Measures rate and distortion over the weight of the KL, and recommends a weight.
 
-Lowest first: `quantities` names what is measured and gives its intervals,
-`interpolation` goes between the weights, `comparison` and `recommendation` answer what
-is asked of a curve, `table` writes and reads it, `curve` holds it, and `run` holds
-`rate_distortion`.
+Lowest first: `quantities` names the measured quantities and computes intervals,
+`interpolation` computes values between the weights, `comparison` compares two curves,
+`recommendation` chooses a weight, `table` writes and reads curves, `curve` holds the
+class, and `sweep` holds `rate_distortion`.
 """
 
 from keras_vae.weighing.curve.comparison import Comparison
@@ -11,8 +11,8 @@ from keras_vae.weighing.curve.curve import RateDistortionCurve
 from keras_vae.weighing.curve.interpolation import Point
 from keras_vae.weighing.curve.recommendation import PURPOSES
 from keras_vae.weighing.curve.recommendation import Recommendation
-from keras_vae.weighing.curve.run import beta_of
-from keras_vae.weighing.curve.run import rate_distortion
+from keras_vae.weighing.curve.sweep import beta_of
+from keras_vae.weighing.curve.sweep import rate_distortion
 
 __all__ = [
     "PURPOSES",

@@ -1,4 +1,4 @@
-"""The curve: what was measured at each weight, and what can be asked of it."""
+"""The rate-distortion curve: measured values at each weight, and its methods."""
 
 import numbers
 
@@ -24,15 +24,15 @@ class RateDistortionCurve:
     Args:
         beta: (points,) array of positive floats, in any order.
         values: Dict, "rate" and "distortion" to (points,) arrays in nats, and perhaps
-            "negative_log_likelihood" and "gap", KL(q(z) || p(z)), NaN where it could
-            not be measured.
+            "negative_log_likelihood" and "gap", KL(q(z) || p(z)), NaN if it could not
+            be measured.
         active_units: (points,) array of integers.
         latent_dim: Integer.
-        num_examples: Integer, on how many examples it was measured.
-        replicates: Dict, the names in `values` to (resamples, points) arrays: the same
-            on examples drawn anew; or None.
-        intervals: Dict, names to (points, 2) arrays, 95% intervals where there are no
-            replicates; or None.
+        num_examples: Integer, the number of measured examples.
+        replicates: Dict, the names in `values` to (resamples, points) arrays of the
+            values on resampled examples, or None.
+        intervals: Dict, names to (points, 2) arrays, 95% intervals, or None. They are
+            computed from `replicates` if those are given.
 
     Example:
     >>> curve = kv.weighing.RateDistortionCurve(
@@ -130,12 +130,12 @@ class RateDistortionCurve:
         return Point(float(beta), *map(float, self._lines.at(beta)))
 
     def at_rate(self, rate):
-        """Finds the `Point` of a rate in nats; of several, that of least distortion."""
+        """Finds the `Point` of a rate in nats; of several, the least distortion."""
         betas = self._lines.crossings("rate", rate)
         return min((self.at(b) for b in betas), key=lambda point: point.distortion)
 
     def at_distortion(self, distortion):
-        """Finds the `Point` of a distortion in nats; of several, that of least rate."""
+        """Finds the `Point` of a distortion in nats; of several, the least rate."""
         betas = self._lines.crossings("distortion", distortion)
         return min((self.at(b) for b in betas), key=lambda point: point.rate)
 
@@ -143,13 +143,13 @@ class RateDistortionCurve:
     def knee(self):
         """The `Point` farthest below the straight line between the ends of the curve.
 
-        There beta is the slope of that line: a nat of rate buys what it buys on
-        average. It depends on the range of weights that was measured.
+        There beta equals the slope of that line: a nat of rate saves as much
+        distortion as on average. The knee depends on the range of measured weights.
         """
         return self.at(self._lines.knee())
 
     def collapses(self):
-        """Where the number of active units falls.
+        """Finds the weights between which the number of active units falls.
 
         Returns:
             List of (beta below, beta above, units below, units above).
@@ -168,20 +168,21 @@ class RateDistortionCurve:
     # === Which weight ===
 
     def recommend(self, purpose, target=None):
-        """Says which weight serves a purpose.
+        """Recommends a weight for a purpose.
 
         | purpose | the weight | `target` |
         |---|---|---|
-        | "likelihood" | of the least -log p(x), else of the least -ELBO | |
-        | "rate" | at which a code costs that much | nats |
-        | "distortion" | at which data are lost that much | nats |
-        | "active_units" | the largest that still uses the units | how many; all |
+        | "likelihood" | of the least -log p(x), or -ELBO if not measured | |
+        | "rate" | with that rate | nats |
+        | "distortion" | with that distortion | nats |
+        | "active_units" | the largest with that many active units | number; all |
         | "knee" | see `knee` | |
-        | "samples" | the smallest whose gap, KL(q(z), p(z)), is small | nats; 1 |
+        | "samples" | the smallest with at most that gap | nats; 1 |
 
-        "samples" asks that the decoder sees from the prior what it was trained on, and
-        among such weights for the least distortion. It needs a rate well below the log
-        of the number of examples: beyond that no gap can be measured.
+        The gap, KL(q(z) || p(z)), is small if draws from the prior resemble the codes
+        that trained the decoder. Of the weights with a small gap the smallest has the
+        least distortion. A gap can only be measured if the rate is well below the log
+        of the number of examples.
 
         Args:
             purpose: String, see the table.
@@ -191,9 +192,9 @@ class RateDistortionCurve:
             A `Recommendation`.
 
         Raises:
-            ValueError: If the purpose is unknown, its target is missing or out of the
-                curve's reach, what it needs was not measured, or a rate or distortion
-                is not finite.
+            ValueError: If the purpose is unknown, its target is missing or outside of
+                the curve, a quantity that it needs was not measured, or a rate or
+                distortion is not finite.
         """
         return recommendation.recommend(self, purpose, target)
 
@@ -202,19 +203,19 @@ class RateDistortionCurve:
     def compare(self, other):
         """Compares the loss of both at the weights of `other`.
 
-        The excess is `(D + beta R) - (D' + beta R')` at equal beta, in which being
-        elsewhere on the same optimal curve costs nothing to first order. The interval
-        is that of paired examples where both curves were measured on the same data
-        with the same `num_resamples` and `seed`.
+        The excess is `(D + beta R) - (D' + beta R')` at equal beta. Two points of one
+        optimal curve have an excess of zero to first order. There is an interval, of
+        paired examples, if both curves were measured on the same data with the same
+        `num_resamples` and `seed`.
 
         Args:
             other: `RateDistortionCurve`, for example of models trained one by one.
 
         Returns:
-            A `Comparison` at the weights of `other` which this curve covers.
+            A `Comparison` at the weights of `other` in the range of this curve.
 
         Raises:
-            ValueError: If this curve covers none of them.
+            ValueError: If no weight of `other` is in that range.
         """
         return comparison.compare(self, other)
 
@@ -229,7 +230,7 @@ class RateDistortionCurve:
         return self.table()
 
     def plot(self, path=None, others=None):
-        """Draws distortion over rate, and all over beta.
+        """Draws distortion over rate, and all quantities over beta.
 
         Args:
             path: String or path of a PNG to write, or None.
@@ -244,7 +245,7 @@ class RateDistortionCurve:
         )
 
     def _columns(self):
-        """Everything by name: arrays (points,), of which those of errors are `_low`."""
+        """Returns all arrays (points,) by name; see the module `table`."""
         columns = {"beta": self.beta, **self._values}
         for name, bounds in (self.intervals or {}).items():
             columns[f"{name}_low"], columns[f"{name}_high"] = bounds.T
@@ -263,7 +264,7 @@ class RateDistortionCurve:
 
     @classmethod
     def from_csv(cls, path):
-        """Reads what `to_csv` wrote: the same numbers, without the replicates.
+        """Reads a file that `to_csv` wrote, which has no replicates.
 
         Args:
             path: String or path.
@@ -272,7 +273,7 @@ class RateDistortionCurve:
             A `RateDistortionCurve`.
 
         Raises:
-            ValueError: If the file is of another kind.
+            ValueError: If `to_csv` did not write the file.
         """
         columns = table.read(path)
         return cls(

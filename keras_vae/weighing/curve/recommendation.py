@@ -1,4 +1,4 @@
-"""Which weight serves which purpose."""
+"""The choice of a weight for a purpose."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from keras_vae.weighing.curve import quantities
 from keras_vae.weighing.curve.interpolation import Interpolation
 from keras_vae.weighing.curve.interpolation import Point
 
-# Nats of the aggregate posterior's gap that make no difference.
+# The default for the largest gap of the aggregate posterior, in nats.
 _GAP = 1.0
 
 
@@ -22,8 +22,8 @@ class Recommendation:
         beta: Float, the weight.
         reason: String, why, with the numbers.
         point: `Point` of the curve at `beta`.
-        interval: Pair of floats, the weights between which it lies with 95%
-            confidence, or None where that is not known.
+        interval: Pair of floats, the 95% interval of the weight, or None if it is not
+            known.
     """
 
     purpose: str
@@ -38,7 +38,7 @@ class Recommendation:
 
 
 def recommend(curve, purpose, target):
-    """Does what `RateDistortionCurve.recommend` says."""
+    """See `RateDistortionCurve.recommend`."""
     if purpose not in PURPOSES:
         raise ValueError(
             f"`purpose` must be one of {PURPOSES}. Received: purpose={purpose!r}"
@@ -161,7 +161,7 @@ def _samples(curve, target):
 
 
 def _interval_of(curve, solve):
-    """The 95% interval of a weight over the replicates that have one, or None."""
+    """Returns the 95% interval of a weight over its replicates, or None."""
     if curve.replicates is None:
         return None
     found = []

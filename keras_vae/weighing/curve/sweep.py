@@ -1,4 +1,4 @@
-"""The measurement of a curve: which models, at which weights, and their terms."""
+"""The measurement of a curve on models of several weights."""
 
 import math
 
@@ -9,7 +9,7 @@ from keras_vae.models import VAE
 from keras_vae.weighing import measuring
 from keras_vae.weighing.curve.curve import RateDistortionCurve
 
-# Weights of a model that has them all, if none are named.
+# Default number of weights of a Multi-Rate VAE.
 _NUM_BETAS = 13
 
 
@@ -24,21 +24,21 @@ def rate_distortion(
 ):
     """Measures rate and distortion over the weight of the KL.
 
-    Intervals are of the bootstrap over examples, with the noise of z in them. The
-    models are left as they are.
+    A bootstrap over the examples gives the intervals, which include the noise of z.
+    The models do not change.
 
     Args:
         models: A Multi-Rate VAE, whose `at(beta)` is a `VAE`; a list of `VAE`s, whose
-            objectives say their weights; or a dict, weight to `VAE`.
-        data: Array x (examples, ...), or tuple (x, y), as for `fit`. Best of the
-            validation set where a weight is to be chosen.
-        betas: Weights to measure. Defaults to all models, and for a Multi-Rate VAE to
-            13 weights over its `beta_range`, with 1 among them where that holds it.
+            objectives hold their weights; or a dict, weight to `VAE`.
+        data: Array x (examples, ...), or tuple (x, y), as for `fit`. To choose a
+            weight pass the validation set.
+        betas: Weights to measure. Defaults to the weights of all models; for a
+            Multi-Rate VAE to 13 weights in its `beta_range`, with 1 if it is inside.
         num_samples: Integer, draws of z per example.
         importance_samples: Integer, draws of z per example for -log p(x), or 0 to leave
-            it out. Papers take 500 to 5,000, which costs as many decodings.
-        num_resamples: Integer, of the bootstrap.
-        seed: Integer, of all draws, which are the same for all models.
+            it out. Papers take 500 to 5,000. Each draw costs one decoding.
+        num_resamples: Integer, resamples of the bootstrap.
+        seed: Integer, the seed of all draws. All models get the same draws.
 
     Returns:
         A `RateDistortionCurve`.
@@ -69,7 +69,7 @@ def rate_distortion(
     for _, make in models:
         model = make()
         x, y = measuring.split(model, data)
-        terms = measuring.measure(model, x, y, num_samples, importance_samples, seed)
+        terms = measuring.elbo_terms(model, x, y, num_samples, importance_samples, seed)
         columns.append(terms)
     per_example = {
         "rate": [terms.rate for terms in columns],
@@ -79,7 +79,7 @@ def rate_distortion(
         per_example["negative_log_likelihood"] = [
             -terms.log_likelihood for terms in columns
         ]
-    # One call, so that all are resampled alike.
+    # One call draws the same resamples for all.
     stacked = np.stack(list(per_example.values()))
     replicates = metrics.bootstrap_means(stacked, num_resamples, seed)
     return RateDistortionCurve(
@@ -103,7 +103,7 @@ def _gap(terms):
 
 
 def beta_of(model):
-    """Returns the weight of the KL against the log-likelihood that a `VAE` has now.
+    """Returns the current weight of the KL of a `VAE` against its log-likelihood.
 
     Args:
         model: A `keras_vae.VAE`.
@@ -117,8 +117,8 @@ def beta_of(model):
     objective = model.objective
     if not objective.is_weighted_sum:
         raise ValueError(
-            "`models` must be a dict, beta to model, where the objective is no plain "
-            f"sum of distortion and beta times rate. Received: objective={objective!r}"
+            "`models` must be a dict, beta to model, if the objective is no plain sum "
+            f"of distortion and beta times rate. Received: objective={objective!r}"
         )
     return objective.weight
 
@@ -142,7 +142,7 @@ def _by_beta(models, betas):
 
 def _nearest(pairs, beta):
     for pair in pairs:
-        # Weights are kept in float32.
+        # Objectives store weights in float32.
         if math.isclose(pair[0], beta, rel_tol=1e-6):
             return pair
     raise ValueError(
@@ -154,10 +154,10 @@ def _nearest(pairs, beta):
 def _betas_in(beta_range):
     low, high = (float(b) for b in beta_range)
     betas = np.geomspace(low, high, _NUM_BETAS)
-    # The curve of the ELBO itself is asked for most, and rounds to be missed.
+    # The ELBO itself is read most often, and rounding would miss beta = 1.
     if low < 1 < high:
         betas[np.argmin(np.abs(np.log(betas)))] = 1.0
-    # Rounding may lead out of the range.
+    # Rounding may exceed the range.
     return np.clip(betas, low, high).tolist()
 
 
