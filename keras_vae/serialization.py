@@ -72,8 +72,8 @@ def _make(name, config, makers, argument):
     if missing:
         config = ", ".join(f"{part!r}: ..." for part in missing)
         raise ValueError(
-            f"`{argument}` {name!r} needs `{'`, `'.join(missing)}`: pass the "
-            f"object, or {argument}={{'class_name': {name!r}, 'config': {{{config}}}}}. "
+            f"`{argument}` {name!r} needs `{'`, `'.join(missing)}`: pass the object, "
+            f"or {argument}={{'class_name': {name!r}, 'config': {{{config}}}}}. "
             f"Received: {argument}={name!r}"
         )
     return makers[name](**config)
