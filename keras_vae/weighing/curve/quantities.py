@@ -3,6 +3,7 @@
 import numpy as np
 
 CONFIDENCE = 0.95
+PERCENTILES = 2.5, 97.5
 # The values, and what they are called in words.
 MEASURED = {
     "rate": "rate",
