@@ -66,10 +66,7 @@ class Weight:
 
     def __post_init__(self):
         object.__setattr__(self, "beta", check_number("beta", self.beta))
-        shape = np.atleast_1d(self.event_size)
-        object.__setattr__(
-            self, "event_size", math.prod(check_count("event_size", n) for n in shape)
-        )
+        object.__setattr__(self, "event_size", count_of(self.event_size))
         check_count("latent_dim", self.latent_dim)
         if self.reconstruction not in _TERMS:
             raise ValueError(
@@ -342,6 +339,16 @@ class Weight:
 
     def _with_beta(self, beta):
         return dataclasses.replace(self, beta=beta)
+
+
+def count_of(event_size):
+    """Returns how many numbers an event has, of its size or its shape.
+
+    Raises:
+        ValueError: If it is neither a positive integer nor several.
+    """
+    shape = np.atleast_1d(event_size)
+    return math.prod(check_count("event_size", n) for n in shape)
 
 
 def of_likelihood(likelihood, beta, event_size, latent_dim):

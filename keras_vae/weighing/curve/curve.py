@@ -11,6 +11,7 @@ from keras_vae.weighing.curve import recommendation
 from keras_vae.weighing.curve import table
 from keras_vae.weighing.curve.interpolation import Interpolation
 from keras_vae.weighing.curve.interpolation import Point
+from keras_vae.weighing.curve.reading import Reading
 
 
 class RateDistortionCurve:
@@ -24,15 +25,19 @@ class RateDistortionCurve:
     Args:
         beta: (points,) array of positive floats, in any order.
         values: Dict, "rate" and "distortion" to (points,) arrays in nats, and perhaps
-            "negative_log_likelihood" and "gap", KL(q(z) || p(z)), NaN if it could not
-            be measured.
+            "negative_log_likelihood" and "gap", KL(q(z) || p(z)), in nats;
+            "squared_error", the mean over numbers of the squared error of the means of
+            p(x|z); and "sample_distance", the energy distance of generated events and
+            data, in units of x. NaN where one could not be measured.
         active_units: (points,) array of integers.
         latent_dim: Integer.
-        num_examples: Integer, the number of measured examples.
-        replicates: Dict, the names in `values` to (resamples, points) arrays of the
-            values on resampled examples, or None.
-        intervals: Dict, names to (points, 2) arrays, 95% intervals, or None. They are
-            computed from `replicates` if those are given.
+        num_examples: Integer, on how many examples it was measured.
+        replicates: Dict, the names in `values` to (resamples, points) arrays: the same
+            on examples drawn anew; or None.
+        intervals: Dict, names to (points, 2) arrays, 95% intervals where there are no
+            replicates; or None.
+        meaning: `Meaning`, the likelihood and the size of an event, or None where they
+            are not known; see `reading`.
 
     Example:
     >>> curve = kv.weighing.RateDistortionCurve(
@@ -58,6 +63,7 @@ class RateDistortionCurve:
         num_examples,
         replicates=None,
         intervals=None,
+        meaning=None,
     ):
         beta = np.asarray(beta, np.float64)
         if beta.ndim != 1 or not beta.size or not np.all(np.isfinite(beta)):
@@ -71,11 +77,17 @@ class RateDistortionCurve:
         self.beta = beta[order]
         self.latent_dim, self.num_examples = int(latent_dim), int(num_examples)
         self.active_units = np.asarray(active_units, np.int64)[order]
-        self.gap = np.asarray(values.get("gap", np.full(beta.size, np.nan)))[order]
+        self.meaning = meaning
+        for name in ("gap", "squared_error", "sample_distance"):
+            measured = values.get(name, np.full(beta.size, np.nan))
+            setattr(self, name, np.asarray(measured, np.float64)[order])
         known = quantities.known(values)
         self._values = quantities.with_elbo(
             {n: np.asarray(v, np.float64)[order] for n, v in known.items()}
         )
+        self._keep_intervals(replicates, intervals, order)
+
+    def _keep_intervals(self, replicates, intervals, order):
         self.replicates = None
         if replicates is not None:
             known = quantities.known(replicates)
@@ -106,6 +118,11 @@ class RateDistortionCurve:
     def negative_log_likelihood(self):
         """(points,) array, -log p(x) by importance sampling, nats, or None."""
         return self._values.get("negative_log_likelihood")
+
+    @property
+    def reading(self):
+        """What the weights mean, a `Reading`, or None without a `meaning`."""
+        return None if self.meaning is None else Reading(self)
 
     # === Between the points ===
 
@@ -172,17 +189,27 @@ class RateDistortionCurve:
 
         | purpose | the weight | `target` |
         |---|---|---|
-        | "likelihood" | of the least -log p(x), or -ELBO if not measured | |
-        | "rate" | with that rate | nats |
-        | "distortion" | with that distortion | nats |
-        | "active_units" | the largest with that many active units | number; all |
+        | "likelihood" | at which the loss is a likelihood's bound, see below | |
+        | "rate" | at which a code costs that much | nats |
+        | "distortion" | at which data are lost that much | nats |
+        | "active_units" | the largest that still uses the units | how many; all |
         | "knee" | see `knee` | |
-        | "samples" | the smallest with at most that gap | nats; 1 |
+        | "samples" | whose generated events are nearest to the data | |
+        | "samples" | the smallest whose gap, KL(q(z), p(z)), is small | nats; 1 |
 
-        The gap, KL(q(z) || p(z)), is small if draws from the prior resemble the codes
-        that trained the decoder. Of the weights with a small gap the smallest has the
-        least distortion. A gap can only be measured if the rate is well below the log
-        of the number of examples.
+        For "likelihood" the likelihood tells. Under a normal of fixed scale s beta s^2
+        is a noise, best where it equals the mean squared error; the loss of all others
+        bounds -log p(x) at beta = 1, but for the cross-entropy of grey values, which is
+        read as a normal. A curve without `meaning`, such as one from a CSV file, takes
+        the least -log p(x) or -ELBO that was measured, and says so.
+
+        For "samples" generated events are compared where `rate_distortion` had
+        `num_generated`, and no target is given. Else it is asked that the decoder sees
+        from the prior what it was trained on, and among such weights for the least
+        distortion. That needs a rate well below the log of the number of examples:
+        beyond it no gap can be measured.
+
+        `kv.advise` gives the same weights for all purposes at once, in all units.
 
         Args:
             purpose: String, see the table.
@@ -263,11 +290,12 @@ class RateDistortionCurve:
         table.write(self._columns(), path)
 
     @classmethod
-    def from_csv(cls, path):
-        """Reads a file that `to_csv` wrote, which has no replicates.
+    def from_csv(cls, path, meaning=None):
+        """Reads what `to_csv` wrote: the same columns, without the replicates.
 
         Args:
             path: String or path.
+            meaning: `Meaning` of the curve, which the file does not hold, or None.
 
         Returns:
             A `RateDistortionCurve`.
@@ -283,4 +311,5 @@ class RateDistortionCurve:
             columns["latent_dim"][0],
             columns["num_examples"][0],
             intervals=table.intervals(columns) or None,
+            meaning=meaning,
         )

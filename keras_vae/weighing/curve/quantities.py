@@ -3,6 +3,7 @@
 import numpy as np
 
 CONFIDENCE = 0.95
+PERCENTILES = 2.5, 97.5
 # Names of the measured quantities, and words for them.
 MEASURED = {
     "rate": "rate",
