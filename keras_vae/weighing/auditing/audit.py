@@ -86,14 +86,9 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
         averaged, notes = averaged_sizes(model, small, first)
     pair = Pair(first, second, averaged, kl_weight, named=bool(posterior or kl))
     findings, remarks = judge(pair)
-    notes = (*notes, *pair.notes, *remarks)
-    measured = (
-        pair.sizes,
-        pair.reconstruction,
-        pair.kls,
-        pair.weight(audited.likelihood),
-    )
-    return AuditReport(findings, notes, *measured)
+    notes, weight = (*notes, *pair.notes, *remarks), pair.weight(audited.likelihood)
+    terms = pair.reconstruction, pair.kls
+    return AuditReport(findings, notes, pair.sizes, *terms, weight)
 
 
 def _check_arguments(model, x, y):
