@@ -79,7 +79,7 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
     names = [posterior] if isinstance(posterior, str) else posterior
     small, large = (probe.take_batch(x, y, size) for size in BATCH_SIZES)
     with probe.restored(model):
-        # Builds what is not built before anything is measured.
+        # Builds all layers before anything is measured.
         probe.run_step(model, small)
         first = measure_batch(audited, small, names, kl)
         second = measure_batch(audited, large, names, kl, like=first)

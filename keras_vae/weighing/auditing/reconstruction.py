@@ -1,4 +1,4 @@
-"""Finds the output whose gradient is that of a reconstruction, a dR/dp."""
+"""Finds the output with the gradient of a reconstruction, a dR/dp."""
 
 import math
 
