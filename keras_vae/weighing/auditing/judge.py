@@ -3,7 +3,6 @@
 Each rule takes a `Pair`, and yields `Finding`s, or strings for remarks.
 """
 
-import collections
 import math
 
 from keras_vae.weighing.auditing.pairing import close
@@ -90,12 +89,10 @@ def _added_by_several(measured):
 
 
 def _encoded_again(measured):
-    runs = collections.defaultdict(list)
-    for kl in measured.small.kls:
-        if kl.mean is not None:
-            runs[kl.source].append(kl)
-    for name, kls in runs.items():
-        times = max(sum(same_mean(a, b) for b in kls) for a in kls)
+    found = [kl for kl in measured.small.kls if kl.mean is not None]
+    for one in found:
+        name = one.source
+        times = sum(kl.source == name and same_mean(kl, one) for kl in found)
         weights = tuple(k.coefficients[0] for k in measured.kls if k.source == name)
         if times > 1 and len(weights) > 1:
             yield (
