@@ -824,6 +824,52 @@ def test_objective_that_sets_its_coefficients(make):
     assert any("by itself" in note for note in report.notes)
 
 
+class Renamed(kv.ELBO):
+    """An objective of one's own with the terms of the ELBO."""
+
+
+def test_objective_of_ones_own_with_the_terms_of_the_elbo_is_compared():
+    report = audit(vae(objective=Renamed(kl_weight=0.5)), data())
+    assert report.sound, str(report)
+    assert (report.kl[0].form, report.kl[0].asked) == ("layer", 0.5)
+    assert report.kl[0].coefficients == pytest.approx((0.5, 0.5), rel=1e-3)
+
+
+def test_controlled_objective_sets_its_coefficient():
+    report = audit(vae(objective=kv.objectives.RateTarget(3.0)), data())
+    assert report.sound, str(report)
+    assert (report.kl[0].form, report.kl[0].asked) == ("objective", None)
+
+
+def test_model_of_a_range_of_weights():
+    model = kv.MultiRateVAE(
+        kv.networks.mlp_encoder([8]),
+        kv.networks.mlp_decoder([8], IMAGE),
+        latent_dim=LATENTS,
+        seed=0,
+    )
+    model.compile("adam")
+    report = audit(model, data())
+    assert report.sound, str(report)
+    assert report.reconstruction.coefficients == pytest.approx((1.0, 1.0), rel=3e-3)
+    # Each example has a weight of its own, so that no single one exists.
+    assert not report.kl
+    assert any("by itself" in note for note in report.notes)
+
+
+def test_outputs_of_a_single_number():
+    inputs = keras.Input((3,))
+    z = kv.layers.Latent(2, seed=0)(inputs)
+    outputs = keras.layers.Reshape(())(keras.layers.Dense(1)(z))
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", loss=lambda x, p: ops.mean(ops.square(x - p)) / 3)
+    x = data((3,))
+    report = audit(model, x, x[:, 0])
+    assert report.sound, str(report)
+    assert report.reconstruction.event_shape == ()
+    assert report.reconstruction.coefficients == pytest.approx((1 / 3,) * 2, rel=1e-3)
+
+
 def test_scheduled_weight():
     model = vae()
     schedule = kv.schedules.linear(10)

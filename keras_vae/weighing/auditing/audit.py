@@ -79,21 +79,16 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
     names = [posterior] if isinstance(posterior, str) else posterior
     small, large = (probe.take_batch(x, y, size) for size in BATCH_SIZES)
     with probe.restored(model):
-        # Builds what is not built before anything is measured.
+        # Builds all layers before anything is measured.
         probe.run_step(model, small)
         first = measure_batch(audited, small, names, kl)
         second = measure_batch(audited, large, names, kl, like=first)
         averaged, notes = averaged_sizes(model, small, first)
     pair = Pair(first, second, averaged, kl_weight, named=bool(posterior or kl))
     findings, remarks = judge(pair)
-    notes = (*notes, *pair.notes, *remarks)
-    measured = (
-        pair.sizes,
-        pair.reconstruction,
-        pair.kls,
-        pair.weight(audited.likelihood),
-    )
-    return AuditReport(findings, notes, *measured)
+    notes, weight = (*notes, *pair.notes, *remarks), pair.weight(audited.likelihood)
+    terms = pair.reconstruction, pair.kls
+    return AuditReport(findings, notes, pair.sizes, *terms, weight)
 
 
 def _check_arguments(model, x, y):

@@ -33,28 +33,20 @@ def of_layers(audited, step, loss):
         return []
     params = [draw[2] for draw in draws]
     columns = [solve.flat(step.gradient(rate, params)) for *_, rate in draws]
-    matrix, gradient = (
-        np.stack(columns, axis=1),
-        solve.flat(step.gradient(loss, params)),
-    )
+    matrix = np.stack(columns, axis=1)
+    gradient = solve.flat(step.gradient(loss, params))
     coefficients = np.linalg.lstsq(matrix, gradient, rcond=None)[0]
     residual = solve.relative(gradient - matrix @ coefficients, gradient)
     kls = []
     for index, (latent, objective, params, rate) in enumerate(draws):
         reference = step.gradient(rate, params).numpy()
         plain = objective.is_weighted_sum and not objective.is_controlled
-        kl = MeasuredKL(
-            key=index,
-            source=latent.name,
-            form="layer" if plain else "objective",
-            latent_dim=latent.units,
-            coefficient=float(coefficients[index]),
-            residual=residual if np.any(reference) else np.inf,
-            # Read after the step, which moves a scheduled weight before it applies it.
-            asked=objective.weight if plain else None,
-            terms=solve.weigh_in_added(step, [(params, reference, slice(None))]),
-        )
-        kls.append(kl)
+        # Read after the step, which moves a scheduled weight before it applies it.
+        form, asked = ("layer", objective.weight) if plain else ("objective", None)
+        rest = residual if np.any(reference) else np.inf
+        terms = solve.weigh_in_added(step, [(params, reference, slice(None))])
+        kl = index, latent.name, form, latent.units, float(coefficients[index]), rest
+        kls.append(MeasuredKL(*kl, asked=asked, terms=terms))
     return kls
 
 

@@ -3,7 +3,6 @@
 Each rule takes a `Pair`, and yields `Finding`s, or strings for remarks.
 """
 
-import collections
 import math
 
 from keras_vae.weighing.auditing.pairing import close
@@ -27,18 +26,14 @@ def judge(measured):
 
 
 def _ignored(measured):
-    for item in measured.small.added:
-        if item.weight == 0:
-            name = item.added.layer.name
-            yield Finding(
-                "added_loss_ignored",
-                f"{name!r} adds a loss with `add_loss` that has coefficient 0 in the "
-                "loss that the training step differentiates",
-                "add `sum(self.losses)`, or return `self.compute_loss(...)`, in "
-                "`train_step`",
-                {"coefficient": 0.0, "layer": name},
-            )
-            return
+    for item in [item for item in measured.small.added if item.weight == 0][:1]:
+        name = item.added.layer.name
+        yield Finding(
+            "added_loss_ignored",
+            f"the loss that {name!r} adds has coefficient 0 in the training step",
+            "add `sum(self.losses)`, or take `self.compute_loss(...)`, in `train_step`",
+            {"coefficient": 0.0, "layer": name},
+        )
 
 
 def _vectors(measured):
@@ -46,16 +41,16 @@ def _vectors(measured):
         ("vector_added_loss", f"that {added.layer.name!r} adds ", added.tensor.shape)
         for added in measured.added_vectors
     ]
-    for name, by, shape in [*losses, ("vector_loss", "", measured.small.loss_shape)]:
-        if math.prod(shape) > 1:
-            yield Finding(
-                name,
-                f"the loss {by}is a tensor of shape {tuple(shape)}. Its sum is "
-                "differentiated, so that its weight grows with the batch",
-                "average each term of the loss over the batch: `ops.mean(values)`",
-                {"shape": tuple(shape), "coefficients": measured.first_coefficients},
-            )
-            return
+    if math.prod(measured.small.loss_shape) > 1:
+        losses.append(("vector_loss", "", measured.small.loss_shape))
+    for name, by, shape in losses[:1]:
+        yield Finding(
+            name,
+            f"the loss {by}is a tensor of shape {tuple(shape)}. Its sum is "
+            "differentiated, so that its weight grows with the batch",
+            "average each term of the loss over the batch: `ops.mean(values)`",
+            {"shape": tuple(shape), "coefficients": measured.first_coefficients},
+        )
 
 
 def _doubled(measured):
@@ -82,25 +77,22 @@ def _added_by_several(measured):
         same = [added for added, c in source.terms if close(c, source.terms[0][1])]
         if len(same) > 1:
             layers = ", ".join(dict.fromkeys(repr(added.layer.name) for added in same))
-            by = ""
-            if all(added.by_regularizer for added in same):
-                by = ". Keras applies `activity_regularizer` to each output of a layer"
+            regular = all(added.by_regularizer for added in same)
+            by = ", as `activity_regularizer` of several outputs" if regular else ""
             yield (
-                f"{layers} adds the KL of {kl.source} {len(same)} times, each time "
-                f"with coefficient {source.terms[0][1]:.4g}: together "
-                f"{kl.coefficients[0]:.4g}{by}",
+                f"the KL of {kl.source} is added {len(same)} times by {layers}{by}, "
+                f"each time with coefficient {source.terms[0][1]:.4g}: together "
+                f"{kl.coefficients[0]:.4g}",
                 "add the KL once, for example by `keras_vae.layers.Latent`",
                 {"terms": kl.terms, "coefficients": kl.coefficients},
             )
 
 
 def _encoded_again(measured):
-    runs = collections.defaultdict(list)
-    for kl in measured.small.kls:
-        if kl.mean is not None:
-            runs[kl.source].append(kl)
-    for name, kls in runs.items():
-        times = max(sum(same_mean(a, b) for b in kls) for a in kls)
+    found = [kl for kl in measured.small.kls if kl.mean is not None]
+    for one in found:
+        name = one.source
+        times = sum(kl.source == name and same_mean(kl, one) for kl in found)
         weights = tuple(k.coefficients[0] for k in measured.kls if k.source == name)
         if times > 1 and len(weights) > 1:
             yield (
@@ -138,18 +130,17 @@ def _terms(measured):
 
 
 def _signs(measured):
-    fixes = {
-        "kl": "add the KL, do not subtract it: "
-        "-1/2 sum(1 + log_var - mean^2 - exp(log_var)) is not negative",
-        "reconstruction": "add the error, or the negative log-likelihood, to the loss",
+    positive = {
+        "kl": "-1/2 sum(1 + log_var - mean^2 - exp(log_var))",
+        "reconstruction": "the error, or the negative log-likelihood",
     }
     for kind, words, term in _terms(measured):
-        if term.coefficients[0] < 0:
+        c = term.coefficients[0]
+        if c < 0:
             yield Finding(
                 f"negative_{kind}",
-                f"{words} has coefficient {term.coefficients[0]:.4g}: training raises "
-                "it",
-                fixes[kind],
+                f"{words} has coefficient {c:.4g}: training raises it",
+                f"add {positive[kind]} to the loss, do not subtract it",
                 {"coefficients": term.coefficients},
             )
 
@@ -184,17 +175,18 @@ def _batches(measured):
 
 
 def _regularizers(measured):
-    for kl, source in measured.weighed:
-        for added in [added for added, _ in source.terms if added.by_regularizer]:
-            yield Finding(
-                "kl_in_activity_regularizer",
-                f"the KL of {kl.source} is the `activity_regularizer` of "
-                f"{added.layer.name!r}. Keras divides it by the batch size since 3.14 "
-                "and did not before",
-                "call `self.add_loss(...)` in `call` with its mean over the batch",
-                {"coefficients": kl.coefficients},
-            )
-            return
+    pairs = [
+        (kl, added) for kl, source in measured.weighed for added, _ in source.terms
+    ]
+    for kl, added in [pair for pair in pairs if pair[1].by_regularizer][:1]:
+        yield Finding(
+            "kl_in_activity_regularizer",
+            f"the KL of {kl.source} is the `activity_regularizer` of "
+            f"{added.layer.name!r}. Keras divides it by the batch size since 3.14 and "
+            "did not before",
+            "call `self.add_loss(...)` in `call` with its mean over the batch",
+            {"coefficients": kl.coefficients},
+        )
 
 
 # === Terms with a weight that depends on the number of pixels or latents ===
@@ -240,12 +232,11 @@ def _event_means(measured):
     balanced = any(close(b * base, 1.0) for b in ratios for base in (1.0, *natural))
     if balanced or any(close(a, base) for base in natural):
         return
-    whole, channels = math.prod(r.event_shape), r.event_shape[-1]
+    whole, channels = math.prod(r.event_shape), (1, *r.event_shape)[-1]
     means = [(1.0, whole), (1.0, channels), *[(base, whole) for base in natural]]
-    for base, divisor in means:
-        if divisor > 1 and close(a * divisor, base):
-            yield _event_mean(measured, base, divisor)
-            return
+    fits = [(c, n) for c, n in means if n > 1 and close(a * n, c)]
+    for base, divisor in fits[:1]:
+        yield _event_mean(measured, base, divisor)
 
 
 def _event_mean(measured, base, divisor):
@@ -269,19 +260,17 @@ def _event_mean(measured, base, divisor):
 
 
 def _latent_means(measured):
-    for kl in measured.kls:
-        size = kl.latent_dim
-        if size > 1 and size in measured.averaged:
-            yield Finding(
-                "kl_averaged_over_latents",
-                f"the KL of {kl.source} is averaged over its {size} latents: its "
-                f"coefficient is {kl.coefficients[0]:.4g}",
-                "sum over the latents, then average over the batch: "
-                "`ops.mean(ops.sum(kl, axis=-1))`; to keep this weight multiply it by "
-                f"{1 / size:.4g}",
-                {"coefficients": kl.coefficients, "latent_dim": size},
-            )
-            return
+    sizes = set(measured.averaged) - {1}
+    for kl in [kl for kl in measured.kls if kl.latent_dim in sizes][:1]:
+        yield Finding(
+            "kl_averaged_over_latents",
+            f"the KL of {kl.source} is averaged over its {kl.latent_dim} latents: its "
+            f"coefficient is {kl.coefficients[0]:.4g}",
+            "sum over the latents, then average over the batch: "
+            "`ops.mean(ops.sum(kl, axis=-1))`; to keep this weight multiply it by "
+            f"{1 / kl.latent_dim:.4g}",
+            {"coefficients": kl.coefficients, "latent_dim": kl.latent_dim},
+        )
 
 
 # === Weights other than those that were meant ===
@@ -293,8 +282,7 @@ def _layer_weights(measured):
         if asked is not None and abs(c - asked) > max(1e-2 * asked, 1e-6):
             yield Finding(
                 "kl_weight_differs",
-                f"{kl.source} has kl_weight={asked:.4g}, but its KL has coefficient "
-                f"{c:.4g}",
+                f"{kl.source} has kl_weight={asked:.4g}, but its KL has weight {c:.4g}",
                 "search `train_step` and `compute_loss` for a factor of `losses`",
                 {"coefficients": kl.coefficients, "asked": asked},
             )

@@ -57,8 +57,8 @@ class Pair:
             if _unclear(small, large) is None:
                 coefficients = small.coefficient, large.coefficient
                 terms = tuple((added.layer.name, c) for added, c in small.terms)
-                what = small.source, small.form, small.latent_dim
-                pairs.append((KL(*what, coefficients, terms, small.asked), small))
+                names = small.source, small.form, small.latent_dim
+                pairs.append((KL(*names, coefficients, terms, small.asked), small))
         return tuple(pairs)
 
     @property
@@ -115,7 +115,7 @@ class Pair:
 
     @property
     def ratio(self):
-        """Coefficient of the first KL over that of the reconstruction, or None."""
+        """Ratio of the coefficients of first KL and reconstruction, or None."""
         if self.reconstruction is None or not self.kls:
             return None
         ratio = self.first_coefficients[0] / self.reconstruction.coefficients[0]

@@ -26,7 +26,7 @@ def restored(model):
         for variable, value in values.values():
             variable.assign(value)
         for metric in model.metrics:
-            # The first step made them: their state before is that of a reset.
+            # The first step made these metrics. A reset restores their state.
             if any(id(v) not in values for v in metric.variables):
                 metric.reset_state()
 
@@ -280,7 +280,7 @@ def _note_result(results, original, *args, **kwargs):
 
 
 def _note_targets(stack, targets):
-    """Records what is differentiated; gradients that do not exist become zeros."""
+    """Records the differentiated tensors; gradients that do not exist become zeros."""
     original = tf.GradientTape.gradient
 
     def gradient(tape, target, sources, *args, **kwargs):

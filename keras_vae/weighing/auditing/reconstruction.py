@@ -1,4 +1,4 @@
-"""Finds the output whose gradient is that of a reconstruction, a dR/dp."""
+"""Finds the output with the gradient of a reconstruction, a dR/dp."""
 
 import math
 
@@ -6,8 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.objectives import BatchMean
-from keras_vae.weighing.auditing.solve import project
-from keras_vae.weighing.auditing.solve import tolerance
+from keras_vae.weighing.auditing import solve
 from keras_vae.weighing.auditing.terms import MeasuredReconstruction
 
 
@@ -23,13 +22,13 @@ def find(audited, step, like=None):
     Returns:
         A `MeasuredReconstruction`, or None.
     """
+    fits = (
+        _fit(audited, step, seen, like and like.form)
+        for seen in audited.decoded(step)
+        if like is None or seen.place == like.seen.place
+    )
     # The last output that fits is the nearest to the loss.
-    for seen in audited.decoded(step):
-        if like is None or seen.place == like.seen.place:
-            fit = _fit(audited, step, seen, like and like.form)
-            if fit is not None:
-                return fit
-    return None
+    return next(filter(None, fits), None)
 
 
 def last_place(audited, step):
@@ -45,7 +44,7 @@ def _fit(audited, step, seen, form):
     references = _references(audited, step, seen)
     for index, loss in enumerate(step.targets if references else ()):
         gradient = step.gradient(loss, seen.tensor).numpy()
-        best = _best(gradient, references, form, tolerance(seen.tensor))
+        best = _best(gradient, references, form, solve.tolerance(seen.tensor))
         if best is not None:
             shape = tuple(seen.tensor.shape[1:])
             if best[0] == "likelihood":
@@ -58,7 +57,7 @@ def _best(gradient, references, form, limit):
     """Returns the form that fits best and its coefficient, or None."""
     fits = []
     for name, reference in references.items() if gradient.any() else ():
-        c, residual = project(gradient, reference)
+        c, residual = solve.project(gradient, reference)
         if residual < limit and form in (None, name):
             # A likelihood of this library knows more than the shape of a gradient.
             fits.append((name != "likelihood", residual, name, c))

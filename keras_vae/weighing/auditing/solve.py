@@ -41,7 +41,7 @@ def project(gradient, reference):
 
 
 def relative(rest, gradient):
-    """Returns the norm of a rest, relative to that of the gradient."""
+    """Returns the norm of a rest over the norm of the gradient."""
     norm = np.linalg.norm(gradient)
     return np.linalg.norm(rest) / norm if norm > 0 else 0.0
 

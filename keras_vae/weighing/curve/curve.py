@@ -141,8 +141,8 @@ class RateDistortionCurve:
         low, high = self.beta[0], self.beta[-1]
         if not isinstance(beta, numbers.Real) or not low <= beta <= high:
             raise ValueError(
-                f"`beta` must be in [{low:.4g}, {high:.4g}], where the curve was "
-                f"measured. Received: beta={beta!r}"
+                f"`beta` must be in [{low:.4g}, {high:.4g}], the measured range. "
+                f"Received: beta={beta!r}"
             )
         return Point(float(beta), *map(float, self._lines.at(beta)))
 

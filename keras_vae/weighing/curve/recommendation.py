@@ -157,8 +157,8 @@ def _small_gap(curve, target):
     place = int(np.flatnonzero(good)[0])
     reason = (
         f"the smallest weight at which KL(q(z) || p(z)) is at most {target:.3g} "
-        f"nats ({curve.gap[place]:.2g}): draws from the prior are what the decoder "
-        "was trained on"
+        f"nats ({curve.gap[place]:.2g}): draws from the prior resemble the codes that "
+        "trained the decoder"
     )
     return curve.beta[place], reason, None
 
