@@ -18,6 +18,7 @@ from keras_vae import figures
 from keras_vae import files
 from keras_vae import layers
 from keras_vae import learning_rates
+from keras_vae import linear
 from keras_vae import losses
 from keras_vae import metrics
 from keras_vae import models
@@ -56,6 +57,7 @@ from keras_vae.callbacks import TensorBoard
 # === The balance of KL and reconstruction ===
 from keras_vae.weighing import audit
 from keras_vae.weighing import diagnose
+from keras_vae.weighing import linear_forecast
 from keras_vae.weighing import rate_distortion
 
 # === Pieces for one's own methods ===
