@@ -60,7 +60,7 @@ from keras_vae.weighing import diagnose
 from keras_vae.weighing import linear_forecast
 from keras_vae.weighing import rate_distortion
 
-# === Pieces for one's own methods ===
+# === Parts for custom methods ===
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.training import BlockTraining
 

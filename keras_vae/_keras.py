@@ -23,13 +23,13 @@ def sublayers(layer, kind):
 
 
 def logits_behind(tensor):
-    """Returns the logits which Keras's cross-entropy reads instead of `tensor`.
+    """Returns the logits that Keras's cross-entropy uses instead of `tensor`.
 
     Args:
-        tensor: Tensor, probabilities that a sigmoid or softmax has put out.
+        tensor: Tensor, probabilities from a sigmoid or softmax.
 
     Returns:
-        A tensor, or None where there are none.
+        A tensor, or None if there are no logits.
     """
     return getattr(tensor, "_keras_logits", None)
 
@@ -38,7 +38,7 @@ def mask_of(tensor):
     """Returns the mask that Keras carries along with `tensor`.
 
     Args:
-        tensor: Tensor that a layer has put out.
+        tensor: Tensor, output of a layer.
 
     Returns:
         A boolean tensor with some of the leading axes of `tensor`, or None.
@@ -47,7 +47,7 @@ def mask_of(tensor):
 
 
 def with_mask(tensor, mask):
-    """Lets `tensor` carry a mask, as if a layer had put it out so.
+    """Attaches a mask to `tensor`, as a layer does to its output.
 
     Args:
         tensor: Tensor.
@@ -62,21 +62,21 @@ def with_mask(tensor, mask):
 
 
 def outermost_call(layer):
-    """Returns what stands for the call that led to the running call of `layer`.
+    """Returns the context of the outermost call that led to this call of `layer`.
 
     Args:
         layer: A `keras.layers.Layer` whose `call` is running.
 
     Returns:
-        An object that is the same for all layers which that call reaches, and for no
-        other call, and that can be referred to weakly. Its `entry_layer` is the layer
-        or model that was called, `layer` itself where nothing calls it.
+        An object that all layers reached by the outermost call share, and that no other
+        call has. It supports weak references. Its `entry_layer` is the layer or model
+        that was called, or `layer` itself if nothing calls it.
     """
     return layer._get_call_context()
 
 
 def batches_until_save(callback):
-    """Returns after how many further batches a callback saves the model.
+    """Returns the number of batches until a callback saves the model.
 
     Args:
         callback: A `keras.callbacks.ModelCheckpoint` or `BackupAndRestore`.
@@ -96,16 +96,15 @@ def traces_batches(callback):
 
 @contextlib.contextmanager
 def weights_read_once(layers):
-    """Lets each call of `layers` read its weights once, ahead of any loop within.
+    """Makes each call of `layers` read its weights once, before any loop in the call.
 
-    Keras's cells read theirs at each step of the `tf.while_loop` that they are called
-    in. Its gradient keeps all that was read, under XLA one copy of a kernel for each
-    step.
+    Keras's cells read their weights at each step of the `tf.while_loop` around them.
+    The gradient keeps every read: under XLA this is one copy of a kernel per step.
 
     Args:
-        layers: List of `keras.layers.Layer`, whose calls are traced meanwhile.
+        layers: List of `keras.layers.Layer`. Calls traced in this context read once.
     """
-    # What stands there already, if anything, is of the user or of a `fit` around this.
+    # An existing `call` attribute belongs to the user or to an enclosing `fit`.
     before = [vars(layer).get("call") for layer in layers]
     for layer in layers:
         layer.call = _reading_once(layer, layer.call)
@@ -147,24 +146,24 @@ def holds_weights(store, path):
     """Whether a file holds weights below the layer whose variables are being loaded.
 
     Args:
-        store: What `load_own_variables` of the layer gets.
-        path: String, attributes that lead to a layer below it, as in "latent/head".
+        store: Argument of the layer's `load_own_variables`.
+        path: String, attributes that lead to a sublayer, as in "latent/head".
     """
     file = getattr(store, "h5_file", None)
     path = file and "/".join(filter(None, (store._h5_entry_path, path)))
     if not file or path not in file:
         return False
-    # A layer that is not built may have a group, in which there is no array.
+    # A layer that is not built may have a group without arrays.
     return bool(file[path].visititems(lambda _, part: hasattr(part, "shape") or None))
 
 
 @contextlib.contextmanager
 def calls_watched(layers, watch):
-    """Shows `watch` what each call of `layers` returns, in the order of the calls.
+    """Passes the output of each call of `layers` to `watch`, in the order of the calls.
 
     Args:
         layers: List of `keras.layers.Layer`.
-        watch: Callable of a layer and what its call returned.
+        watch: Callable of a layer and its output.
     """
     before = [vars(layer).get("call") for layer in layers]
     for layer in layers:
@@ -186,7 +185,7 @@ def _watched(layer, call, watch):
 
 
 def learning_rate_schedule(optimizer):
-    """Returns the schedule that an optimiser's learning rate follows, or None.
+    """Returns the schedule of an optimizer's learning rate, or None.
 
     Args:
         optimizer: A `keras.optimizers.Optimizer`.
@@ -197,13 +196,14 @@ def learning_rate_schedule(optimizer):
 
 
 def forget_gradients():
-    """Lets the graph of the function that is being traced be freed with its model.
+    """Lets the graph of the function being traced be freed together with its model.
 
-    `tf.custom_gradient`, which each optimiser of Keras uses, registers a function for
-    each call in a graph, for as long as the process lives, and that function holds the
-    graph. What was registered is marked as not differentiable here, so that the end of
-    a function is the place to call this, if nothing differentiates it from outside.
-    Functions that it calls are left as they are: others may call them too.
+    `tf.custom_gradient`, which each Keras optimizer uses, registers a function for each
+    call in a graph. The registered function lives as long as the process and holds the
+    graph. This function marks it as not differentiable, which releases the graph. Call
+    it at the end of a traced function that nothing differentiates from outside.
+    Functions called by the traced function are not changed, because others may call
+    them too.
     """
     if not tf.inside_function():
         return

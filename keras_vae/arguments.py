@@ -1,4 +1,4 @@
-"""Checks of arguments that are numbers, and of the precision of numbers."""
+"""Checks of numeric arguments, and of the precision of weights."""
 
 import numbers
 import warnings
@@ -13,11 +13,11 @@ def check_number(name, value, positive=False, signed=False):
     Args:
         name: String, name of the argument.
         value: Its value.
-        positive: Boolean, whether 0 is refused.
-        signed: Boolean, whether negative numbers are allowed.
+        positive: Boolean, whether to reject 0.
+        signed: Boolean, whether to accept negative numbers.
 
     Raises:
-        ValueError: If it is not a finite number of that sign.
+        ValueError: If the value is not a finite number of the required sign.
     """
     try:
         number = np.nan if isinstance(value, (bool, str)) else float(value)
@@ -34,20 +34,22 @@ def check_number(name, value, positive=False, signed=False):
 
 
 def is_integer(value):
-    """Whether a value is an integer of Python or NumPy, and no boolean."""
+    """Whether a value is an integer of Python or NumPy and not a boolean."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def check_count(name, value, least=1):
-    """Returns an argument as an integer; a tensor, which has no value yet, as it is.
+    """Returns an argument as an integer, or a tensor unchecked.
+
+    A tensor may have no value yet.
 
     Args:
         name: String, name of the argument.
         value: Its value.
-        least: Integer, the smallest value that is allowed.
+        least: Integer, the smallest valid value.
 
     Raises:
-        ValueError: If it is no integer, or too small.
+        ValueError: If the value is not an integer, or is too small.
     """
     if tf.is_tensor(value):
         return value
@@ -58,19 +60,19 @@ def check_count(name, value, least=1):
 
 
 def warn_of_half_precision(layers, stacklevel=3):
-    """Warns where layers keep their weights in half precision.
+    """Warns if a layer keeps its weights in half precision.
 
     Args:
         layers: List of `keras.layers.Layer`.
-        stacklevel: Integer, as of `warnings.warn`.
+        stacklevel: Integer, as in `warnings.warn`.
     """
     for layer in layers:
         policy = layer.dtype_policy
         if policy.variable_dtype in ("float16", "bfloat16"):
             warnings.warn(
                 f"The dtype policy {policy.name!r} of {layer.name!r} keeps weights in "
-                "half precision, in which small updates are lost and large sums are no "
-                "numbers. For the same speed use "
+                "half precision, which loses small updates and overflows in large "
+                "sums. For the same speed use "
                 f"`keras.config.set_dtype_policy('mixed_{policy.variable_dtype}')` "
                 "before the networks are made.",
                 stacklevel=stacklevel + 1,

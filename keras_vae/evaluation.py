@@ -74,14 +74,7 @@ def log_likelihood(
     checks.check_count("num_samples", num_samples)
     seed = random.check_seed(seed)
     x, y, size = _check_arrays(model, x, y)
-    params_size = math.prod(model.likelihood.params_shape(model.event_shape))
-    if batch_size is None:
-        batch_size = min(_MAX_ROWS, max(1, _MAX_PARAMS // params_size))
-    checks.check_count("batch_size", batch_size)
-    if verbose not in ("auto", 0, 1, 2):
-        raise ValueError(
-            f"`verbose` must be 'auto', 0, 1 or 2. Received: verbose={verbose!r}"
-        )
+    batch_size = _check_batch_size(model, batch_size)
     if jit_compile == "auto":
         jit_compile = choice.reason_against_xla(model) is None
 
@@ -90,11 +83,7 @@ def log_likelihood(
     samples = -(-num_samples // rounds)
     examples = min(size, max(1, batch_size // samples))
     add_block = _block_function(model, bool(jit_compile))
-    progress = keras.utils.Progbar(
-        rounds * -(-size // examples),
-        verbose=1 if verbose == "auto" else verbose,
-        unit_name="block",
-    )
+    progress = _progress(rounds * -(-size // examples), verbose)
     blocks = itertools.count()
     sums = []
     for start in range(0, size, examples):
@@ -109,6 +98,23 @@ def log_likelihood(
             progress.add(1)
         sums.append(total[: size - start])
     return np.concatenate(sums) - np.float32(np.log(num_samples))
+
+
+def _progress(num_blocks, verbose):
+    if verbose not in ("auto", 0, 1, 2):
+        raise ValueError(
+            f"`verbose` must be 'auto', 0, 1 or 2. Received: verbose={verbose!r}"
+        )
+    verbose = 1 if verbose == "auto" else verbose
+    return keras.utils.Progbar(num_blocks, verbose=verbose, unit_name="block")
+
+
+def _check_batch_size(model, batch_size):
+    """Returns how many draws are decoded at once."""
+    if batch_size is None:
+        params_size = math.prod(model.likelihood.params_shape(model.event_shape))
+        return min(_MAX_ROWS, max(1, _MAX_PARAMS // params_size))
+    return checks.check_count("batch_size", batch_size)
 
 
 def _check_arrays(model, x, y):

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from keras_vae import checks
 
-# What TensorFlow writes itself. A directory that holds anything else may be the
-# user's work, and is not replaced.
+# Files that TensorFlow writes. A directory with any other file may hold the user's work
+# and is not replaced.
 _OWN_FILES = {"assets", "fingerprint.pb", "saved_model.pb", "variables"}
 
 
 def export(model, filepath, format="tf_saved_model", verbose=True):
-    """Writes a SavedModel that needs TensorFlow alone, as `keras.Model.export` does.
+    """Writes a SavedModel that needs only TensorFlow, as `keras.Model.export` does.
 
     | endpoint | inputs | output |
     |---|---|---|
@@ -24,26 +24,26 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
     | `sample_posterior` | `x`, `seed` | one z ~ q(z|x) each, (batch, latent_dim) |
     | `decode` | `z` (batch, latent_dim) | mean of p(x|z), (batch, *event_shape) |
     | `generate` | `n`, `seed` | means of p(x|z), z ~ p(z), (n, *event_shape) |
-    | `negative_elbo` | `x`, `seed` | -ELBO by one draw of z, in nats, (batch,) |
+    | `negative_elbo` | `x`, `seed` | -ELBO with one draw of z, in nats, (batch,) |
 
-    Each is an attribute of what `tf.saved_model.load` returns and a signature, of
-    which "serving_default" is `serve`. `x` and `z` are float32 in batches of any size,
-    outputs are float32 and in the units of the data, `n` and `seed` int64 scalars.
-    Equal seeds give equal draws and no endpoint keeps state, so that a served model is
-    as random as the seeds it gets. Where x cannot be its own target, because it is
-    several tensors or has another shape, `negative_elbo` takes `x`, `y` and `seed`.
+    Each endpoint is a signature, and an attribute of the object that
+    `tf.saved_model.load` returns; "serving_default" is `serve`. `x` and `z` are float32
+    in batches of any size. Outputs are float32 in the units of the data. `n` and `seed`
+    are int64 scalars. Equal seeds give equal draws and no endpoint keeps state, so the
+    caller's seeds determine all draws. If x cannot be its own target, because it has
+    several tensors or another shape, `negative_elbo` takes `x`, `y` and `seed`.
 
-    The directory appears when it is complete; one with an older SavedModel is replaced.
+    The directory appears once it is complete and replaces an older SavedModel.
 
     Args:
-        model: `VAE` whose shapes are known.
+        model: A `VAE` with known shapes.
         filepath: String or `pathlib.Path`, the directory to write.
         format: Must be "tf_saved_model".
-        verbose: Boolean, whether to name the endpoints. Defaults to True.
+        verbose: Boolean, whether to print the endpoints. Defaults to True.
 
     Raises:
-        ValueError: If `format` is another one, the model is not built, or `filepath`
-            holds something that is no SavedModel.
+        ValueError: If `format` is another format, the model is not built, or `filepath`
+            holds anything but a SavedModel.
 
     Example:
     >>> import tempfile
@@ -66,15 +66,15 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
         )
     if not model.built:
         raise ValueError(
-            "`model` must be built before `export`: call `fit`, or "
-            f"`build((None, *event_shape))`, first. Received: {model.name!r}, not built"
+            "`model` must be built before `export`: first call `fit` or "
+            f"`build((None, *event_shape))`. Received: {model.name!r}, not built"
         )
     archive = keras.export.ExportArchive()
     endpoints = _endpoints(model)
     for name, (function, *inputs) in endpoints.items():
         archive.add_endpoint(name, _stateless(function), inputs)
     filepath = os.fspath(filepath)
-    if "://" in filepath:  # Object stores have no rename; TensorFlow opens them.
+    if "://" in filepath:  # TensorFlow opens object stores, which have no rename.
         archive.write_out(filepath, verbose=False)
     else:
         _write_at_once(archive, os.path.realpath(filepath))
@@ -107,8 +107,8 @@ def _endpoints(model):
 
 
 def _stateless(function):
-    # TensorFlow traces again when it saves, so that the scope must be inside. In it
-    # layers neither update variables nor keep losses, which would be the graph's.
+    # TensorFlow traces again when it saves, so the scope must be inside the function.
+    # In the scope layers neither update variables nor keep losses of this graph.
     @functools.wraps(function)
     def endpoint(*args):
         with keras.StatelessScope():
@@ -133,8 +133,8 @@ def _write_at_once(archive, filepath):
     exists = os.path.exists(filepath)
     if exists and not _is_replaceable(filepath):
         raise ValueError(
-            "`filepath` must not exist, or be a directory with nothing in it but a "
-            f"SavedModel, which is then replaced. Received: filepath={filepath!r}"
+            "`filepath` must not exist, or must be a directory that holds only a "
+            f"SavedModel to replace. Received: filepath={filepath!r}"
         )
     parent, name = os.path.split(filepath)
     os.makedirs(parent, exist_ok=True)

@@ -8,12 +8,12 @@ import tensorflow as tf
 
 @contextlib.contextmanager
 def replaced(path):
-    """Gives the path of a new file that takes the place of `path` once complete.
+    """Yields the path of a new file that replaces `path` once it is complete.
 
-    A program that is killed meanwhile leaves the file as it was.
+    If the program is killed before that, the old file stays unchanged.
 
     Args:
-        path: `pathlib.Path`, or string, which may be that of an object store.
+        path: `pathlib.Path`, or string, which may name an object in an object store.
 
     Yields:
         The path to write to, in the same directory, of the type of `path`.
@@ -31,13 +31,13 @@ def replaced(path):
     'complete'
     """
     directory, name = os.path.split(os.fspath(path))
-    # In front, because Keras looks at the end of the name.
+    # A prefix, because Keras checks the suffix of the name.
     partial = os.path.join(directory, f".partial-{name}")
     try:
         yield type(path)(partial)
         tf.io.gfile.rename(partial, os.fspath(path), overwrite=True)
     except OSError as error:
-        # What fails in the midst of a file does not know its name.
+        # Errors during a write do not carry the name of the file.
         if error.errno is not None and error.filename is None:
             error.filename = os.fspath(path)
         raise

@@ -1,4 +1,4 @@
-"""Scalars that may move while a model trains."""
+"""Scalars that can change during training."""
 
 import keras
 import tensorflow as tf
@@ -10,13 +10,14 @@ from keras_vae.weights import add_float32
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Hyperparameter(keras.layers.Layer):
-    """A scalar in a saved variable, which may follow a schedule.
+    """A scalar in a saved variable that can follow a schedule.
 
-    The schedule is read inside the training step, so that it is exact at each
-    optimiser step whatever `steps_per_execution` is, and moves without a retrace.
+    The schedule is evaluated inside the training step. It is therefore exact at each
+    optimizer step for any `steps_per_execution`, and changes the value without a
+    retrace.
 
     Args:
-        initial_value: Float, the value until a schedule moves it.
+        initial_value: Float, the value until a schedule changes it.
 
     Example:
     >>> weight = kv.Hyperparameter(0.5)
@@ -38,7 +39,7 @@ class Hyperparameter(keras.layers.Layer):
         )
         self.offset = self._add_step("offset")
         self.last_step = self._add_step("last_step")
-        # Whether the objective itself moves the value, so that no schedule may.
+        # Whether the objective itself sets the value; then no schedule may set it.
         self.controlled = False
         self._following = None
         self.built = True
@@ -62,8 +63,8 @@ class Hyperparameter(keras.layers.Layer):
                 integer or integer tensor. The schedule sees `step() - offset`.
 
         Returns:
-            Whether a step that was traced before must be traced again: not where the
-            value has followed an equal schedule of an equal `step` last.
+            Whether a traced training step must be traced again. This is False if the
+            last schedule and `step` are equal to the new ones.
         """
         before = self._following
         if before is None or (before.schedule, before.step) != (schedule, step):
@@ -73,7 +74,7 @@ class Hyperparameter(keras.layers.Layer):
         return False
 
     def release(self):
-        """Keeps the value where it is from here on, also in a step that is traced."""
+        """Ends the schedule and keeps its last value, also in a traced step."""
         if self._following is not None:
             self._following.is_active.assign(False)
 
@@ -85,9 +86,9 @@ class Hyperparameter(keras.layers.Layer):
 
     @property
     def last_schedule(self):
-        """The schedule that moved the value last, also once released, or None.
+        """The last schedule of the value, also after its release, or None.
 
-        A model that was loaded knows of none.
+        A loaded model has none.
         """
         return self._following and self._following.schedule
 
@@ -104,19 +105,19 @@ class Hyperparameter(keras.layers.Layer):
             replicas.assign(variable, tf.where(is_active, new, old))
 
     def assign(self, value):
-        """Sets the value, also of what `get_config` describes.
+        """Sets the value, and the `initial_value` in the config.
 
-        An owner's attribute may be assigned instead: `objective.kl_weight = 0.25`.
+        Assigning to the owner's attribute does the same: `objective.kl_weight = 0.25`.
 
         Args:
             value: Float, not negative.
 
         Raises:
-            ValueError: If it is no such number, or something else moves the value.
+            ValueError: If the value is invalid, or the objective or a schedule sets it.
         """
         if callable(value) and not hasattr(value, "__float__"):
             raise ValueError(
-                f"`{self.name}` must be a number. To move it during training pass "
+                f"`{self.name}` must be a number. To schedule it during training pass "
                 f"`keras_vae.callbacks.HyperparameterScheduler({self.name!r}, "
                 f"schedule)` to `fit(callbacks=[...])`. Received: {value!r}"
             )
@@ -126,7 +127,7 @@ class Hyperparameter(keras.layers.Layer):
             if self.schedule is not None:
                 mover, remedy = "a schedule", "assign it once `fit` has ended"
             raise ValueError(
-                f"`{self.name}` is moved by {mover}, which would undo the assignment: "
+                f"`{self.name}` is set by {mover}, which would undo the assignment: "
                 f"{remedy}. Received: {self.name}={number}"
             )
         self.initial_value = number
@@ -139,12 +140,12 @@ class Hyperparameter(keras.layers.Layer):
             super().__setattr__(name, value)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "initial_value": self.initial_value}
 
 
 class _Following:
-    """What a value follows; no attribute that Keras would track and save.
+    """A schedule and its step, in an object that Keras does not track or save.
 
     Args:
         schedule: See `Hyperparameter.follow`.
@@ -153,12 +154,12 @@ class _Following:
 
     def __init__(self, schedule, step):
         self.schedule, self.step = schedule, step
-        # Read in the traced step, which therefore need not be traced again without it.
+        # The traced step reads it, so releasing the schedule needs no retrace.
         self.is_active = tf.Variable(True, trainable=False)
 
 
 class OwnsHyperparameters:
-    """Mixed into a layer or model whose hyperparameters are assigned like numbers.
+    """Mixin for a layer or model whose hyperparameters can be assigned as numbers.
 
     Example:
     >>> objective = kv.ELBO()
@@ -174,7 +175,7 @@ class OwnsHyperparameters:
             return
         if isinstance(before, keras.Variable) and not isinstance(value, keras.Variable):
             raise ValueError(
-                f"`{name}` is a variable, in which training keeps its state: call "
+                f"`{name}` is a variable that holds training state: call "
                 f"`{name}.assign(...)` on it. Received: {name}={value!r}"
             )
         super().__setattr__(name, value)

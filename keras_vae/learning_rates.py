@@ -1,4 +1,4 @@
-"""A learning rate that can be lowered while a model trains."""
+"""Learning rates that can be lowered during training."""
 
 import keras
 
@@ -8,11 +8,11 @@ from keras_vae.replicas import number
 
 @keras.saving.register_keras_serializable("keras_vae")
 class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule times a number that may change while a model trains.
+    """A schedule times a factor that can change during training.
 
     Args:
         schedule: `keras.optimizers.schedules.LearningRateSchedule`.
-        scale: Float, the number at first.
+        scale: Float, the initial factor.
 
     Example:
     >>> decay = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
@@ -32,7 +32,7 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return self.schedule(step) * self.scale
 
     def get_config(self):
-        """Returns the schedule and the present number."""
+        """Returns the schedule and the current factor."""
         schedule = keras.saving.serialize_keras_object(self.schedule)
         return {"schedule": schedule, "scale": number(self.scale)}
 
@@ -44,13 +44,13 @@ class ScaledSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_scalable(optimizer):
-    """Lets `set_scale` change the learning rate of an optimiser.
+    """Lets `set_scale` change the learning rate of an optimizer.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
 
     Returns:
-        Boolean, whether the training step must be traced anew.
+        Boolean, whether the training step must be traced again.
     """
     optimizer = _inner(optimizer)
     schedule = _keras.learning_rate_schedule(optimizer)
@@ -61,20 +61,20 @@ def make_scalable(optimizer):
 
 
 def scale(optimizer):
-    """Returns what the schedule of the learning rate is multiplied by.
+    """Returns the factor of the learning rate's schedule.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
 
     Returns:
-        A float, 1 where there is no schedule: a plain rate is a variable of its own.
+        A float. It is 1 without a schedule, because a plain rate is itself a variable.
     """
     schedule = _keras.learning_rate_schedule(_inner(optimizer))
     return number(schedule.scale) if isinstance(schedule, ScaledSchedule) else 1.0
 
 
 def set_scale(optimizer, value):
-    """Sets what the schedule of the learning rate is multiplied by.
+    """Sets the factor of the learning rate's schedule.
 
     Args:
         optimizer: `keras.optimizers.Optimizer` whose rate follows a schedule.
@@ -85,7 +85,7 @@ def set_scale(optimizer, value):
 
 
 def multiply(optimizer, factor):
-    """Multiplies the learning rate of an optimiser, a schedule or not.
+    """Multiplies the learning rate of an optimizer, with or without a schedule.
 
     Args:
         optimizer: `keras.optimizers.Optimizer` on which `make_scalable` was called.

@@ -1,4 +1,4 @@
-"""Losses for `compile` beside `layers.Latent`."""
+"""Losses to `compile` together with `layers.Latent`."""
 
 import keras
 import tensorflow as tf
@@ -13,15 +13,15 @@ from keras_vae.objectives.reduction import check_sample_weight
 class NegativeLogLikelihood(keras.losses.Loss):
     """Distortion of a decoder's output: -log p(x|z) in nats.
 
-    Summed over the event, averaged over the global batch with `sample_weight`, which
-    makes it the partner of `layers.Latent`: together they are the negative ELBO.
+    Summed over the event and averaged over the global batch with `sample_weight`.
+    Together with `layers.Latent` this is the negative ELBO.
 
-    Elements that the mask of `y_pred` leaves out add nothing, as in Keras's own losses:
-    the padding behind `Embedding(mask_zero=True)`, say. The batch's mean still counts
-    an example of which nothing is left.
+    As in Keras's own losses, elements masked out by the mask of `y_pred` contribute
+    nothing, for example the padding of `Embedding(mask_zero=True)`. The mean over the
+    batch still counts an example whose elements are all masked out.
 
     Args:
-        likelihood: Name, config or `Likelihood` without learned numbers, which would
+        likelihood: Name, config or `Likelihood` without learned numbers: these would
             not be among the weights of the model.
         name: String, name of the loss.
 
@@ -46,8 +46,8 @@ class NegativeLogLikelihood(keras.losses.Loss):
         self.likelihood = likelihoods.get(likelihood)
         if self.likelihood.weights:
             raise ValueError(
-                "`likelihood` must not own weights, because a loss's weights are not "
-                "trained by Keras. Fix the scale, let the decoder put it out "
+                "`likelihood` must not own weights, because Keras does not train the "
+                "weights of a loss. Fix the scale, let the decoder output it "
                 '(`scale="per_output"`), or use `keras_vae.VAE`. '
                 f"Received: likelihood={likelihood!r}"
             )
@@ -58,12 +58,13 @@ class NegativeLogLikelihood(keras.losses.Loss):
         event_shape = self.likelihood.event_shape(tuple(params.shape[1:]))
         if not y_true.shape.is_compatible_with((params.shape[0], *event_shape)):
             raise ValueError(
-                "`y_true` must be what the decoder reconstructs, of shape (batch, "
+                "`y_true` must have the shape that the decoder reconstructs, (batch, "
                 f"{', '.join(map(str, event_shape))}) for y_pred.shape="
                 f"{tuple(params.shape)}. Received: y_true.shape={tuple(y_true.shape)}. "
                 "Pass `fit(x, x)`, not labels, or reshape one of them."
             )
-        # Likelihoods of one's own need not know masks where there are none.
+        # A user's likelihood need not accept masks, so `mask` is passed only if there
+        # is one.
         mask = _keras.mask_of(y_pred)
         options = {} if mask is None else {"mask": mask}
         return -self.likelihood.log_prob(params[:, None], y_true, **options)[:, 0]
@@ -72,11 +73,11 @@ class NegativeLogLikelihood(keras.losses.Loss):
         """See the class."""
         values = self.call(y_true, y_pred)
         mean = BatchMean(tf.shape(values)[0], check_sample_weight(sample_weight))
-        # Keras scales added losses by the number of replicas, compiled ones not.
+        # Keras scales added losses by the number of replicas, but not compiled ones.
         return mean(values) / mean.replicas
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal loss."""
+        """Returns the config; `from_config` makes an equal loss from it."""
         return {
             "likelihood": keras.saving.serialize_keras_object(self.likelihood),
             "name": self.name,

@@ -1,11 +1,11 @@
-"""All noise of the library: counter-based, reproducible, fast in and out of XLA.
+"""All noise of the library: counter-based, reproducible, fast with and without XLA.
 
-A draw is a pure function of a key, and a key of (seed, step, replica). Nothing else
-may draw. Keras's and TFP's seeded samplers go through `tf.random.stateless_*`, whose
-derivation of Philox's key costs many times the draw under XLA on CPUs, and whose
-conversion to floats gives XLA other numbers than the graph. Here the kernel gets key
-and counter as they are, and its bits, which are the same everywhere, are converted by
-ordinary operations.
+A draw is a pure function of a key, and a key is a function of (seed, step, replica).
+All draws of the library must use this module. The seeded samplers of Keras and TFP use
+`tf.random.stateless_*`. Deriving Philox's key there costs many times the draw under XLA
+on CPUs, and its conversion to floats differs between XLA and the graph. Here the kernel
+gets key and counter directly. Its bits are the same everywhere, and ordinary operations
+convert them to floats.
 """
 
 import keras
@@ -26,7 +26,7 @@ def _chebyshev(function):
     return series.convert(kind=np.polynomial.Polynomial).coef[::-1].tolist()
 
 
-_SINE = _chebyshev(lambda half: np.pi * np.sinc(half))  # Over its argument.
+_SINE = _chebyshev(lambda half: np.pi * np.sinc(half))  # Divided by its argument.
 _COSINE = _chebyshev(lambda half: np.cos(np.pi * half))
 
 
@@ -50,11 +50,11 @@ def key(seed, step=0, replica=0):
 
 
 def fork(key, stream):
-    """Makes the key of a further draw of the same step.
+    """Makes the key of another draw of the same step.
 
     Args:
         key: Int64 tensor of shape (2,), see `key`.
-        stream: Integer, at least 1, another for each further draw.
+        stream: Integer, at least 1, different for each further draw.
 
     Returns:
         An int64 tensor of shape (2,).
@@ -69,8 +69,8 @@ def fork(key, stream):
 def normal(shape, key):
     """Draws standard normal noise by Box and Muller's transform.
 
-    Element i is a function of `key` and i, whatever the shape. Eager, graph and XLA
-    agree to float32 rounding.
+    Element i depends on `key` and i only, not on the shape. Eager, graph and XLA agree
+    to float32 rounding.
 
     Args:
         shape: Shape of the draw, a tuple or an integer tensor.
@@ -90,7 +90,7 @@ def normal(shape, key):
     """
     size = tf.reduce_prod(shape)
     pairs = _uniform_pairs((size + 1) // 2, key)
-    # The half step keeps the logarithm finite; the largest deviate is 5.9.
+    # The offset of half a step keeps the logarithm finite; the largest deviate is 5.9.
     radius = tf.sqrt(-2.0 * tf.math.log(pairs[:, 0] + 2.0**-25))
     cosine, sine = _cosine_and_sine(pairs[:, 1])
     deviates = tf.stack([radius * cosine, radius * sine], axis=1)
@@ -117,17 +117,17 @@ def uniform(shape, key):
 
 
 def check_seed(seed):
-    """Returns `seed` as an integer, drawing one where it is None.
+    """Returns `seed` as an integer; draws one if it is None.
 
     Args:
-        seed: Integer in [0, 2**31) or None, which takes one from NumPy's global
-            generator, so that `keras.utils.set_random_seed` governs it.
+        seed: Integer in [0, 2**31) or None. For None the seed comes from NumPy's global
+            generator, so `keras.utils.set_random_seed` determines it.
 
     Returns:
         A Python integer.
 
     Raises:
-        ValueError: If `seed` is not such an integer.
+        ValueError: If `seed` is not an integer in this range.
 
     Example:
     >>> kv.random.check_seed(5)
@@ -144,10 +144,10 @@ def check_seed(seed):
 
 @keras.saving.register_keras_serializable("keras_vae")
 class Noise(keras.layers.Layer):
-    """Source of training keys: the t-th key depends on (seed, t, replica) alone.
+    """Source of training keys: the t-th key depends only on (seed, t, replica).
 
-    The count of keys given out is a saved variable, so that a resumed run draws what
-    the interrupted one would have drawn.
+    The count of keys is a saved variable, so a resumed run has the same draws as an
+    uninterrupted run.
 
     Args:
         seed: Integer in [0, 2**31), or None to draw one.
@@ -194,32 +194,32 @@ class Noise(keras.layers.Layer):
         return key(self.seed + 2**32, step, replicas.replica_id())
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "seed": self.seed}
 
 
 def _cosine_and_sine(turns):
     """Returns cos and sin of 2 pi `turns` for numbers in [0, 1), within 8e-7.
 
-    XLA calls the ones of the C library for each number, which takes as long as the
-    rest of the draw. Here the half angle, of -pi/2 to pi/2, needs no reduction, and its
-    two Chebyshev polynomials run on vectors.
+    XLA calls the C library's cosine and sine for each number, which takes as long as
+    the rest of the draw. The half angle lies between -pi/2 and pi/2 and needs no range
+    reduction, and its two Chebyshev polynomials run on vectors.
     """
     half = turns - 0.5
     square = half * half
     sine = half * tf.math.polyval(_SINE, square)
     cosine = tf.math.polyval(_COSINE, square)
-    # Half a turn has changed both signs.
+    # Subtracting half a turn changed both signs.
     return (sine - cosine) * (sine + cosine), -2.0 * sine * cosine
 
 
 def _uniform_pairs(size, key):
     seed, step = tf.unstack(tf.bitcast(key, tf.uint64))
-    # Words of 64 bits, split in two, take half the time of words of 32 under XLA.
+    # 64-bit words, split in two, take half the time of 32-bit words under XLA.
     words = tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=size[None],
         key=seed[None],
-        # The kernel counts the blocks of the draw in the counter's low word.
+        # The kernel uses the low word of the counter for the blocks of a draw.
         counter=tf.stack([tf.zeros_like(step), step]),
         alg=PHILOX,
         dtype=tf.uint64,

@@ -1,4 +1,4 @@
-"""What the replicas of a `tf.distribute` strategy must know of each other."""
+"""Communication between the replicas of a `tf.distribute` strategy."""
 
 import collections
 import itertools
@@ -11,7 +11,7 @@ _groups = weakref.WeakKeyDictionary()
 
 
 class _Group:
-    """Keys of the collectives of one strategy; replicas trace them in one order."""
+    """Keys of one strategy's collectives; all replicas trace them in the same order."""
 
     def __init__(self):
         self.key = next(_group_keys)
@@ -36,13 +36,13 @@ def num_replicas():
 
 
 def sum_over_replicas(value):
-    """Sums a tensor over all replicas; without several of them it is the identity.
+    """Sums a tensor over all replicas; with one replica it is the identity.
 
     Args:
         value: Float32 tensor of the same shape on each replica.
 
     Returns:
-        Tensor of that shape, equal on all replicas. Gradients are summed likewise.
+        Tensor of the same shape, equal on all replicas. Gradients are summed likewise.
 
     Raises:
         RuntimeError: On several replicas outside a `tf.function`.
@@ -64,8 +64,9 @@ def sum_over_replicas(value):
 def assign(variable, value):
     """Assigns to a variable without waiting for the other replicas.
 
-    `Variable.assign` on several replicas hands over to the next replica's thread in the
-    middle of a step, and Keras keeps the added losses of all threads in one list.
+    On several replicas `Variable.assign` switches to the next replica's thread in the
+    middle of a step. Keras keeps the added losses of all threads in one list, so such a
+    switch would mix them.
 
     Args:
         variable: `keras.Variable` that is not trained.
@@ -81,12 +82,12 @@ def assign(variable, value):
 
 
 def update_if(condition, update, gradients, variables):
-    """Lets an optimiser update variables where a condition holds.
+    """Lets an optimizer update variables if a condition holds.
 
     Args:
         condition: Boolean scalar tensor, equal on all replicas.
-        update: Callable, gradients, variables -> None, `apply` of an optimiser that is
-            built.
+        update: Callable, gradients, variables -> None, for example `apply` of a built
+            optimizer.
         gradients: List of tensors, this replica's share.
         variables: List of `keras.Variable`.
 
@@ -107,7 +108,7 @@ def update_if(condition, update, gradients, variables):
 
         tf.cond(tf.convert_to_tensor(condition), taken, lambda: False)
 
-    # An update meets the other replicas, which it may in no branch of one replica.
+    # An update waits for the other replicas, so it cannot run in one replica's branch.
     def across_replicas(strategy, condition, gradients):
         call, arguments = (
             strategy.extended.call_for_each_replica,
@@ -124,20 +125,20 @@ def update_if(condition, update, gradients, variables):
 
 
 def number(variable):
-    """Returns the value of a scalar variable, also of one with several copies."""
+    """Returns the value of a scalar variable, which may have several copies."""
     return tf.convert_to_tensor(variable).numpy().item()
 
 
 def own_losses(losses):
-    """Returns those of the added losses that the running replica made.
+    """Returns the added losses that the running replica made.
 
     Args:
         losses: List of scalar tensors.
     """
     if num_replicas() == 1:
         return losses
-    # A layer whose `call` assigns variables (batch normalisation, dropout) lets another
-    # replica's losses into Keras's list.
+    # A layer that assigns variables in `call` (batch normalization, dropout) lets the
+    # losses of another replica into Keras's list.
     device = tf.zeros(()).device
     return [loss for loss in losses if loss.device in ("", device)]
 
@@ -151,12 +152,12 @@ def _all_reduce(value):
     if not isinstance(strategy, tf.distribute.MirroredStrategy):
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-    # `ReplicaContext.all_reduce` would hand over to the next replica's thread in the
+    # `ReplicaContext.all_reduce` would switch to the next replica's thread in the
     # middle of a step, see `assign`.
     if tf.executing_eagerly():
         raise RuntimeError(
-            "On several replicas a step must run in a `tf.function`, or it would wait "
-            "for itself: compile with `run_eagerly=False`."
+            "On several replicas a step must run in a `tf.function`; eagerly it would "
+            "wait for itself. Compile with `run_eagerly=False`."
         )
     group = _groups.setdefault(strategy, _Group())
     return tf.raw_ops.CollectiveReduce(

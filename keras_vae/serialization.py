@@ -1,11 +1,11 @@
-"""How a name, a config or an object becomes an object, as in Keras."""
+"""Resolves a name, a config or an object to an object, as in Keras."""
 
 import contextlib
 import inspect
 
 import keras
 
-# Methods that users look for in the wrong place, and where they are.
+# Names that users pass as the wrong argument, and their right place.
 _ELSEWHERE = {
     "aggressive_vae": "the model `keras_vae.AggressiveVAE`",
     "bn_vae": "a posterior, posterior='bn_vae'",
@@ -28,10 +28,10 @@ def get(identifier, base, makers, argument):
     """Resolves an identifier to an instance of `base`.
 
     Args:
-        identifier: An instance of `base`, which is returned as it is; a name in
+        identifier: An instance of `base`, which is returned unchanged; a name in
             `makers`; a dict with such a name as "class_name" and its arguments as
-            "config"; or the dict that `keras.saving.serialize_keras_object` made.
-        base: The class of which the result has to be an instance.
+            "config"; or a dict from `keras.saving.serialize_keras_object`.
+        base: Class, the required type of the result.
         makers: Dict of names to callables that make an instance of `base`.
         argument: Name of the argument, for the error message.
 
@@ -39,7 +39,7 @@ def get(identifier, base, makers, argument):
         An instance of `base`.
 
     Raises:
-        ValueError: If `identifier` is none of these, or a name that needs arguments.
+        ValueError: If `identifier` is none of these, or lacks an argument.
     """
     found = identifier
     if isinstance(identifier, str) and identifier in makers:
@@ -80,10 +80,11 @@ def _make(name, config, makers, argument):
 
 @contextlib.contextmanager
 def default_policy(dtype):
-    """Gives layers that know of no dtype policy this one instead of the global one.
+    """Sets the dtype policy of layers whose config has none.
 
-    Keras saves none with a `Sequential` or functional model, which then would round its
-    inputs as the process that loads it happens to.
+    Keras saves no policy with a `Sequential` or functional model. Without this context
+    the global policy of the loading process would determine how the model rounds
+    inputs.
 
     Args:
         dtype: `keras.DTypePolicy`, its name or its config; None changes nothing.

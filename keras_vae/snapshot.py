@@ -1,4 +1,4 @@
-"""All numbers that make the state of a model in training, kept and put back."""
+"""Saving and restoring the complete training state of a model in memory."""
 
 import keras
 import numpy as np
@@ -7,11 +7,11 @@ from keras_vae import learning_rates
 
 
 def variables(model, with_metrics=True):
-    """Returns all variables of a model, of its optimisers and of its metrics.
+    """Returns all variables of a model, its optimizers and its metrics.
 
     Args:
         model: A compiled and built `keras.Model`.
-        with_metrics: Boolean, whether those of metrics are among them.
+        with_metrics: Boolean, whether to include the variables of metrics.
 
     Returns:
         List of `keras.Variable`, each once, in the same order for equal models.
@@ -31,7 +31,7 @@ def variables(model, with_metrics=True):
 
 
 def optimizers(model):
-    """Returns the optimisers of a model, of which some have two.
+    """Returns the optimizers of a model; some models have two.
 
     Args:
         model: A compiled `keras.Model`.
@@ -51,7 +51,7 @@ class Snapshot:
 
     def __init__(self, model):
         self._values = [
-            # A copy: what TensorFlow hands out may be the variable's own memory.
+            # A copy: TensorFlow may return the memory of the variable itself.
             (variable, np.array(variable.numpy()))
             for variable in variables(model)
         ]
@@ -63,10 +63,10 @@ class Snapshot:
         self._metrics = {id(variable) for variable in model.metrics_variables}
 
     def restore(self, with_metrics=True):
-        """Puts all numbers back where they were.
+        """Restores all numbers.
 
         Args:
-            with_metrics: Boolean, whether the state of metrics goes back too.
+            with_metrics: Boolean, whether to restore the state of metrics too.
         """
         for variable, value in self._values:
             if with_metrics or id(variable) not in self._metrics:
@@ -77,7 +77,7 @@ class Snapshot:
 
 
 def first_not_finite(model):
-    """Returns the name of the first layer of which a weight is not finite, or None.
+    """Returns the name of the first layer with a non-finite weight, or None.
 
     Args:
         model: A built `keras.Model`.
@@ -87,7 +87,7 @@ def first_not_finite(model):
     """
     for variable in model.weights:
         value = variable.numpy()
-        if value.dtype.kind == "V":  # bfloat16, which NumPy does not know.
+        if value.dtype.kind == "V":  # bfloat16, unknown to NumPy.
             value = value.astype("float32")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             return variable.path.rpartition("/")[0] or variable.name

@@ -1,19 +1,19 @@
-"""Weights that stay float32, whatever the dtype policy of their layer."""
+"""Weights that stay float32 under any dtype policy of their layer."""
 
 import keras
 import numpy as np
 
 
 def add_float32(layer, name, initial, shape=(), **kwargs):
-    """Adds a weight to a layer, which mixed precision does not round.
+    """Adds a float32 weight to a layer; mixed precision does not round it.
 
     Args:
         layer: `keras.layers.Layer`.
         name: String, the name of the weight.
         initial: Number, array of shape `shape`, or initializer or its name.
         shape: Tuple of integers.
-        **kwargs: See `keras.layers.Layer.add_weight`; several replicas need
-            `aggregation` where `trainable` is False.
+        **kwargs: See `keras.layers.Layer.add_weight`; with several replicas a weight
+            with `trainable=False` needs `aggregation`.
 
     Returns:
         `keras.Variable`.

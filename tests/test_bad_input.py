@@ -94,7 +94,7 @@ IN_UNIT_INTERVAL = r"`x` must be in \[0, 1\] under a Bernoulli.*; "
 BY_255 = IN_UNIT_INTERVAL + r"divide pixels.* by 255.*Received: x in \[0.*, 255"
 FINITE = r"`x` must be finite\. Received: 1 values that are NaN or infinite\. Impute"
 SHAPE = r"`x` must have shape \(batch, 4\).*x.shape=\(\d, 3\)\. Reshape the data"
-NO_LABELS = r".*for labels pass only `fit\(x\)`, for denoising `fit\(noisy, clean\)`"
+NO_LABELS = r".*labels, pass only `fit\(x\)`; for denoising pass `fit\(noisy, clean\)`"
 LABELS = r"`y` must have a batch axis.*Received: shape=\(\d,\)\. " + NO_LABELS
 ONE_WEIGHT = r"`sample_weight` must hold one weight per example, shape \(\d,\)\. Rec"
 WEIGHT_VALUES = r"`sample_weight` must be finite and not negative\. Received: values in"
@@ -143,11 +143,11 @@ DATA = {
     ),
     "several inputs": (
         lambda: {"x": [X, X]},
-        r"`y` must be given where `x` is a structure.*`fit\(x, y\)`.*x is a list",
+        r"`y` must be given if `x` is a structure.*`fit\(x, y\)`.*x is a list",
     ),
     "dict of inputs": (
         lambda: {"x": {"image": X}},
-        r"`y` must be given where `x` is a structure.*`fit\(x, y\)`.*x is a dict",
+        r"`y` must be given if `x` is a structure.*`fit\(x, y\)`.*x is a dict",
     ),
     "labels": (lambda: {"x": X, "y": np.arange(8)}, LABELS),
     "one-hot labels": (
@@ -238,7 +238,7 @@ DATA = {
     "labels in a PyDataset": (lambda: {"x": Batches((X, np.arange(8)))}, LABELS),
     "weights without y in a PyDataset": (
         lambda: {"x": Batches((X, None, WEIGHTS))},
-        r"`x` must yield targets where it yields weights.*yield \(x, x, sample_weight",
+        r"`x` must yield targets if it yields weights.*yield \(x, x, sample_weight",
     ),
     "empty generator": (
         lambda: {"x": (x for x in ())},
@@ -577,12 +577,12 @@ def unknown_axes():
         (
             {"prior": "gaussian_mixture"},
             X,
-            r'no closed form.*pass `kl="monte_carlo"`.*Received: posterior=',
+            r'in closed form.*pass `kl="monte_carlo"`.*Received: posterior=',
         ),
         (
             {"prior": priors.VampPrior(5)},
             X,
-            r'no closed form.*pass `kl="monte_carlo"`.*Received: posterior=',
+            r'in closed form.*pass `kl="monte_carlo"`.*Received: posterior=',
         ),
     ],
 )
@@ -760,7 +760,7 @@ def test_methods_before_shapes_are_known(use, name, tmp_path, monkeypatch):
 # === Callbacks ===
 
 UNKNOWN_STEPS = (
-    r"`duration` must be in steps where .* per run is unknown: pass `steps_per_epoch`"
+    r"`duration` must be in steps if .* per run is unknown: pass `steps_per_epoch`"
     r".*Received: duration='50%'"
 )
 
@@ -833,7 +833,7 @@ def test_a_ramp_that_does_not_end_is_warned_of_before_the_first_step():
             seen.append(batch)
 
     message = (
-        r"`fit` will end after 1 optimiser steps, but the schedule of `kl_weight` ends "
+        r"`fit` will end after 1 optimizer steps, but the schedule of `kl_weight` ends "
         r'at step 200: .*shorten the schedule, for example with `duration="50%"`'
     )
     annealing = kv.KLAnnealing(schedules.linear(200))
@@ -859,12 +859,20 @@ def latent_model(**kwargs):
         (
             {},
             {"y": np.arange(8)},
-            r"`y_true` must be what the decoder reconstructs.*\(batch, 4\).*"
+            r"`y_true` must have the shape that the decoder.*\(batch, 4\).*"
             r"y_true.shape=\(None,\)\. Pass `fit\(x, x\)`, not labels",
         ),
         # Without the check TensorFlow would broadcast these to (8, 8, 4).
-        ({}, {"y": X[..., None]}, r"`y_true` must be .*y_true.shape=\(None, 4, 1\)"),
-        ({}, {"y": X[:, :1]}, r"`y_true` must be .*y_true.shape=\(None, 1\)"),
+        (
+            {},
+            {"y": X[..., None]},
+            r"`y_true` must have .*y_true.shape=\(None, 4, 1\)",
+        ),
+        (
+            {},
+            {"y": X[:, :1]},
+            r"`y_true` must have .*y_true.shape=\(None, 1\)",
+        ),
         (
             {},
             {"y": X, "sample_weight": np.ones((8, 4))},
@@ -873,7 +881,7 @@ def latent_model(**kwargs):
         (
             {"prior": "gaussian_mixture"},
             {"y": X},
-            r'no closed form.*pass `kl="monte_carlo"`',
+            r'in closed form.*pass `kl="monte_carlo"`',
         ),
     ],
 )
@@ -941,7 +949,7 @@ FILES = [
     ),
     (
         lambda path: kv.datasets.arrays(saved(path, changed(np.nan))),
-        "`path` must hold finite numbers.*Received: 1 that are not.*Remove or fill in",
+        "`path` must hold finite numbers.*Received: 1 other values.*Remove or fill in",
     ),
     (
         lambda path: kv.datasets.arrays(saved(path, X.astype(complex))),
@@ -949,7 +957,7 @@ FILES = [
     ),
     (
         lambda path: kv.datasets.arrays(saved(path, X[0])),
-        r"`path` must hold an array of shape \(examples, \.\.\.\).*shape \(4,\)",
+        r"`path` must hold a non-empty array.* \(examples, \.\.\.\).*shape \(4,\)",
     ),
     (lambda path: kv.datasets.load("cifar"), r"`name` must be one of.*name='cifar'"),
     (

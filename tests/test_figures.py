@@ -75,7 +75,7 @@ def test_traversal_moves_one_latent_at_a_time():
 
 @pytest.mark.parametrize("dims", [[3], [-1]])
 def test_traversal_of_unknown_units(dims):
-    with pytest.raises(ValueError, match="`dims` must be units of the 3 latent ones"):
+    with pytest.raises(ValueError, match="`dims` must be in \\[0, 3\\)"):
         figures.traversal(3, dims=dims)
 
 
@@ -226,6 +226,6 @@ def test_by_weight_draws_all_kinds_of_events(shape, number, tmp_path):
 @pytest.mark.parametrize("names", [["a"], ["a", "b", "c", "d"]])
 def test_by_weight_needs_a_name_for_each_row(names, tmp_path):
     x = np.zeros((3, 4, 5))
-    with pytest.raises(ValueError, match="`reconstructions` must be .* names"):
+    with pytest.raises(ValueError, match="`reconstructions` must have shape .* names"):
         figures.by_weight(tmp_path / "w.png", x[0], x, x, names)
     assert not (tmp_path / "w.png").exists()

@@ -64,7 +64,7 @@ def test_half_precision_is_lifted():
 @pytest.mark.parametrize("shape", [(5,), (5, 2), (5, 2, 3, 1), (1, 2, 3), (5, 1, 1)])
 def test_targets_that_would_broadcast(shape):
     loss = kv.losses.NegativeLogLikelihood("bernoulli")
-    message = r"`y_true` must be what.*\(batch, 2, 3\).*y_pred.shape=\(5, 2, 3\)\. Rec"
+    message = r"`y_true` must have .*\(batch, 2, 3\).*y_pred.shape=\(5, 2, 3\)\. Rec"
     with pytest.raises(ValueError, match=message):
         loss(np.zeros(shape, "float32"), LOGITS)
 

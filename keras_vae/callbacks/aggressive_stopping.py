@@ -1,4 +1,4 @@
-"""The end of the aggressive training of an encoder."""
+"""A callback that ends the aggressive training of an encoder."""
 
 import keras
 import numpy as np
@@ -14,27 +14,27 @@ from keras_vae.models import AggressiveVAE
 class AggressiveStopping(keras.callbacks.Callback):
     """Ends the aggressive phase when the mutual information of x and z falls.
 
-    After each epoch of the phase `I(x; z)` is estimated on held-out data with one
-    draw of z for each example, always from the same noise; the phase of the
-    `AggressiveVAE` ends after the first epoch whose estimate is below the one before,
-    by He et al. An epoch of `fit` has fewer updates of the decoder than one of the
-    paper: measure more seldom with `period`.
+    After each epoch of the phase it estimates `I(x; z)` on held-out data, with one draw
+    of z per example and always from the same noise. The phase of the `AggressiveVAE`
+    ends after the first epoch whose estimate is below the previous one, as in He et al.
+    An epoch of `fit` has fewer updates of the decoder than an epoch of the paper:
+    measure less often with `period`.
 
-    Writes `mutual_information` into the logs of the epochs that it measures. What it
-    compares with is saved with the model, so that a resumed run ends the phase where
-    the interrupted one would have.
+    Writes `mutual_information` into the logs of the epochs that it measures. The
+    previous estimate is saved with the model, so a resumed run ends the phase at the
+    epoch at which the interrupted run would have ended it.
 
     Args:
         data: Array of shape (examples, *input_shape), held out.
-        period: Positive integer, measure after every `period` epochs.
-        batch_size: Positive integer, examples of which one estimate is made; it never
-            exceeds log(batch_size).
-        seed: Integer in [0, 2**31), of the noise.
+        period: Positive integer, epochs between two measurements.
+        batch_size: Positive integer, examples per estimate; an estimate never exceeds
+            log(batch_size).
+        seed: Integer in [0, 2**31), seed of the noise.
         verbose: 0, or 1 to print when the phase ends; it is always logged.
 
     Raises:
-        ValueError: If an argument is out of range, and at the start of `fit`, if the
-            model is no `AggressiveVAE` or does not take the data.
+        ValueError: If an argument is out of range. At the start of `fit`, if the model
+            is not an `AggressiveVAE` or does not take the data.
 
     Example:
     >>> _, x_test = kv.datasets.digits()
@@ -54,7 +54,7 @@ class AggressiveStopping(keras.callbacks.Callback):
         self.verbose = verbose
 
     def on_train_begin(self, logs=None):
-        """Checks that the model has a phase and can encode the data."""
+        """Checks that the model has an aggressive phase and can encode the data."""
         if not isinstance(self.model, AggressiveVAE):
             raise ValueError(
                 "`AggressiveStopping` needs a model with an aggressive phase, a "
@@ -63,12 +63,12 @@ class AggressiveStopping(keras.callbacks.Callback):
         checks.check_input_shape(self.model, self.data)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Makes up for an epoch after which a run was interrupted."""
+        """Measures an epoch that was interrupted before its measurement."""
         # `BackupAndRestore` may have saved before this callback's turn came.
         self._compare(epoch - 1)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Measures, and ends the phase where the mutual information fell."""
+        """Measures, and ends the phase if the mutual information fell."""
         self._compare(epoch, logs)
 
     def _compare(self, epoch, logs=None):
@@ -79,7 +79,7 @@ class AggressiveStopping(keras.callbacks.Callback):
             return
         before = number(loop.information)
         loop.information.assign(self.mutual_information())
-        # As it is compared next time, in float32.
+        # Read back in float32, the precision of the next comparison.
         now = number(loop.information)
         loop.measured_step.assign(step)
         if logs is not None:
@@ -98,11 +98,11 @@ class AggressiveStopping(keras.callbacks.Callback):
         """Estimates I(x; z) of the data.
 
         Returns:
-            Float, nats, the mean over batches by their size.
+            Float, nats, the mean over batches weighted by their size.
         """
         starts = range(0, len(self.data), self.batch_size)
         batches = [self.data[start : start + self.batch_size] for start in starts]
-        # Layers called in this scope neither keep losses nor move their state.
+        # In this scope layers neither keep losses nor change their state.
         with keras.StatelessScope():
             values = [self._estimate(*batch) for batch in enumerate(batches)]
         return float(np.average(values, weights=[len(batch) for batch in batches]))

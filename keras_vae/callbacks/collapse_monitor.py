@@ -1,4 +1,4 @@
-"""A verdict on the latents while a model trains."""
+"""A callback that diagnoses the latents during training."""
 
 import os
 
@@ -10,7 +10,7 @@ from keras_vae.callbacks.monitor import RemembersRun
 from keras_vae.weighing.diagnosing.run import diagnose
 from keras_vae.weighing.diagnosing.subject import subject_of
 
-# What is written as numbers beside the verdict, where it was measured.
+# Evidence written as scalars beside the verdict, if it was measured.
 _SCALARS = (
     "active_units",
     "mutual_information",
@@ -22,33 +22,33 @@ _SCALARS = (
 
 
 class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
-    """Diagnoses the model while it trains, and remembers since when units are unused.
+    """Diagnoses the model during training and records since when units are unused.
 
     Runs `keras_vae.diagnose` at the end of epochs, without the audit, which takes
-    training steps. It looks at the model without a trace: a run ends in the same
-    weights with and without it. While `kl_weight` is on its ramp the verdict is
-    "ramp_not_finished": nothing can be said of the latents yet. What it remembers
-    begins anew with another model, and with the same one at step 0.
+    training steps. It does not change the run: the final weights are equal with and
+    without it. While `kl_weight` is on its ramp the verdict is "ramp_not_finished",
+    because the latents cannot be judged yet. The record begins anew with another model,
+    or with the same model at step 0.
 
     Attributes:
         diagnosis: The last `Diagnosis`, or None.
         history: List of pairs (epoch, verdict), epochs counted from 0.
-        collapsed_since: List, for each unit the epoch, counted from 0, at which it was
-            first seen unused without a break until now, or None where it is active. A
-            unit is active if its posterior mean varies by more than 0.01.
+        collapsed_since: List with one entry per unit: the epoch, counted from 0, since
+            which the unit has been unused without a break, or None if it is active. A
+            unit is active if the variance of its posterior mean exceeds 0.01.
 
     Args:
         validation_data: Array x or tuple (x, y), as for `fit`.
-        every: Integer, epochs between two looks; the last epoch has one too.
+        every: Integer, epochs between two diagnoses; the last epoch has one too.
         log_dir: Directory of a TensorBoard run, or None. Verdicts are written as text
             `diagnosis/verdict`, and numbers as scalars, to `<log_dir>/diagnosis`.
-        max_examples: Integer, how many examples are looked at.
+        max_examples: Integer, the most examples to diagnose.
         seed: Integer, see `diagnose`.
         verbose: Integer, 1 to print verdicts when they change, 2 to print all.
 
     Raises:
-        ValueError: If an argument is out of range, and at the start of `fit`, if the
-            model has no latent variable or the data do not fit.
+        ValueError: If an argument is out of range. At the start of `fit`, if the model
+            has no latent variable or the data do not fit.
 
     Example:
     >>> _, x_test = kv.datasets.digits()
@@ -80,7 +80,7 @@ class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
         self._forget_run()
 
     def on_train_begin(self, logs=None):
-        """Checks that the model can be looked at."""
+        """Checks that the model can be diagnosed."""
         super().on_train_begin(logs)
         subject_of(self.model, self.validation_data)
 
@@ -90,7 +90,7 @@ class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
         self.collapsed_since = []
 
     def on_epoch_end(self, epoch, logs=None):
-        """Looks at the model where it is time to."""
+        """Diagnoses the model if a diagnosis is due."""
         is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
         if not is_last and (epoch + 1) % self.every:
             return
@@ -110,7 +110,7 @@ class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
             self._write(epoch)
 
     def on_train_end(self, logs=None):
-        """Closes the events."""
+        """Closes the file of the events."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -126,7 +126,7 @@ class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
         ]
 
     def _since(self):
-        """Since when units are unused, in words; epochs counted from 1, as printed."""
+        """Lists the epochs since which units are unused, counted from 1 as printed."""
         epochs = {}
         for unit, epoch in enumerate(self.collapsed_since):
             if epoch is not None:

@@ -1,4 +1,4 @@
-"""Training that ends, or goes back, where its loss is no number any more."""
+"""Stops or rewinds training whose loss is NaN or infinite."""
 
 import dataclasses
 import math
@@ -13,33 +13,32 @@ from keras_vae import snapshot
 from keras_vae.callbacks import divergence_probe
 from keras_vae.replicas import number
 
-# The loss is their sum, so that it says nothing of which one is to blame.
+# Sums of other terms, so they do not show which term is to blame.
 _SUMS = ("loss", "negative_elbo", "val_loss", "val_negative_elbo")
 
 
 class DivergenceError(RuntimeError):
-    """Training has diverged, where `DivergenceGuard` was asked to raise."""
+    """Training has diverged and `DivergenceGuard` has `raise_error=True`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Divergence:
-    """What `DivergenceGuard` saw when it acted.
+    """Findings of `DivergenceGuard` about one divergence.
 
     Args:
         epoch: Integer, counted from 0.
-        batch: Integer, counted from 0, the first batch whose loss is not finite, or
-            None where only the weights or the validation were not, after the epoch.
-        terms: Dict, the logged terms that are not finite, first those whose sum is
-            the loss.
+        batch: Integer, counted from 0, the first batch whose loss is not finite. None
+            if only the weights or the validation loss were not finite after the epoch.
+        terms: Dict, the logged terms that are not finite; the terms of the loss come
+            before their sums.
         layer: String, the first layer whose outputs on the data, or on noise, are not
-            finite or huge with the weights that were put back; else the first one
-            whose weights were not finite; or None.
-        largest_output: Float, the largest absolute output of that layer, or None where
-            its weights tell.
-        data: String, what is wrong with the data, or None where they are finite or
-            nothing is known of them.
-        restored_step: Integer, the optimiser's step to which the model went back.
-        message: String, all of this in words.
+            finite or huge with the restored weights; otherwise the first layer whose
+            weights were not finite; or None.
+        largest_output: Float, the largest absolute output of that layer, or None if its
+            weights are not finite.
+        data: String, the fault in the data, or None if they are finite or unknown.
+        restored_step: Integer, the optimizer step of the restored state.
+        message: String, all of this as a text.
     """
 
     epoch: int
@@ -55,37 +54,38 @@ class Divergence:
 class DivergenceGuard(keras.callbacks.Callback):
     """Stops training at the first batch whose loss is NaN or infinite.
 
-    Without it every later step computes with NaN, in silence. It names the first term
-    of the loss and the first layer that are not finite, and puts the last good state
-    back: weights, optimisers, metrics, counters of noise. Then it stops `fit`, with a
-    warning, or lowers the learning rate and goes on with the next batch. A
-    run that does not diverge keeps all its numbers.
+    Without it every later step silently computes with NaN. It names the first term of
+    the loss and the first layer that are not finite, and restores the last good state:
+    weights, optimizers, metrics and noise counters. Then it stops `fit` with a warning,
+    or lowers the learning rate and continues with the next batch. It changes no number
+    of a run that does not diverge.
 
-    A state is kept in memory at the begin of each epoch, or every n batches. It counts
-    as good once the batch after it has a finite loss. At the end of an epoch the
-    weights and `val_loss` are looked at too, since the last update may have spoilt the
-    weights or made them so large that no further loss will be finite. The logs
-    of an epoch are means over the batches since the state that was put back; where
-    there are none, they stay NaN, so that no callback takes them for the best.
+    It keeps a state in memory at the beginning of each epoch, or every n batches. A
+    state counts as good once the next batch has a finite loss. At the end of an epoch
+    the guard also checks the weights and `val_loss`, because the last update may have
+    made weights NaN, or so large that no further loss is finite. The logs of the epoch
+    are means over the batches since the restored state. Without such batches they stay
+    NaN, so that no callback takes them for the best.
 
-    Whether bad data or the training is to blame can only be told from the data: pass
-    them, and they are looked through where it acts.
+    Only the data can show whether bad data or the training is to blame: pass the data,
+    and the guard searches them after a divergence.
 
     Attributes:
-        divergence: `Divergence`, the last one, or None.
-        restarts: Integer, how often this `fit` has gone on at a lower learning rate.
+        divergence: The last `Divergence`, or None.
+        restarts: Integer, number of times this `fit` has continued at a lower learning
+            rate.
 
     Args:
-        save_freq: "epoch", or a positive integer, batches after which the state is
-            kept again, the begin of epochs beside it.
-        learning_rate_factor: Float in (0, 1) by which the learning rate is multiplied
-            to go on, or None to stop.
-        max_restarts: Positive integer, how often a `fit` goes on; then it stops.
-        data: What `fit` trains on and can be read again: an array, a tuple of arrays,
-            a `tf.data.Dataset` or `keras.utils.PyDataset`; or None. Only looked at
+        save_freq: "epoch", or a positive integer: the state is kept after every so many
+            batches and at the beginning of each epoch.
+        learning_rate_factor: Float in (0, 1), factor of the learning rate at a restart,
+            or None to stop.
+        max_restarts: Positive integer, the most restarts of a `fit`; then it stops.
+        data: The training data in a form that can be read again: an array, a tuple of
+            arrays, a `tf.data.Dataset` or `keras.utils.PyDataset`; or None. Only read
             after a divergence.
-        raise_error: Boolean, whether to raise a `DivergenceError` where `fit` would be
-            stopped with a warning, after the state is put back.
+        raise_error: Boolean, whether to raise a `DivergenceError` instead of stopping
+            `fit` with a warning. The state is restored first.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -96,8 +96,8 @@ class DivergenceGuard(keras.callbacks.Callback):
     (True, 0)
     """
 
-    # A block of steps ends where the loss is not finite, so that the model in memory is
-    # that of the batch whose logs are shown.
+    # A block of steps ends at a non-finite loss, so that the model in memory belongs to
+    # the batch whose logs are shown.
     ends_blocks_at_nan = True
 
     def __init__(
@@ -114,7 +114,7 @@ class DivergenceGuard(keras.callbacks.Callback):
         checks.check_count("max_restarts", max_restarts)
         if learning_rate_factor is not None and not 0 < learning_rate_factor < 1:
             raise ValueError(
-                "`learning_rate_factor` must lie between 0 and 1, or be None to stop. "
+                "`learning_rate_factor` must be in (0, 1), or None to stop. "
                 f"Received: learning_rate_factor={learning_rate_factor}"
             )
         self.save_freq = save_freq
@@ -129,9 +129,9 @@ class DivergenceGuard(keras.callbacks.Callback):
     # === When it acts ===
 
     def steps_until_action(self):
-        """Returns after how many batches the model is read next, or None if at none."""
+        """Returns the number of batches until the guard reads the model, or None."""
         if self._good is None and self._newest is None:
-            return 1  # A model that its first batch builds.
+            return 1  # The first batch builds the model.
         if self.save_freq == "epoch":
             return None
         return self.save_freq - self._batches % self.save_freq
@@ -153,7 +153,7 @@ class DivergenceGuard(keras.callbacks.Callback):
         self._keep()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Acts where the loss is not finite, and keeps the state where it is time."""
+        """Acts if the loss is not finite, and keeps the state if that is due."""
         logs = logs or {}
         self._seen += 1
         if not math.isfinite(float(logs.get("loss", 0.0))):
@@ -164,12 +164,12 @@ class DivergenceGuard(keras.callbacks.Callback):
             self._good, self._newest = self._newest, None
         self._batches += 1
         is_due = self.save_freq != "epoch" and self._batches % self.save_freq == 0
-        # A model that its first batch builds had no state before.
+        # A model that its first batch builds had no state before it.
         if is_due or (self._good is None and self._newest is None):
             self._keep()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Acts where the epoch's last updates have spoilt the weights."""
+        """Acts if the epoch's last updates made weights or the validation loss NaN."""
         if self._has_stopped:
             return
         validated = {k: float(v) for k, v in (logs or {}).items() if k[:4] == "val_"}
@@ -178,10 +178,10 @@ class DivergenceGuard(keras.callbacks.Callback):
             self._act(epoch, None, validated)
 
     def on_train_end(self, logs=None):
-        """Lets the memory go."""
+        """Frees the memory of the kept states."""
         self._forget()
 
-    # === What it does ===
+    # === Actions ===
 
     def _forget(self):
         self._epoch, self._batches, self._seen = 0, 0, 0
@@ -195,7 +195,7 @@ class DivergenceGuard(keras.callbacks.Callback):
     def _act(self, epoch, batch, logs):
         layer = snapshot.first_not_finite(self.model)
         rates = [number(x.learning_rate) for x in snapshot.optimizers(self.model)]
-        # The first state of a run is the best there is, good or not.
+        # Without a good state, the first state of the run is the best available.
         state = self._good or self._newest
         goes_on = (
             self.learning_rate_factor is not None
@@ -205,7 +205,7 @@ class DivergenceGuard(keras.callbacks.Callback):
         if state is not None:
             self._batches, kept = state
             is_last = batch is None or batch + 1 == self.params.get("steps")
-            # Means over nothing would be 0, and the best.
+            # The mean over no batches would be 0, and count as the best epoch.
             with_metrics = self._batches > 0 or (goes_on and not is_last)
             kept.restore(with_metrics)
         found = self._find(epoch, batch, logs, layer, state is not None)
@@ -221,11 +221,11 @@ class DivergenceGuard(keras.callbacks.Callback):
         warnings.warn(message, stacklevel=2)
 
     def _go_on(self):
-        """Lowers the learning rate; returns that in words."""
+        """Lowers the learning rate; returns a sentence about it."""
         self.restarts += 1
         for optimizer in snapshot.optimizers(self.model):
             learning_rates.multiply(optimizer, self.learning_rate_factor)
-        # The state to which a further divergence goes back has the lower rate too.
+        # The state for a further divergence must have the lower rate too.
         self._good = self._batches, snapshot.Snapshot(self.model)
         self._newest = None
         return (
@@ -235,7 +235,7 @@ class DivergenceGuard(keras.callbacks.Callback):
         )
 
     def _find(self, epoch, batch, logs, layer, restored):
-        """Returns what happened, as arguments of a `Divergence`."""
+        """Returns the findings, as arguments of a `Divergence`."""
         terms = {k: v for k, v in logs.items() if not math.isfinite(v)}
         data = divergence_probe.first_bad_data(self.data, self._seen)
         if restored and data is None:
@@ -254,7 +254,7 @@ class DivergenceGuard(keras.callbacks.Callback):
 
 
 def _build_optimizer(model):
-    """Makes the variables of an optimiser, so that they are kept from the start."""
+    """Creates the variables of an optimizer, so that the first state holds them."""
     if model.built and not model.optimizer.built:
         with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
@@ -278,9 +278,9 @@ def _in_words(found, logs, restored):
     if found["data"] is not None:
         sentences.append(f"The data are to blame: {found['data']}")
     sentences.append(
-        f"The state of step {step} is put back"
+        f"The state of step {step} is restored"
         if restored
-        else "There is no finite state to go back to: weights were not finite before"
+        else "No finite state could be restored: weights were not finite before"
     )
     return ". ".join(sentences) + "."
 
@@ -307,6 +307,6 @@ def _advice(data, rates):
     known = " or ".join(f"{rate:.4g}" for rate in dict.fromkeys(np.float32(rates)))
     return (
         f"Lower the learning rate, which was {known}, pass `clipnorm` to the "
-        "optimiser, or scale the data; if they come from a stream, look there for "
-        "values that are not finite."
+        "optimizer, or scale the data; if they come from a stream, check the "
+        "stream for values that are not finite."
     )

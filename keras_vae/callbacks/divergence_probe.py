@@ -1,4 +1,4 @@
-"""Where in the data or in a model the first number is that is not finite."""
+"""Finds the first value that is not finite, in data or in a model's outputs."""
 
 import contextlib
 
@@ -13,16 +13,16 @@ _EXAMPLES, _HUGE = 32, 1e8
 
 
 def first_bad_data(data, num_batches=None):
-    """Looks through data for the first values that are not finite.
+    """Searches data for the first values that are not finite.
 
     Args:
         data: Array, tuple of arrays, `tf.data.Dataset`, `keras.utils.PyDataset` or
             None.
-        num_batches: Integer, how many batches of data without a known end are looked
-            through; or None for all.
+        num_batches: Integer, how many batches to search if data have no known end; or
+            None for all.
 
     Returns:
-        A string that says where they are, or None.
+        A string with the place of the values, or None.
 
     Example:
     >>> x = np.zeros((3, 2))
@@ -49,17 +49,17 @@ def first_bad_data(data, num_batches=None):
 
 
 def first_bad_outputs(model, data=None):
-    """Calls a model and returns the first layer whose outputs are not finite or huge.
+    """Calls a model and returns the first layer with non-finite or huge outputs.
 
-    The model is left as it is: its state does not move.
+    The state of the model does not change.
 
     Args:
         model: A built `keras.Model`.
-        data: As of `first_bad_data`; or None to call it with uniform noise in [0, 1].
+        data: As in `first_bad_data`; or None to call it with uniform noise in [0, 1].
 
     Returns:
-        The path of the layer and the largest absolute value of its outputs, or None if
-        there is none or the model cannot be called like that.
+        The path of the layer and its largest absolute output; or None if no layer has
+        such outputs or the model cannot be called with these inputs.
     """
     inputs = _first_inputs(data) if data is not None else _noise(model)
     if inputs is None:
@@ -77,7 +77,7 @@ def first_bad_outputs(model, data=None):
 
     layers = [x for x in _keras.sublayers(model, keras.layers.Layer) if x is not model]
     with keras.StatelessScope(), _keras.calls_watched(layers, watch):
-        # A model that takes something else is none that can be looked into.
+        # A model that does not take these inputs cannot be searched.
         with contextlib.suppress(ValueError, TypeError, tf.errors.OpError):
             model(inputs, training=True)
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""Stopping that does not mistake annealing for getting worse."""
+"""Early stopping that ignores the rise of the loss during annealing."""
 
 import keras
 
@@ -8,26 +8,27 @@ from keras_vae.callbacks.monitor import ComparesEpochs
 class EarlyStopping(ComparesEpochs, keras.callbacks.EarlyStopping):
     """Stops training when the unweighted negative ELBO has stopped improving.
 
-    Keras's callback, which does nothing before the ramp of the KL weight has ended: the
-    best of the earlier epochs has another objective, and patience would run out while
-    the weight still rises. The end is that of the schedule that `KLAnnealing` attaches,
-    in whatever order callbacks are listed; `start_from_epoch` applies beside it. A
-    schedule that never settles, such as `schedules.repeat`, holds nothing up.
+    Keras's callback, except that it does nothing before the ramp of the KL weight has
+    ended. Earlier epochs have another objective, so their best is not comparable, and
+    patience would run out while the weight still rises. The ramp is the schedule that
+    `KLAnnealing` attaches, in any order of callbacks; `start_from_epoch` applies as
+    well. A schedule that never settles, such as `schedules.repeat`, delays nothing.
 
-    Patience and the best value begin anew with each `fit`, after a resume too. An epoch
-    whose value is NaN or infinite counts as one without improvement and is never the
-    best, so that its weights are never restored.
+    Patience and the best value begin anew with each `fit`, also after a resume. An
+    epoch whose value is NaN or infinite counts as an epoch without improvement. It is
+    never the best, so its weights are never restored.
 
     Args:
-        monitor: String, what to compare. The default compares across weights and time.
+        monitor: String, the log to compare. The default is comparable across weights
+            and time.
         patience: Integer, epochs without improvement after which training stops.
         mode: "min", "max" or "auto", which is "min" for the losses of this library.
-        validation_freq: Integer or collection of integers, that of `fit`.
+        validation_freq: Integer or collection of integers, as passed to `fit`.
         **kwargs: See `keras.callbacks.EarlyStopping`.
 
     Raises:
-        ValueError: At the end of the first epoch that should have a value to compare,
-            if it is not in the logs: there are no validation data, for example.
+        ValueError: At the end of the first epoch with validation, if its logs lack the
+            monitored value, for example because there are no validation data.
 
     Example:
     >>> callback = kv.callbacks.EarlyStopping(patience=10, restore_best_weights=True)

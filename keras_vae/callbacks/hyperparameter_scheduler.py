@@ -1,4 +1,4 @@
-"""Callbacks that move hyperparameters while a model trains."""
+"""Callbacks that schedule hyperparameters during training."""
 
 import dataclasses
 import warnings
@@ -13,23 +13,23 @@ from keras_vae.replicas import number
 
 
 class HyperparameterScheduler(keras.callbacks.Callback):
-    """Moves a hyperparameter by a schedule, exactly, at each optimiser step.
+    """Sets a hyperparameter by a schedule, exactly, at each optimizer step.
 
-    The value used at optimiser step t is `schedule(t)`, where t is
+    The value used at optimizer step t is `schedule(t)`, where t is
     `optimizer.iterations`: updates skipped by loss scaling and accumulated
-    micro-batches do not count. The schedule runs inside the training step, so that
-    this holds whatever `steps_per_execution` is, and after a resume.
+    micro-batches do not count. The schedule runs inside the training step, so this
+    holds for any `steps_per_execution` and after a resume.
 
     Fractions and epochs in the schedule refer to the `epochs` and the steps per epoch
-    of `fit`. A further `fit` goes on where the optimiser stands.
+    of `fit`. A further `fit` continues from the optimizer's step.
 
     Args:
         name: String, name of the hyperparameter, such as "kl_weight".
         schedule: `Schedule`, see `keras_vae.schedules`, or a callable of the step.
-        layers: List of names of the layers whose hyperparameters are moved, or None
-            for all of the model.
-        restart: Boolean, whether the schedule begins anew with this `fit`. The step
-            of the restart is saved with the model.
+        layers: List of layer names whose hyperparameters are set, or None for all of
+            the model.
+        restart: Boolean, whether the schedule begins anew with this `fit`. The step of
+            the restart is saved with the model.
 
     Raises:
         ValueError: At the start of `fit`, if the model has no such hyperparameter or
@@ -52,11 +52,12 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         self._warned = False
 
     def set_model(self, model):
-        """Takes the model, before any callback restores its state."""
+        """Takes the model before any callback restores its state."""
         super().set_model(model)
         optimizer = model.optimizer
         if model.built and not optimizer.built:
-            # Else a callback that restores weights drops the optimiser's step.
+            # Without variables the optimizer would drop its step when weights are
+            # restored.
             optimizer.build(model.trainable_variables)
         self._targets = self._find_targets(model)
         if self.restart:
@@ -87,21 +88,21 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         ]
         if not targets:
             raise ValueError(
-                f"`{self.name}` must be a hyperparameter of what is scheduled: a "
-                "`keras_vae.VAE`, which is no layer of itself, or a "
-                "`keras_vae.layers.Latent`, whose objective owns it. "
+                f"`{self.name}` must be a hyperparameter of the scheduled model or "
+                "layers: of a `keras_vae.VAE`, which is not a layer of itself, or of "
+                "the objective of a `keras_vae.layers.Latent`. "
                 f"Received: model={model.name!r}, layers={self.layers}"
             )
         if any(target.controlled for target in targets):
             raise ValueError(
-                f"`{self.name}` is moved by the objective itself, so that no schedule "
-                "can move it too: remove this callback, or train with `ELBO`. "
+                f"`{self.name}` is set by the objective itself, so a schedule cannot "
+                "set it too: remove this callback, or train with `ELBO`. "
                 f"Received: model={model.name!r}"
             )
         return targets
 
     def on_train_begin(self, logs=None):
-        """Attaches the schedule; a training step without it is traced again."""
+        """Attaches the schedule; a training step traced without it is traced again."""
         steps, epochs = self._steps_per_epoch(), self.params["epochs"]
         schedule = self.schedule.resolve(
             total_steps=None if steps is None else int(epochs * steps),
@@ -115,7 +116,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Warns, once all state is restored, where the schedule cannot be followed."""
+        """Warns, once all state is restored, if the schedule cannot be followed."""
         if self._checked:
             return
         self._checked = True
@@ -131,13 +132,13 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             logs[self.name] = number(self._targets[0].value)
 
     def on_train_end(self, logs=None):
-        """Detaches the schedule; the value stays where it is."""
+        """Detaches the schedule; the hyperparameter keeps its value."""
         for target in self._targets:
             target.release()
         self._warn_if_short(number(self.model.optimizer.iterations), "`fit` ended")
 
     def _check_schedule(self, schedule, total_steps):
-        """Raises ValueError where the hyperparameter could not take a value."""
+        """Raises ValueError if the hyperparameter cannot take a scheduled value."""
 
     def _steps_per_epoch(self):
         steps = self.params.get("steps")
@@ -148,11 +149,11 @@ class HyperparameterScheduler(keras.callbacks.Callback):
         if last_step <= step or self.restart:
             return
         warnings.warn(
-            f"`{self.name}` was last set at step {last_step}, but the optimiser is at "
-            f"step {step}, from which the schedule now goes on. If weights were "
-            "loaded, build the optimiser before that: "
-            "`model.optimizer.build(model.trainable_variables)`. If the schedule is to "
-            "begin anew, pass `restart=True`.",
+            f"`{self.name}` was last set at step {last_step}, but the optimizer is at "
+            f"step {step}, and the schedule continues from there. If weights were "
+            "loaded, build the optimizer before loading: "
+            "`model.optimizer.build(model.trainable_variables)`. To begin the schedule "
+            "anew, pass `restart=True`.",
             stacklevel=2,
         )
 
@@ -163,7 +164,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             return
         self._warned = True
         warnings.warn(
-            f"{event} after {done} optimiser steps, but the schedule of "
+            f"{event} after {done} optimizer steps, but the schedule of "
             f"`{self.name}` ends at step {self._end_step}: the model never trains at "
             "the final value. Train longer, or shorten the schedule, for example with "
             '`duration="50%"`.',
@@ -172,20 +173,20 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
 
 class KLAnnealing(HyperparameterScheduler):
-    """Moves the weight of the KL by a schedule, exactly, at each optimiser step.
+    """Sets the weight of the KL by a schedule, exactly, at each optimizer step.
 
-    `loss = reconstruction + schedule(t) KL`, Bowman et al., section 3.1. Works on
-    `VAE` and on any model with `layers.Latent`, several of them included; writes
-    `kl_weight` into the logs. See `HyperparameterScheduler`, also for the errors.
+    `loss = reconstruction + schedule(t) KL`, Bowman et al., section 3.1. Works on `VAE`
+    and on any model with one or several `layers.Latent`. Writes `kl_weight` into the
+    logs. See `HyperparameterScheduler` for details and errors.
 
-    Select models by `val_negative_elbo`, which has no weight: under annealing the best
+    Select models by the unweighted `val_negative_elbo`: under annealing the best
     `val_loss` belongs to the model with the smallest weight.
 
     Args:
         schedule: `Schedule`, see `keras_vae.schedules`, or a callable of the step.
         layers: List of names of `Latent` layers, or None for all of the model.
-        restart: Boolean, whether the schedule begins anew with this `fit`. Within one
-            `fit`, `schedules.restart` does.
+        restart: Boolean, whether the schedule begins anew with this `fit`. To restart
+            within one `fit`, use `schedules.restart`.
 
     Example:
     >>> callback = kv.KLAnnealing(kv.schedules.sigmoid(duration="50%"))
@@ -210,7 +211,7 @@ class KLAnnealing(HyperparameterScheduler):
 
 @dataclasses.dataclass(frozen=True)
 class _Iterations:
-    """The step of a model's optimiser; equal for the same model."""
+    """The step of a model's optimizer; two for the same model are equal."""
 
     model: keras.Model
 

@@ -1,4 +1,4 @@
-"""Checkpoints that do not mistake annealing for getting worse."""
+"""Checkpoints that ignore the rise of the loss during annealing."""
 
 import json
 import math
@@ -18,22 +18,22 @@ from keras_vae.replicas import number
 class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpoint):
     """Saves the model of the best epoch by the unweighted negative ELBO.
 
-    Keras's callback, which compares no epochs before the ramp of the KL weight has
-    ended: the best `val_loss` under annealing belongs to the smallest weight, not to
-    the best model. The end is that of the schedule that `KLAnnealing` attaches, in
-    whatever order callbacks are listed. A schedule that never settles, such as
-    `schedules.repeat`, holds nothing up. If training ends before the ramp, the last
-    model is saved, with a warning.
+    Keras's callback, except that it compares no epochs before the ramp of the KL weight
+    has ended: under annealing the best `val_loss` belongs to the smallest weight, not
+    to the best model. The ramp is the schedule that `KLAnnealing` attaches, in any
+    order of callbacks. A schedule that never settles, such as `schedules.repeat`,
+    delays nothing. If training ends before the ramp, the last model is saved with a
+    warning.
 
-    | file | what |
+    | file | content |
     |---|---|
-    | `filepath` | the model, complete at any time: it is written beside and moved |
+    | `filepath` | the model, always complete: it is written aside and moved |
     | `<filepath>.json` | the best value in its units, its name and its epoch |
 
-    The second is read where a run goes on, so that a resumed one does not overwrite a
-    better model; a run from step 0 ignores it, and so the same callback begins anew
-    where another `fit` trains another model or the same one from step 0. It is not
-    written where `filepath` holds names in braces, since such files do not overwrite
+    A run that continues reads the second file, so that a resumed run does not overwrite
+    a better model. A run from step 0 ignores it: with another `fit` of another model,
+    or of the same model from step 0, the same callback begins anew. The second file is
+    not written if `filepath` holds names in braces, because such files do not overwrite
     each other. An epoch whose value is NaN or infinite is never the best; if all are,
     nothing is saved, with a warning. `save_best_only=False` saves every epoch, from the
     first.
@@ -41,18 +41,19 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
     Args:
         filepath: String or path, ending in ".keras", or in ".weights.h5" with
             `save_weights_only=True`; may hold "{epoch:02d}" and names in the logs.
-        monitor: String, what to compare. The default compares across weights and time.
-        save_best_only: Boolean, whether only an epoch better than all before is saved.
+        monitor: String, the log to compare. The default is comparable across weights
+            and time.
+        save_best_only: Boolean, whether to save only an epoch better than all before.
         mode: "min", "max" or "auto", which is "min" for the losses of this library.
-        validation_freq: Integer or collection of integers, that of `fit`.
+        validation_freq: Integer or collection of integers, as passed to `fit`.
         **kwargs: See `keras.callbacks.ModelCheckpoint`.
 
     Raises:
-        ValueError: If `filepath` is a directory, if `save_freq` is a number of batches
-            and `save_best_only` is set, before the first epoch of a run that goes on if
-            `<filepath>.json` cannot be read, and at the end of the first epoch that
-            should have a value to compare, if it is not in the logs: there are no
-            validation data, for example.
+        ValueError: If `filepath` is a directory, or if `save_freq` is a number of
+            batches and `save_best_only` is set. Before the first epoch of a run that
+            continues, if `<filepath>.json` cannot be read. At the end of the first
+            epoch with validation, if its logs lack the monitored value, for example
+            because there are no validation data.
 
     Example:
     >>> callback = kv.callbacks.ModelCheckpoint("runs/digits/best.keras")
@@ -89,7 +90,7 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
         if self.save_best_only and self.save_freq != "epoch":
             raise ValueError(
                 '`save_freq` must be "epoch" to save the best only, because epochs '
-                "are what is compared; pass `save_best_only=False` to save every n "
+                "are compared; pass `save_best_only=False` to save every n "
                 f"batches. Received: save_freq={self.save_freq}"
             )
         self._threshold = self.best
@@ -112,13 +113,13 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
         if is_comparable and self._is_sound:
             super().on_epoch_end(epoch, logs)
         elif self._is_sound:
-            # Schedules may be gone by the end of training.
+            # Schedules may be detached by the end of training.
             self._skipped = epoch, ramp_end(self.model)
 
     def on_train_end(self, logs=None):
         """Saves the last model if the ramp left none to compare."""
         super().on_train_end(logs)
-        # Where only the validation of the last epochs was not due, there is a best.
+        # A best exists if only the last epochs were not validated.
         if self.best is not None:
             return
         if self._skipped is not None:
@@ -132,20 +133,20 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
 
     def _save_last(self, epoch, end_step, logs):
         filepath = self._get_file_path(epoch, None, logs or {})
-        # It would go with a model that is no longer there.
+        # The best value belongs to a model that is about to be overwritten.
         if tf.io.gfile.exists(self._best_path):
             tf.io.gfile.remove(self._best_path)
         self._write(filepath)
         step = number(self.model.optimizer.iterations)
         if step <= end_step:
             reason = (
-                f"after {step} optimiser steps, but "
+                f"after {step} optimizer steps, but "
                 f"the ramp of `kl_weight` takes {end_step}. Train longer, or "
                 'shorten the ramp, for example with `duration="50%"`.'
             )
         else:
             reason = (
-                f"before an epoch that has {self.monitor!r}. Train longer, or "
+                f"before an epoch with {self.monitor!r} in its logs. Train longer, or "
                 "validate more often. Received: "
                 f"validation_freq={self.validation_freq}"
             )
@@ -169,8 +170,8 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
         directory = os.path.dirname(filepath)
         if directory:
             tf.io.gfile.makedirs(directory)
-        # Keras writes in place: a run killed meanwhile would leave neither the model
-        # before nor this one.
+        # Keras writes in place: a run killed during the write would lose the old file
+        # and leave the new one incomplete.
         with replaced(filepath) as path:
             if self.save_weights_only:
                 self.model.save_weights(path, overwrite=True)
@@ -189,7 +190,7 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
         if not all(map(tf.io.gfile.exists, (self.filepath, self._best_path))):
             return
         best = self._read_best()
-        # Another version may have let a NaN be the best.
+        # A file of an earlier version may hold NaN as the best.
         if best["monitor"] == self.monitor and math.isfinite(best["best"]):
             self.best = best["best"]
 
@@ -200,7 +201,7 @@ class ModelCheckpoint(RemembersRun, ComparesEpochs, keras.callbacks.ModelCheckpo
             return {"monitor": best["monitor"], "best": float(best["best"])}
         except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
-                f"The best value so far must be readable where a run goes on: it is in "
+                f"The best value so far must be readable to continue a run: it is in "
                 f"{self._best_path}. Remove that file to let the next epoch count as "
                 f"the best. Received: {type(error).__name__}: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""When the epochs of a run may be compared with each other."""
+"""Rules for comparing the epochs of a run with each other."""
 
 import math
 import warnings
@@ -10,21 +10,22 @@ from keras_vae import _keras
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.replicas import number
 
-# In the logs of this library's models; Keras knows the direction of others.
+# Logs of this library's models; Keras knows the direction of other metrics.
 _MINIMISED = {"loss", "negative_elbo", "reconstruction_loss", "kl_loss"}
 
 
 def ramp_end(model):
-    """Returns the optimiser step at which the last ramp of a `kl_weight` ends.
+    """Returns the optimizer step at which the last ramp of a `kl_weight` ends.
 
-    A ramp is a schedule that moves the weight and settles. One that never does, such as
-    `schedules.repeat`, or of which nobody knows, is none: nothing could wait for it.
+    A ramp is a schedule that changes the weight and settles. A schedule that never
+    settles, such as `schedules.repeat`, is not a ramp: waiting for it would never end.
+    A schedule without a known end is not a ramp either.
 
     Args:
         model: A compiled `keras.Model`, at any time while `fit` runs.
 
     Returns:
-        An integer, 0 where there is no ramp.
+        An integer, 0 if there is no ramp.
     """
     ends = [0]
     for item in _keras.sublayers(model, Hyperparameter):
@@ -35,20 +36,20 @@ def ramp_end(model):
 
 
 class RemembersRun:
-    """Mixed into a callback that remembers a run from one `fit` to the next.
+    """Mixin for a callback that carries its record from one `fit` to the next.
 
-    A run begins anew with another model and at the optimiser's step 0.
+    A run begins anew with another model, or at the optimizer's step 0.
     """
 
     _model_of_run = None
 
     def on_train_begin(self, logs=None):
-        """Waits for the first epoch: another callback may restore the model yet."""
+        """Defers to the first epoch: another callback may still restore the model."""
         super().on_train_begin(logs)
         self._is_first_epoch = True
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Forgets the run before, where this one does not go on with it."""
+        """Forgets the previous run unless this run continues it."""
         super().on_epoch_begin(epoch, logs)
         if not self._is_first_epoch:
             return
@@ -59,12 +60,12 @@ class RemembersRun:
             self._forget_run()
 
     def _forget_run(self):
-        """Takes up the state in which the callback was made."""
+        """Resets the callback to its initial state."""
         raise NotImplementedError
 
 
 class ComparesEpochs:
-    """Mixed into a callback of Keras that has a `monitor`, `mode` and `verbose`.
+    """Mixin for a callback of Keras with a `monitor`, `mode` and `verbose`.
 
     Args:
         validation_freq: Integer or collection of integers, as in `fit`.
@@ -77,13 +78,13 @@ class ComparesEpochs:
         self.validation_freq = validation_freq
 
     def on_train_begin(self, logs=None):
-        """Forgets what was said in an earlier `fit`."""
+        """Forgets the warnings of an earlier `fit`."""
         super().on_train_begin(logs)
         self._said = False
         self._not_finite = None
 
     def _is_finite(self, epoch, logs):
-        """Whether the value of an epoch may become the best; warns of the first not.
+        """Whether the value of an epoch may become the best; warns if not, once.
 
         Args:
             epoch: Integer, counted from 0.
@@ -100,36 +101,36 @@ class ComparesEpochs:
             warnings.warn(
                 f"`{self.monitor}` is {value} after epoch {epoch + 1}: an epoch "
                 f"without a finite value is never the best of {type(self).__name__}. "
-                "Lower the learning rate, clip gradients with `clipnorm`, or look for "
-                "such values in the data; `kv.callbacks.DivergenceGuard` stops where "
-                "they begin.",
+                "Lower the learning rate, clip gradients with `clipnorm`, or search "
+                "the data for such values; `kv.callbacks.DivergenceGuard` stops at the "
+                "first such loss.",
                 stacklevel=2,
             )
         return False
 
     def _is_comparable(self, epoch, logs):
-        """Whether this epoch has a value to compare, of a model trained at full weight.
+        """Whether this epoch has a value to compare, from a model at full KL weight.
 
         Args:
             epoch: Integer, counted from 0.
             logs: Dict, the logs of the epoch.
 
         Raises:
-            ValueError: If the logs lack what is monitored.
+            ValueError: If the logs lack the monitored value.
         """
         if not self._is_measured(epoch):
             return False
         if self.monitor not in (logs or {}):
             raise ValueError(self._not_in_logs(logs or {}))
         end, step = ramp_end(self.model), number(self.model.optimizer.iterations)
-        # The step numbered `end` is the first that is trained at the final weight.
+        # Step `end`, counted from 0, is the first step trained at the final weight.
         if not end or step > end:
             return True
         if not self._said:
             self._said = True
             text = (
                 f"{type(self).__name__} compares epochs once the ramp of `kl_weight` "
-                f"has ended: after {end} optimiser steps, of which {step} are done."
+                f"has ended, after {end} optimizer steps; {step} are done."
             )
             logging.info(text)
             if self.verbose:

@@ -1,4 +1,4 @@
-"""What a VAE learns, in TensorBoard while it learns."""
+"""A VAE's rate, distortion, latent units and pictures in TensorBoard."""
 
 import math
 import os
@@ -14,21 +14,21 @@ from keras_vae.distributions import posteriors
 from keras_vae.metrics import latent
 from keras_vae.models import VAE
 
-# Examples encoded at once, pixels below which events are enlarged, and the extent of
-# the traversals: units, steps and where they end.
+# Number of examples encoded at once, pixels below which images are enlarged, and the
+# units, steps and limit of the traversals.
 _BATCH_SIZE = 512
 _MIN_PIXELS = 32
 _MAX_UNITS, _NUM_STEPS, _LIMIT = 10, 9, 2.5
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
-    """Writes rate, distortion and weight, what the latent units do, and pictures.
+    """Writes rate, distortion and weight, measures of the latent units, and pictures.
 
-    Adds to Keras's callback what shows whether a `VAE` balances KL and
-    reconstruction. It looks at the model without a trace: a run ends in the same
-    weights with and without it, whatever the block size, compilation or precision.
+    Adds measures to Keras's callback that show whether a `VAE` balances KL and
+    reconstruction. It does not change the run: the final weights are equal with and
+    without it, for any block size, compilation or precision.
 
-    | tag | run | unit | needs |
+    | tag | run | unit | requires |
     |---|---|---|---|
     | `epoch_negative_elbo`, unweighted | train, validation | nats | |
     | `epoch_reconstruction_loss`, distortion | train, validation | nats | |
@@ -41,32 +41,32 @@ class TensorBoard(keras.callbacks.TensorBoard):
     | `images/samples`, of the prior | latent | | |
     | `images/traversals` | latent | | |
 
-    The scalars are the logs of the epoch, which Keras writes in each epoch; a model
-    that is no `VAE` but holds `Latent`s gets these alone. The others are written every
-    `images_freq` epochs and in the last one, to `<log_dir>/latent`. The KL of a unit
-    is the mean over `data` of the KL of its marginal posterior; under a prior whose
-    units are not independent normals (a mixture, a VampPrior) there is none. Pictures
-    need events that are images, see `keras_vae.figures.is_image`. Grey values outside
-    [0, 1] are scaled by the range of `data`, or clipped where there are no data.
+    The scalars are the logs of the epoch, and Keras writes them in each epoch. A model
+    with `Latent` layers that is not a `VAE` gets only these. All other tags are written
+    to `<log_dir>/latent`, every `images_freq` epochs and in the last epoch. The KL of a
+    unit is the mean over `data` of the KL of its marginal posterior. It is not defined,
+    and not written, for a prior whose units are not independent normals (a mixture, a
+    VampPrior). Pictures need events that are images, see `keras_vae.figures.is_image`.
+    Grey values outside [0, 1] are scaled by the range of `data`, or clipped without
+    `data`.
 
-    The units of the traversals are those with the largest KL, largest first, where
-    there are data, else the first ones.
+    The traversals show the units with the largest KL, largest first, or without `data`
+    the first units.
 
     Args:
         log_dir: String or path, the directory of the run.
-        data: Array of shape (N, *event_shape), examples to encode, best of the
-            validation set, which a callback cannot see. Without them only the tags
-            are written that need none.
-        images_freq: Integer, epochs between two looks at the model; 0 for none.
-        num_images: Integer, examples and samples in a picture.
-        seed: Integer in [0, 2**31), of the samples, which are thus draws from the same
-            noise in all epochs.
+        data: Array of shape (N, *event_shape), examples to encode, preferably of the
+            validation set, which a callback cannot see. Without `data` the tags that
+            require it are not written.
+        images_freq: Integer, epochs between two writes of these tags; 0 for none.
+        num_images: Integer, number of examples and of samples in a picture.
+        seed: Integer in [0, 2**31), seed of the samples; all epochs use the same noise.
         **kwargs: See `keras.callbacks.TensorBoard`.
 
     Raises:
-        ValueError: If an argument is out of range, if `data` are no array of numbers,
-            and at the start of `fit`, if they are not of the model's input shape or
-            the model is no `VAE`.
+        ValueError: If an argument is out of range or `data` is not an array of numbers.
+            At the start of `fit`, if `data` does not have the model's input shape or
+            the model is not a `VAE`.
 
     Example:
     >>> _, x_test = kv.datasets.digits()
@@ -99,15 +99,15 @@ class TensorBoard(keras.callbacks.TensorBoard):
         super().on_train_begin(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the logs, and looks at the model where it is time to."""
-        # Keras leaves `record_if` of the last batch in force where `update_freq` is a
-        # number, under which most epochs would not be recorded.
+        """Writes the logs, and the measures and pictures if they are due."""
+        # With a number as `update_freq`, Keras leaves `record_if` of the last batch in
+        # force, and most epochs would not be recorded.
         with tf.summary.record_if(True):
             super().on_epoch_end(epoch, logs)
             if isinstance(self.model, VAE) and self._is_due(epoch):
                 with self._latent_writer.as_default(step=epoch):
                     self._write_model()
-        # Else nothing is to be seen before the writers have filled their buffers.
+        # Without a flush, nothing shows before the writers have filled their buffers.
         for writer in self._writers.values():
             writer.flush()
 
@@ -119,7 +119,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     @property
     def _latent_writer(self):
-        # Among Keras's own writers, so that it is closed with them.
+        # One of Keras's own writers, so that Keras closes it with the others.
         if "latent" not in self._writers:
             self._writers["latent"] = tf.summary.create_file_writer(
                 os.path.join(self.log_dir, "latent")
@@ -128,7 +128,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def _write_model(self):
         model = self.model
-        # Layers called in this scope neither keep losses nor move their state.
+        # In this scope layers neither keep losses nor change their state.
         with keras.StatelessScope():
             units = range(model.latent_dim)
             if self.data is not None:
@@ -137,7 +137,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 self._write_pictures(model, list(units)[:_MAX_UNITS])
 
     def _write_units(self, model):
-        """Writes what the units do; returns them by falling KL."""
+        """Writes measures of the units; returns the units by falling KL."""
         means, kl = [], []
         for start in range(0, len(self.data), _BATCH_SIZE):
             mean, kl_per_unit = _encode(model, self.data[start : start + _BATCH_SIZE])
@@ -145,8 +145,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
             kl.append(kl_per_unit)
         means = np.concatenate(means)
         if not np.isfinite(means).all():
-            # A model that has diverged: the scalars say so, and training is not ours
-            # to end.
+            # The model has diverged: the scalars show it, and this callback must not
+            # end training.
             return range(model.latent_dim)
         tf.summary.scalar(
             "latent/active_units",
@@ -193,7 +193,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             low = min(low, float(np.min(self.data)))
             high = max(high, float(np.max(self.data)))
         grid = figures.image_grid((events - low) / (high - low), columns)
-        # A browser would smooth what it enlarges.
+        # A browser would blur a small image when it enlarges it.
         scale = max(1, _MIN_PIXELS // min(events.shape[1:3]))
         grid = grid.repeat(scale, axis=0).repeat(scale, axis=1)
         tf.summary.image(name, grid[None], description=description)
@@ -215,10 +215,10 @@ def _encode(model, batch):
 
 
 def _above_each_other(originals, decoded, columns):
-    """Returns originals and reconstructions in turn, row by row, and the columns."""
+    """Returns alternating rows of originals and reconstructions, and the columns."""
     if originals.shape != decoded.shape:
-        return decoded, columns  # A target that is not the input.
-    # Rows are filled with white; all but the last are full.
+        return decoded, columns  # The target is not the input.
+    # The last row is filled up with white.
     columns = min(columns, len(originals))
     missing = -len(originals) % columns
     pairs = np.full(
@@ -232,7 +232,7 @@ def _above_each_other(originals, decoded, columns):
 def _check_model(model, data):
     if not isinstance(model, VAE):
         raise ValueError(
-            "`data` are encoded and decoded, which takes a `keras_vae.VAE`. Leave "
+            "`model` must be a `keras_vae.VAE` to encode and decode `data`. Leave "
             f"`data` out to write the logs alone. Received: a {type(model).__name__}"
         )
     checks.check_input_shape(model, data)

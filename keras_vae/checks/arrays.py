@@ -8,13 +8,13 @@ from keras_vae.checks.shapes import is_shape
 from keras_vae.checks.shapes import shape_text
 
 NO_LABELS = (
-    "A VAE reconstructs `y` where it is given: for labels pass only `fit(x)`, for "
-    "denoising `fit(noisy, clean)`."
+    "A VAE reconstructs `y` if it is given. If `y` holds labels, pass only `fit(x)`; "
+    "for denoising pass `fit(noisy, clean)`."
 )
 
 
 def check_array(value, name):
-    """Returns `value` as an array or tensor; one of TensorFlow or SciPy as it is."""
+    """Returns `value` as an array; a tensor or sparse matrix stays as it is."""
     if not kinds.is_sparse(value):
         value = kinds.as_array(value)
     dtype = tf.as_dtype(value.dtype) if value.dtype != object else None
@@ -29,7 +29,7 @@ def check_array(value, name):
             + (f". {NO_LABELS}" if name == "y" else "")
         )
     if dtype.is_floating:
-        # Float64 beyond float32 is infinite to the model.
+        # A float64 beyond the range of float32 is infinite to the model.
         with np.errstate(over="ignore"):
             numbers = np.asarray(kinds.stored(value), "float32")
         bad = int(np.count_nonzero(~np.isfinite(numbers)))
@@ -44,10 +44,10 @@ def check_array(value, name):
 def with_nan(values, inputs):
     """Returns `values`, with NaN for each example whose input is not finite.
 
-    A rectifier would make numbers of it, and in a graph nothing can be raised.
+    A rectifier would turn a NaN into a number, and a graph cannot raise an error.
 
     Args:
-        values: Tensor of shape (batch, ...), what a network made of the inputs.
+        values: Tensor of shape (batch, ...), the network's output for the inputs.
         inputs: Array or tensor of shape (batch, ...), or a structure of such.
     """
     for part in map(tf.convert_to_tensor, tf.nest.flatten(inputs)):
@@ -61,7 +61,7 @@ def with_nan(values, inputs):
 
 
 def check_examples(data):
-    """Returns the `data` of a callback as an array; raises ValueError where empty."""
+    """Returns a callback's `data` as an array; raises ValueError if it is empty."""
     data = np.asarray(kinds.as_array(check_array(data, "data")))
     if not data.size:
         raise ValueError(
@@ -71,7 +71,7 @@ def check_examples(data):
 
 
 def check_input_shape(model, data):
-    """Raises ValueError where a model that is built does not take `data`."""
+    """Raises ValueError if `data` does not fit the input of a built model."""
     shape = model.get_build_config()["input_shape"]
     if not is_shape(shape) or not tf.TensorShape(
         (None, *tuple(shape)[1:])
@@ -83,7 +83,7 @@ def check_input_shape(model, data):
 
 
 def check_weights(sample_weight, size):
-    """Raises ValueError where the weights cannot weigh examples."""
+    """Raises ValueError unless each example has one finite, non-negative weight."""
     weights = np.asarray(kinds.as_array(sample_weight))
     if weights.dtype.kind not in "biuf":
         raise ValueError(
@@ -103,7 +103,7 @@ def check_weights(sample_weight, size):
 
 
 def check_no_lists(value, name):
-    """Raises ValueError where numbers are in lists, which Keras takes for inputs."""
+    """Raises ValueError for lists of numbers, which Keras takes for several inputs."""
     for part in tf.nest.flatten(value):
         if part is not None and not hasattr(part, "shape"):
             raise ValueError(
@@ -114,17 +114,17 @@ def check_no_lists(value, name):
 
 
 def check_structure(x, y):
-    """Raises ValueError where nothing says which tensor is to be reconstructed."""
+    """Raises ValueError if `x` has several tensors and no `y` names the target."""
     if y is None and not hasattr(x, "shape"):
         raise ValueError(
-            "`y` must be given where `x` is a structure of several tensors: pass "
-            "`fit(x, y)` with the tensor that is to be reconstructed as `y`. "
+            "`y` must be given if `x` is a structure of several tensors: pass "
+            "`fit(x, y)` with the tensor to reconstruct as `y`. "
             f"Received: x is a {type(x).__name__}, y=None"
         )
 
 
 def check_sizes(inputs, y, name):
-    """Returns the number of examples; raises ValueError where there is not one."""
+    """Returns the number of examples; raises ValueError unless all arrays share it."""
     parts = tf.nest.flatten((inputs, [] if y is None else y))
     sizes = {int(part.shape[0]) for part in parts}
     if len(sizes) != 1:
@@ -139,11 +139,11 @@ def check_sizes(inputs, y, name):
 
 
 def check_target(x, y, event_shape):
-    """Returns what is to be reconstructed.
+    """Returns the tensor to reconstruct.
 
     Args:
         x: Input of the model.
-        y: Target, or None where the input is the target.
+        y: Target, or None if the input is the target.
         event_shape: Shape of one target.
 
     Raises:
@@ -172,7 +172,7 @@ def check_target(x, y, event_shape):
 
 
 def check_support(model, target, y=None):
-    """Raises ValueError where the target cannot occur under the likelihood."""
+    """Raises ValueError if the target lies outside the support of the likelihood."""
     try:
         for block in kinds.blocks(target):
             model.likelihood.check_data(block)
@@ -180,5 +180,5 @@ def check_support(model, target, y=None):
         if y is None:
             raise
         raise ValueError(
-            f"`y` cannot be reconstructed by the likelihood, to which it is x: {error}"
+            f"`y` cannot be reconstructed by the likelihood, which calls it x: {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""Checks of what `fit`, `evaluate` and `predict` are given, before they begin."""
+"""Checks of the data of `fit`, `evaluate` and `predict`, before they begin."""
 
 import types
 
@@ -23,16 +23,16 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
 
     Args:
         model: The `VAE`.
-        x: What `fit` got as `x`.
-        y: What `fit` got as `y`.
-        sample_weight: What `fit` got as `sample_weight`.
+        x: Argument `x` of `fit`.
+        y: Argument `y` of `fit`.
+        sample_weight: Argument `sample_weight` of `fit`.
         name: Name of `x` in errors.
 
     Returns:
         A dict of the arguments "x", "y" and "sample_weight" for Keras.
 
     Raises:
-        ValueError: If the data cannot be trained on.
+        ValueError: If the model cannot train on the data.
     """
     data = {"x": x, "y": y, "sample_weight": sample_weight}
     if x is None:
@@ -69,18 +69,18 @@ def check_batch(model, x, y=None, sample_weight=None):
 
 
 def check_inputs(model, x, name="x"):
-    """Checks what `predict` is given: arrays whole, of a data set the first batch.
+    """Checks the input of `predict`: arrays whole, a data set by its first batch.
 
     Args:
-        model: The `VAE`, which is built.
-        x: What `predict` got as `x`.
+        model: The `VAE`, which is built if it is not.
+        x: Argument `x` of `predict`.
         name: Its name in errors.
 
     Returns:
-        What Keras is to be given as `x`.
+        The `x` to pass to Keras.
 
     Raises:
-        ValueError: If it holds no numbers, or some that are not finite.
+        ValueError: If `x` holds anything but finite numbers.
     """
     if _cannot_be_peeked(x):
         return x
@@ -127,7 +127,7 @@ def peek_generator(generator, name):
 def peek(data, name):
     """Returns the first batch of a data set, which stays as it is."""
     if isinstance(data, keras.utils.PyDataset):
-        # None is the number of batches of a data set without an end.
+        # A PyDataset without an end has None as its number of batches.
         if data.num_batches == 0:
             raise _no_batch(name, "hold")
         return data[0]
@@ -148,7 +148,7 @@ def _is_data_set(x):
 
 
 def _cannot_be_peeked(x):
-    """Whether what was seen of `x` would be lost."""
+    """Whether reading a batch of `x` would lose it."""
     return hasattr(x, "__next__") and not isinstance(x, types.GeneratorType)
 
 
@@ -158,7 +158,7 @@ def _peek(x, name):
         return peek_generator(x, name)
     first = peek(x, name)
     if kinds.is_loader(x) and hasattr(first, "shape"):
-        # Keras would take its rows for inputs, targets and weights.
+        # Keras would take the rows of one tensor for inputs, targets and weights.
         raise ValueError(
             f"`{name}` must yield tuples (x,), (x, y) or (x, y, sample_weight): give "
             "the loader a `TensorDataset(x)`. Received: a "
@@ -169,7 +169,7 @@ def _peek(x, name):
 
 def _unpack(batch):
     if isinstance(batch, list):
-        # As torch's `default_collate` makes it of the tuples of a data set.
+        # torch's `default_collate` makes a list of the tuples of a data set.
         batch = tuple(batch)
     return keras.utils.unpack_x_y_sample_weight(batch)
 
@@ -183,8 +183,8 @@ def _build(model, inputs):
 def _check_none_is_taken(data):
     if isinstance(data, keras.utils.PyDataset):
         raise ValueError(
-            "`x` must yield targets where it yields weights, because Keras takes "
-            "no None from a PyDataset: yield (x, x, sample_weight). Received: "
+            "`x` must yield targets if it yields weights, because Keras accepts no "
+            "None from a PyDataset: yield (x, x, sample_weight). Received: "
             "(x, None, sample_weight)"
         )
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-# Dense numbers of a block, in which sparse data are looked at.
+# Number of dense values in a block of sparse data.
 _BLOCK = 2**24
 
 
@@ -16,9 +16,9 @@ def is_sparse(value):
 
 
 def is_loader(value):
-    """Whether `value` yields batches to Keras and is neither of TensorFlow nor Keras.
+    """Whether `value` is another library's loader of batches that Keras accepts.
 
-    Those are a `DataLoader` of torch and the data sets of grain.
+    Such loaders are a `DataLoader` of torch and the data sets of grain.
     """
     yields = hasattr(value, "__iter__") and not hasattr(value, "shape")
     return yields and (_is_of(value, "torch.utils.data") or _is_of(value, "grain"))
@@ -48,7 +48,7 @@ def as_array(value):
 
 
 def stored(value):
-    """Returns the numbers of an array that are held: all of them, or the non-zeros."""
+    """Returns the stored values of an array: all, or the non-zeros of a sparse one."""
     if isinstance(value, tf.SparseTensor):
         return value.values
     return value.tocoo().data if is_sparse(value) else value
@@ -84,13 +84,13 @@ def blocks(value):
 
 
 def first_batch(loader):
-    """Returns the first batch of a loader; its random numbers stay as they were.
+    """Returns the first batch of a loader and leaves its random generators unchanged.
 
     Args:
         loader: Iterable, see `is_loader`.
 
     Raises:
-        StopIteration: If there is none.
+        StopIteration: If the loader has no batch.
     """
     torch = sys.modules.get("torch")
     with contextlib.ExitStack() as stack:

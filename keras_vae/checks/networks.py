@@ -7,7 +7,7 @@ from keras_vae.checks.shapes import is_shape
 
 
 def check_network(network, name):
-    """Returns `network`; raises ValueError where it is not a layer or model."""
+    """Returns `network`; raises ValueError if it is not a layer or model."""
     if not isinstance(network, keras.layers.Layer):
         raise ValueError(
             f"`{name}` must be a `keras.Model` or `keras.layers.Layer`. "
@@ -17,12 +17,12 @@ def check_network(network, name):
 
 
 def check_output_activation(decoder, likelihood):
-    """Raises ValueError where the decoder squashes what should be logits."""
+    """Raises ValueError if the decoder applies an activation to its logits."""
     last = decoder
     while steps := getattr(last, "operations", None) or getattr(last, "layers", None):
         shaping = keras.layers.Reshape | keras.layers.Flatten
         last = next((x for x in reversed(steps) if not isinstance(x, shaping)), None)
-    # An operation such as `keras.ops.sigmoid` is named by its class.
+    # An operation such as `keras.ops.sigmoid` has the name of its class.
     activation = getattr(last, "activation", type(last))
     name = getattr(activation, "__name__", "").lower()
     if name in likelihood.invalid_activations:
@@ -59,7 +59,7 @@ def build_network(network, input_shape, name):
 
 
 def check_params_shape(params_shape, input_shape, likelihood):
-    """Raises ValueError where the decoder's output does not fit the likelihood.
+    """Raises ValueError if the decoder's output does not fit the likelihood.
 
     Args:
         params_shape: Shape of the decoder's output for one example.
@@ -83,8 +83,8 @@ def check_params_shape(params_shape, input_shape, likelihood):
             f"`decoder` puts out shape {params_shape} for each example, which does "
             f"not fit the {name} likelihood: {error}.{advice}"
         ) from error
-    # A target `y` of another shape than x is legitimate, so that only a decoder which
-    # forgot the likelihood's further parameters is known to be wrong here.
+    # A target `y` may have another shape than x. Only a decoder that lacks the
+    # likelihood's further parameters is known to be wrong here.
     if needed and event_shape != x_shape and tuple(params_shape) == x_shape:
         raise ValueError(
             f"`decoder` puts out shape {params_shape} for each example, which does "
@@ -93,7 +93,7 @@ def check_params_shape(params_shape, input_shape, likelihood):
 
 
 def check_closed_form(latent, objective):
-    """Raises ValueError before training where the rate has no closed form."""
+    """Raises ValueError before training if the rate has no closed form."""
     if objective.kl != "analytic":
         return
     size = latent.posterior.params_size(latent.units)

@@ -1,12 +1,12 @@
-"""Checks of what `compile`, `fit` and the methods of a model are told."""
+"""Checks of the arguments of a model's `compile`, `fit` and other methods."""
 
 import tensorflow as tf
 
 from keras_vae import random
 from keras_vae.arguments import check_count
 
-# The least that each count of `fit`, `evaluate` and `predict` may be. Keras trains
-# nothing in 0 epochs, as asked; of other zeros it makes its default.
+# The least value of each count of `fit`, `evaluate` and `predict`. With 0 epochs Keras
+# trains nothing, as asked; it replaces any other zero with its default.
 _LEAST = {
     "batch_size": 1,
     "epochs": 0,
@@ -19,7 +19,7 @@ _LEAST = {
 
 
 def check_compile(loss, loss_weights):
-    """Raises ValueError where `compile` was given a loss."""
+    """Raises ValueError if `compile` got a loss or loss weights."""
     if loss is not None:
         raise ValueError(
             "`loss` must be None: the likelihood is the loss. Choose it with "
@@ -35,7 +35,7 @@ def check_compile(loss, loss_weights):
 
 
 def check_fit(validation_split=0.0, class_weight=None, validation_freq=1, **kwargs):
-    """Raises ValueError where an argument of `fit` would be misunderstood."""
+    """Raises ValueError if Keras would misread an argument of `fit`."""
     if class_weight is not None:
         # Keras would take the largest value of each target for its class.
         raise ValueError(
@@ -54,18 +54,18 @@ def check_fit(validation_split=0.0, class_weight=None, validation_freq=1, **kwar
 
 
 def check_counts(**kwargs):
-    """Raises ValueError where a count of batches, steps or epochs cannot be one.
+    """Raises ValueError if a number of batches, steps or epochs is invalid.
 
     Args:
-        **kwargs: Arguments of `fit`, `evaluate` or `predict`; those that are no counts
-            are not looked at.
+        **kwargs: Arguments of `fit`, `evaluate` or `predict`; those that are not counts
+            are ignored.
     """
     for name, least in _LEAST.items():
-        # Keras has a default for None, but epochs.
+        # Keras replaces None with a default, except for epochs.
         if kwargs.get(name) is not None or name in ("epochs", "initial_epoch"):
             check_count(name, kwargs.get(name, least), least)
 
 
 def check_seed(seed):
-    """Returns a seed; one that is no tensor is checked, or drawn for None."""
+    """Returns a seed: a tensor as it is, an integer checked, for None a drawn one."""
     return seed if tf.is_tensor(seed) else random.check_seed(seed)

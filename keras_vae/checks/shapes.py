@@ -1,4 +1,4 @@
-"""What is known of shapes."""
+"""Helpers for shapes."""
 
 import tensorflow as tf
 

@@ -1,7 +1,7 @@
-"""Data sets as arrays that `fit` takes: float32, in [0, 1], with a channel axis.
+"""Data sets as arrays for `fit`: float32, in [0, 1], with a channel axis.
 
-Files are looked for in `data_dir`, or in the directory that the environment variable
-`KERAS_VAE_DATA` names, and only read:
+Files are read from `data_dir`, or from the directory in the environment variable
+`KERAS_VAE_DATA`, and never written:
 
     <data_dir>/mnist/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz
     <data_dir>/fashion_mnist/          the same four names

@@ -6,15 +6,15 @@ import tensorflow as tf
 from keras_vae import random
 from keras_vae.arguments import check_count
 
-# The draws of this module are those of replicas that no machine has, so that a model of
-# the same seed shares none of them.
+# Replica numbers that no machine has, so that these draws differ from the draws of a
+# model with the same seed.
 _STATIC, _SHUFFLE, _DYNAMIC = range(2**20, 2**20 + 3)
 
 
 def binarize(x, seed=0):
-    """Draws each value once from a Bernoulli with that probability.
+    """Draws each value once from a Bernoulli with the value as its probability.
 
-    Use it where the draw has to stay the same, as in validation and tests.
+    Use it if the draw must stay the same, as for validation and test data.
 
     Args:
         x: Array of values in [0, 1], of any shape.
@@ -24,7 +24,7 @@ def binarize(x, seed=0):
         A float32 array of zeros and ones of the shape of `x`.
 
     Raises:
-        ValueError: If `x` has values outside of [0, 1] or `seed` is no such integer.
+        ValueError: If `x` has values outside [0, 1] or `seed` is out of range.
 
     Example:
     >>> x = np.full((1000, 8), 0.25, "float32")
@@ -39,30 +39,30 @@ def binarize(x, seed=0):
 def dynamic_binarization(
     x, batch_size, seed=0, shuffle=True, drop_remainder=False, initial_epoch=0
 ):
-    """Makes an input pipeline that binarises anew in each epoch.
+    """Makes an input pipeline that binarizes anew in each epoch.
 
-    Every value is drawn from a Bernoulli with that probability, as Burda et al. (2016)
-    train. Order and draws of the e-th pass over the data set are a function of
-    (seed, e) alone.
+    Each value is drawn from a Bernoulli with the value as its probability, as in the
+    training of Burda et al. (2016). The order and the draws of the e-th pass over the
+    data set depend only on (seed, e).
 
     Args:
         x: Array of values in [0, 1] and shape (n, *event_shape).
         batch_size: Positive integer.
         seed: Integer in [0, 2**31). Defaults to 0.
-        shuffle: Boolean, whether each epoch has an order of its own. Defaults to True.
-        drop_remainder: Boolean, whether to leave out a last batch that is not full.
-            Defaults to False.
-        initial_epoch: Integer, the number of the first pass; a resumed run that passes
-            the number of finished epochs continues with the draws it would have made.
-            Defaults to 0.
+        shuffle: Boolean, whether each epoch has its own order. Defaults to True.
+        drop_remainder: Boolean, whether to leave out an incomplete last batch. Defaults
+            to False.
+        initial_epoch: Integer, the number of the first pass. A resumed run passes its
+            number of finished epochs and then continues with the same draws as an
+            uninterrupted run. Defaults to 0.
 
     Returns:
-        A `tf.data.Dataset` of float32 batches (batch, *event_shape) of zeros and ones,
-        of known length, for `fit(batches, shuffle=False)`: Keras warns of its default
-        `shuffle=True`.
+        A `tf.data.Dataset` of known length, with float32 batches (batch, *event_shape)
+        of zeros and ones. Use it as `fit(batches, shuffle=False)`, because Keras warns
+        about its default `shuffle=True`.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
     >>> batches = kv.datasets.dynamic_binarization(np.full((5, 4), 0.5), batch_size=2)
@@ -82,8 +82,8 @@ def dynamic_binarization(
     )
     if num_batches == 0:
         raise ValueError(
-            f"`x` must hold an example, and a whole batch with `drop_remainder`. "
-            f"Received: x of shape {x.shape}, batch_size={batch_size}"
+            f"`x` must hold at least one example, or one batch with `drop_remainder`. "
+            f"Received: x.shape={x.shape}, batch_size={batch_size}"
         )
     with tf.device("CPU"):
         x = tf.constant(x)
@@ -108,7 +108,7 @@ def dynamic_binarization(
 
         return tf.data.Dataset.range(num_batches).map(draw, tf.data.AUTOTUNE)
 
-    # The number of the pass is read when an iterator starts, hence inside the pipeline.
+    # The pass is counted inside the pipeline, because an iterator starts a pass.
     epochs = tf.data.Dataset.range(1).map(next_pass)
     length = tf.data.experimental.assert_cardinality(num_batches)
     return epochs.flat_map(batches).apply(length).prefetch(tf.data.AUTOTUNE)
@@ -116,10 +116,10 @@ def dynamic_binarization(
 
 def _probabilities(x):
     x = np.asarray(x, "float32")
-    # Written so that NaN fails too.
+    # Written with `not`, so that NaN fails too.
     if not ((x >= 0) & (x <= 1)).all():
         raise ValueError(
-            f"`x` must be in [0, 1] to be binarised. Received: values from {x.min()} "
+            f"`x` must be in [0, 1] to be binarized. Received: values from {x.min()} "
             f"to {x.max()}. Divide 8-bit images by 255."
         )
     return x

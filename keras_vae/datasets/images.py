@@ -13,24 +13,24 @@ from keras_vae.datasets import splits
 def image_folder(path, image_size=(64, 64), grayscale=False, batch_size=None):
     """Returns the PNG, JPEG, BMP and GIF images under a folder.
 
-    Images are read by `keras.utils.image_dataset_from_directory`, in the order of
-    their names, cropped to the aspect ratio of `image_size` around their centre,
+    `keras.utils.image_dataset_from_directory` reads the images in the order of their
+    names. They are cropped around their centre to the aspect ratio of `image_size`,
     resized bilinearly and divided by 255.
 
     Args:
-        path: Path of the folder; folders within it are searched too.
+        path: Path of the folder; subfolders are searched too.
         image_size: Tuple (height, width). Defaults to (64, 64).
         grayscale: Boolean, whether to return one channel instead of three. Defaults
             to False.
-        batch_size: Integer for images that do not fit into memory: they are then read
-            while training. Defaults to None.
+        batch_size: Integer, for images that do not fit into memory; they are then read
+            during training. Defaults to None.
 
     Returns:
         A float32 array of shape (n, height, width, channels) in [0, 1], or, with a
         `batch_size`, a `tf.data.Dataset` of such batches.
 
     Raises:
-        ValueError: If there is no such folder, or no image or a broken one in it.
+        ValueError: If the folder does not exist, has no images or a broken image.
 
     Example:
     >>> import os
@@ -60,7 +60,7 @@ def image_folder(path, image_size=(64, 64), grayscale=False, batch_size=None):
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(
             f"`path` must hold readable images only. Received: path={str(path)!r}, "
-            f"where decoding failed with: {error.message}"
+            f"and decoding failed: {error.message}"
         ) from error
 
 

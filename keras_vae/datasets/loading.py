@@ -7,8 +7,8 @@ from keras_vae.datasets import named
 from keras_vae.datasets import numpy_files
 from keras_vae.datasets import tables
 
-# What `load` reads by the end of a path. A reader of another format is a module with
-# such a function, and a line here.
+# Readers of `load` by the suffix of a path. To add a format, write a module with a
+# `load` function and add a line here.
 _READERS = {
     ".npy": numpy_files.load,
     ".npz": numpy_files.load,
@@ -25,13 +25,12 @@ def load(name, data_dir=None, **kwargs):
             `.csv` file (see `table`) or of a folder of images (see `image_folder`).
         data_dir: Directory with the files of a named data set. Defaults to the
             environment variable `KERAS_VAE_DATA`.
-        **kwargs: Passed to the function that reads the data set. Where the data have no
-            split of their own, `test_fraction` (0.1) and `seed` (0) say which examples
-            are held out.
+        **kwargs: Passed to the function that reads the data set. If the data have no
+            split, `test_fraction` (0.1) and `seed` (0) choose the held-out examples.
 
     Returns:
-        A `Dataset`. An `.npz` file with arrays `train` and `test`, and perhaps `valid`,
-        keeps this split.
+        A `Dataset`. The arrays `train`, `test` and, if present, `valid` of an `.npz`
+        file are its splits.
 
     Raises:
         ValueError: If `name` is unknown or the data cannot be used.

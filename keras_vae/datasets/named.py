@@ -1,4 +1,4 @@
-"""Data sets with names, from files or packages that others publish."""
+"""Data sets with names, from published files or packages."""
 
 import functools
 
@@ -11,7 +11,7 @@ from keras_vae.datasets import splits
 
 
 def digits(test_fraction=0.2, seed=0, labels=False):
-    """Returns the 1,797 scans of handwritten digits that scikit-learn carries.
+    """Returns the 1,797 scans of handwritten digits of scikit-learn.
 
     Grey values 0 to 16 are divided by 16. The split is stratified by digit.
 
@@ -95,11 +95,11 @@ def fashion_mnist(data_dir=None, labels=False):
 
 
 def binarized_mnist(data_dir=None):
-    """Returns MNIST in Larochelle's static binarisation.
+    """Returns MNIST in Larochelle's static binarization.
 
-    This is the version of the tables of log-likelihoods on "static MNIST"; on freshly
-    binarised images (see `dynamic_binarization`) the same model scores about 2 nats
-    better, so that figures must not be compared across the two.
+    Published log-likelihoods on "static MNIST" refer to this version. On images that
+    are binarized anew in each epoch (see `dynamic_binarization`) the same model scores
+    about 2 nats better, so results on the two versions are not comparable.
 
     Args:
         data_dir: Directory that holds `binarized_mnist/binarized_mnist_uint8.npz` with
@@ -112,7 +112,7 @@ def binarized_mnist(data_dir=None):
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If the file is not the known one.
+        ValueError: If the file is not the published one.
 
     Example:
     >>> x_train, x_valid, x_test = kv.datasets.binarized_mnist()  # doctest: +SKIP
@@ -132,20 +132,21 @@ def dsprites(data_dir=None, subset=True, factors=False, dtype="float32"):
     Args:
         data_dir: Directory that holds `dsprites/`. Defaults to the environment
             variable `KERAS_VAE_DATA`.
-        subset: Boolean, whether to read `dsprites_subset.npz`, some tens of thousands
-            of images, rather than the 737,280 of the official file. Defaults to True.
+        subset: Boolean, whether to read the subset `dsprites_subset.npz`, some tens of
+            thousands of images, instead of the official file with 737,280 images.
+            Defaults to True.
         factors: Boolean, whether to return the factors too. Defaults to False.
-        dtype: "float32" or "uint8", a quarter of the memory: all images take 12 GB as
-            float32. Defaults to "float32".
+        dtype: "float32", or "uint8" for a quarter of the memory: as float32 all images
+            take 12 GB. Defaults to "float32".
 
     Returns:
-        `x` of shape (n, 64, 64, 1) and values 0 and 1; with factors `(x, classes)`,
-        classes int64 of shape (n, 5): shape, scale, orientation, x and y, counted
-        from 0.
+        `x` of shape (n, 64, 64, 1) with values 0 and 1. With factors `(x, classes)`,
+        where classes is int64 of shape (n, 5): shape, scale, orientation, x and y,
+        counted from 0.
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If the file is not the known one or `dtype` is another.
+        ValueError: If the file is not the published one or `dtype` is invalid.
 
     Example:
     >>> x, classes = kv.datasets.dsprites(factors=True)  # doctest: +SKIP
@@ -165,7 +166,7 @@ def dsprites(data_dir=None, subset=True, factors=False, dtype="float32"):
     x = numpy_files.read_array(path, "imgs")[..., None].astype(dtype, copy=False)
     if not factors:
         return x
-    # The official file counts the colour, always white, as a first factor.
+    # The official file has the color, always white, as an additional first factor.
     return x, numpy_files.read_array(path, "latents_classes")[:, -5:]
 
 
@@ -191,10 +192,10 @@ def _idx_images(name, data_dir, labels):
 def _download(name):
     try:
         return getattr(keras.datasets, name).load_data()
-    # Keras reports a failed download by a plain Exception.
+    # Keras reports a failed download with a plain Exception.
     except Exception as error:
         raise FileNotFoundError(
-            f"`data_dir` must name the directory that holds {name}/ where there is no "
+            f"`data_dir` must name the directory that holds {name}/ if there is no "
             f"network. Received: data_dir=None, {published.VARIABLE} is not set, and "
             f"the download failed: {error}. Place the four *-ubyte.gz files of {name} "
             f"in <data_dir>/{name}/ and pass <data_dir>."
@@ -224,7 +225,7 @@ def _load_dsprites(data_dir=None, **kwargs):
     return splits.hold_out(functools.partial(dsprites, data_dir), **kwargs)
 
 
-# What `load` reads by name.
+# Loaders of `load` by name.
 LOADERS = {
     "binarized_mnist": _load_binarized_mnist,
     "digits": _load_digits,

@@ -1,4 +1,4 @@
-"""Files of NumPy arrays, `.npy` and `.npz`, of which nothing is ever unpickled."""
+"""NumPy files, `.npy` and `.npz`, read without unpickling."""
 
 import contextlib
 import functools
@@ -11,23 +11,23 @@ from keras_vae.datasets import splits
 
 
 def arrays(path, key=None):
-    """Returns the array of an `.npy` or `.npz` file of one's own.
+    """Returns the array of a user's `.npy` or `.npz` file.
 
     Values are not rescaled.
 
     Args:
         path: Path of the file.
-        key: String, the name of an array in an `.npz` file. May be left out where it
-            holds only one.
+        key: String, the name of an array in an `.npz` file. Optional for a file with
+            one array.
 
     Returns:
         A float32 array of shape (n, *event_shape).
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If an `.npz` file has no array `key`, or the array cannot be used:
-            pickled objects, text, complex or non-finite values, no examples, no event
-            axes.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If an `.npz` file has no array `key`, or the array is unusable:
+            pickled objects, text, complex or non-finite values, no examples, or no
+            event axes.
 
     Example:
     >>> np.save("blobs.npy", np.eye(4))
@@ -51,21 +51,21 @@ def arrays(path, key=None):
         )
     if x.ndim < 2 or x.size == 0:
         raise ValueError(
-            f"`path` must hold an array of shape (examples, ...) with something in it. "
+            f"`path` must hold a non-empty array of shape (examples, ...). "
             f"Received: shape {x.shape} in {str(path)!r}"
         )
     x = x.astype("float32")
     if not np.isfinite(x).all():
         raise ValueError(
             f"`path` must hold finite numbers that float32 can represent. Received: "
-            f"{np.count_nonzero(~np.isfinite(x))} that are not in {str(path)!r}. "
+            f"{np.count_nonzero(~np.isfinite(x))} other values in {str(path)!r}. "
             "Remove or fill in these values."
         )
     return x
 
 
 def load(path, key=None, **kwargs):
-    """Returns the `Dataset` of a file, with the split of an archive that has one."""
+    """Returns the `Dataset` of a file; an archive with splits keeps them."""
     if key is None and path.suffix == ".npz" and path.is_file():
         names = _keys(path)
         if {"train", "test"} <= names:
@@ -104,6 +104,6 @@ def _explained(path):
     except (EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`path` must be a NumPy file of plain arrays; pickled objects are not "
-            f"read, since they can run code. Received: {str(path)!r}, which NumPy "
-            f"refuses: {error}. Save the numbers with np.save or np.savez."
+            f"read, because they can run code. Received: {str(path)!r}, and NumPy "
+            f"failed: {error}. Save the numbers with np.save or np.savez."
         ) from error

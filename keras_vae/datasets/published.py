@@ -1,4 +1,4 @@
-"""Files of published data sets: where they are looked for, and their checksums."""
+"""Files of published data sets: their paths and checksums."""
 
 import hashlib
 import os
@@ -6,8 +6,8 @@ import pathlib
 
 VARIABLE = "KERAS_VAE_DATA"
 
-# The published MD5 of each file; those of the two archives without a published one
-# were taken from the copies that the project's figures were measured on.
+# The published MD5 of each file. Two archives have no published MD5; theirs is from the
+# copies on which the project's results were measured.
 _MD5 = {
     "mnist/train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "mnist/train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
@@ -26,7 +26,7 @@ _MD5 = {
 
 
 def directory(data_dir):
-    """Returns the directory that holds the files, None where no one named it."""
+    """Returns the directory of the files, or None if it is not set."""
     return data_dir or os.environ.get(VARIABLE)
 
 
@@ -42,7 +42,7 @@ def find(file, data_dir):
     if not path.is_file():
         raise FileNotFoundError(
             f"`data_dir` must hold {file}. Received: data_dir={str(root)!r}, "
-            "which does not. Place the file there."
+            "and the file is not there. Place it there."
         )
     with open(path, "rb") as stream:
         digest = _md5(stream)
@@ -50,7 +50,7 @@ def find(file, data_dir):
         raise ValueError(
             f"`data_dir` must hold {file} as published, with MD5 {_MD5[file]}. "
             f"Received: {path} with MD5 {digest}. Replace the file: it is damaged or "
-            "another one."
+            "another version."
         )
     return path
 

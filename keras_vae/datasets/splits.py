@@ -1,4 +1,4 @@
-"""Parts of a data set, and the examples that are held out where it has none."""
+"""Splits of a data set, and held-out examples for data without splits."""
 
 import typing
 
@@ -9,9 +9,10 @@ class Dataset(typing.NamedTuple):
     """Splits of a data set, each an array of shape (n, *event_shape) or None.
 
     Args:
-        train: Array to fit.
-        validation: Array to choose by, None where the data set has no such split.
-        test: Array to report on.
+        train: Array for training.
+        validation: Array for model selection, or None if the data set has no such
+            split.
+        test: Array for the final evaluation.
 
     Example:
     >>> kv.datasets.load("digits").event_shape
@@ -29,7 +30,7 @@ class Dataset(typing.NamedTuple):
 
 
 def hold_out(read, test_fraction=0.1, seed=0, **kwargs):
-    """Returns the data that a function reads, of which some are drawn for testing.
+    """Reads data and holds out a random part for testing.
 
     Args:
         read: Function that returns an array.
@@ -49,8 +50,9 @@ def hold_out(read, test_fraction=0.1, seed=0, **kwargs):
 
 
 def split(*arrays, test_fraction, seed, stratify=None):
-    """Returns the two parts of each array, one after the other, examples shuffled."""
-    # Most programs never split data with scikit-learn, which takes long to import.
+    """Returns two parts of each array in turn, with shuffled examples."""
+    # Imported here, because scikit-learn imports slowly and most programs do not use
+    # it.
     from sklearn.model_selection import train_test_split
 
     return train_test_split(
@@ -59,7 +61,7 @@ def split(*arrays, test_fraction, seed, stratify=None):
 
 
 def check_fraction(test_fraction):
-    """Raises ValueError where a share is not in (0, 1)."""
+    """Raises ValueError if a fraction is not in (0, 1)."""
     if not 0 < test_fraction < 1:
         raise ValueError(
             f"`test_fraction` must be in (0, 1). Received: test_fraction="

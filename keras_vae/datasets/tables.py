@@ -1,4 +1,4 @@
-"""Tables of numbers, `.csv`, of which each row is an example."""
+"""Tables of numbers, `.csv`, with one example per row."""
 
 import csv
 import functools
@@ -10,10 +10,10 @@ from keras_vae.datasets import splits
 
 
 def table(path):
-    """Returns the numbers of a `.csv` file, of which each row is an example.
+    """Returns the numbers of a `.csv` file with one example per row.
 
-    Cells are separated by commas, semicolons or tabs. A first row with anything but
-    numbers in it is taken for the names of the columns. Values are not rescaled.
+    Cells are separated by commas, semicolons or tabs. A first row with any cell that is
+    not a number is read as column names. Values are not rescaled.
 
     Args:
         path: Path of the file.
@@ -22,8 +22,8 @@ def table(path):
         A float32 array of shape (rows, columns).
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a cell is empty, no number or not finite, or rows differ in
+        FileNotFoundError: If the file does not exist.
+        ValueError: If a cell is empty, not a number or not finite, or rows differ in
             length.
 
     Example:

@@ -1,4 +1,4 @@
-"""From parameters, which layers may pass on, to the distributions they stand for."""
+"""Distributions p(x|z) and q(z|x), made from the parameters that networks output."""
 
 from keras_vae.distributions import likelihoods
 from keras_vae.distributions import posteriors

@@ -1,4 +1,4 @@
-"""What the library adds to TFP's distributions; `tfd` gives both."""
+"""Additions to TFP's distributions; `tfd` provides both."""
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -10,7 +10,7 @@ fill_triangular = tfp.math.fill_triangular
 
 
 class StableBernoulli(tfd.Bernoulli):
-    """TFP's `Bernoulli`, with one softplus per element in place of two."""
+    """TFP's `Bernoulli`, with one softplus per element instead of two."""
 
     def _log_prob(self, event):
         relu, rest = softplus_terms(self.logits)
@@ -31,8 +31,8 @@ def _kl_full_diagonal(q, p, name=None):
     _check_diagonal(p)
     with tf.name_scope(name or "kl_full_diagonal"):
         stddev = p.stddev()
-        # Row i of T in units of p's scale i. What the diagonal contributes is written
-        # as in the KL of two normals, which is exactly 0 where they agree.
+        # Row i of T in units of p's scale i. The diagonal's contribution has the form
+        # of the KL of two normals, which is exactly 0 if they are equal.
         rows = q.scale.to_dense() / stddev[..., None]
         log_ratio = tf.math.log(tf.linalg.diag_part(rows))
         below = tf.linalg.set_diag(rows, tf.zeros_like(log_ratio))
@@ -53,7 +53,7 @@ def _kl_diagonal_full(q, p, name=None):
 
 
 def _check_diagonal(distribution):
-    # The registry knows only the outer class, and any family may be inside.
+    # The registry checks only the outer class, so any family may be inside.
     if not is_diagonal(distribution):
         raise NotImplementedError(
             "No KL divergence is registered between a MultivariateNormalTriL and "

@@ -1,4 +1,4 @@
-"""Smooth limits of numbers that an encoder or decoder puts out, such as scales."""
+"""Smooth limits for outputs of an encoder or decoder, such as scales."""
 
 import math
 
@@ -13,8 +13,8 @@ def soft_clip(x, low, high):
         y = low + softplus(x - low)
         soft_clip(x) = y - softplus(y - high)
 
-    The lower half is that of Rybkin et al. (2020). Between the limits, and some units
-    away from them, it is the identity; beyond them value and gradient stay finite for
+    The lower limit has the form of Rybkin et al. (2020). Between the limits, some units
+    away from both, it is the identity. Beyond them value and gradient stay finite for
     every x of float16's range and far beyond.
 
     Args:
@@ -39,10 +39,9 @@ def soft_clip(x, low, high):
     def clip(x):
         value, slope, _ = softplus_and_slopes(x - low)
         above = low + value
-        # Not `high - softplus(high - above)`, which rounds small values to the ulp of
-        # `high`.
+        # `high - softplus(high - above)` would round small values to the ulp of `high`.
         value, _, high_slope = softplus_and_slopes(above - high)
-        # Gradients come from the draw and from the KL. Each then costs one product.
+        # The gradients of the draw and of the KL then cost one product each.
         slope *= high_slope
         return above - value, lambda upstream: upstream * slope
 
@@ -50,18 +49,18 @@ def soft_clip(x, low, high):
 
 
 def inverse_soft_clip(y, low, high):
-    """Returns the float which `soft_clip` maps to `y`, a float in (low, high)."""
+    """Returns the float that `soft_clip` maps to `y`, a float in (low, high)."""
     above = high - _inverse_softplus(high - y)
     return low + _inverse_softplus(above - low)
 
 
 def bounded_scale(raw, min_scale, max_scale):
-    """Maps unbounded numbers to scales, 0 to 1.
+    """Maps unbounded numbers to scales; 0 maps to 1.
 
         scale = soft_clip(raw + c, min_scale, max_scale), c such that raw = 0 gives 1
 
-    It is exponential below one and linear above: a network's output moves small scales
-    by a factor and large ones by an amount.
+    It is exponential below one and linear above: a network's output changes small
+    scales by a factor and large scales by an amount.
 
     Args:
         raw: Float tensor.

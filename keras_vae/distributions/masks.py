@@ -1,21 +1,21 @@
-"""Which elements of an event are observed, and sums over those."""
+"""Masks of the observed elements of an event, and sums over these elements."""
 
 import tensorflow as tf
 
 
 def event_mask(mask, x):
-    """Returns a mask in the shape of what it masks.
+    """Returns a mask with the full shape of `x`.
 
     Args:
-        mask: Boolean tensor (batch, ...) with some of the leading axes of x, each of
-            the size that it has there or 1; False leaves an element out.
+        mask: Boolean tensor (batch, ...) with some of the leading axes of x; each axis
+            has the size of x's axis or 1. False marks an element that is left out.
         x: Tensor (batch, *event_shape).
 
     Returns:
         A boolean tensor (batch, *event_shape).
 
     Raises:
-        ValueError: If `mask` does not have such a shape.
+        ValueError: If `mask` has another shape.
 
     Example:
     >>> mask = event_mask(tf.constant([[True, False]]), tf.zeros([1, 2, 3]))
@@ -29,18 +29,18 @@ def event_mask(mask, x):
         for size, whole in zip(mask.shape, x.shape, strict=False)
     ):
         raise ValueError(
-            "`mask` must have the shape of the leading axes of x, the batch axis "
-            "included, each of the size that it has there or 1. Received: "
+            "`mask` must have the shape of the leading axes of x, including the batch "
+            "axis; each axis must have the size of x's axis or 1. Received: "
             f"mask.shape={tuple(mask.shape)}, x.shape={tuple(x.shape)}"
         )
     return tf.broadcast_to(_at_rank(mask, x.shape.rank), tf.shape(x))
 
 
 def both(mask, other):
-    """Returns what two masks leave, each of which may have axes that the other lacks.
+    """Returns the elements that both masks keep; one mask may have further axes.
 
     Args:
-        mask: Boolean tensor (batch, ...), or None where all is observed.
+        mask: Boolean tensor (batch, ...), or None if all is observed.
         other: Boolean tensor (batch, ...), or None likewise.
 
     Returns:
@@ -53,10 +53,11 @@ def both(mask, other):
 
 
 def sum_observed(values, mask):
-    """Sums what elements of an event contribute.
+    """Sums the values of the observed elements of an event.
 
     Args:
-        values: Float tensor (batch, samples, *event_shape), finite where left out.
+        values: Float tensor (batch, samples, *event_shape), finite also at elements
+            left out.
         mask: Boolean tensor (batch, *event_shape).
 
     Returns:
@@ -67,7 +68,7 @@ def sum_observed(values, mask):
 
 
 def observed_share(mask):
-    """Returns which part of each event is observed, a float32 tensor (batch,).
+    """Returns the observed fraction of each event, a float32 tensor (batch,).
 
     Args:
         mask: Boolean tensor (batch, *event_shape).

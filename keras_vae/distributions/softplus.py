@@ -1,4 +1,4 @@
-"""Softplus, log(1 + exp(x)), as fast as XLA allows at all of float32's digits.
+"""Softplus, log(1 + exp(x)), fast under XLA and exact to float32 rounding.
 
 Forward and backward pass share one exponential. On a CPU under XLA the value takes
 three quarters of the time of `tf.nn.softplus`.
@@ -16,17 +16,17 @@ def softplus_terms(x):
     Returns:
         Two tensors of the shape of `x`.
     """
-    # Selected, not max(x, 0) and |x|: their derivatives at 0, where a decoder of zero
-    # weights starts, would not add up to 1/2.
+    # Selected by `where`: at 0, the output of a decoder with zero weights, the
+    # derivatives of max(x, 0) and |x| would not add up to 1/2.
     positive = x >= 0.0
     return tf.where(positive, x, 0.0), log1p_exp(tf.where(positive, -x, x))
 
 
 def softplus_and_slopes(x):
-    """Returns the softplus, its derivative and what that lacks of 1.
+    """Returns the softplus, its derivative, and 1 minus its derivative.
 
-    The derivatives sigmoid(x) and sigmoid(-x) share the exponential, and have all their
-    digits where they are near 0.
+    The two derivatives, sigmoid(x) and sigmoid(-x), share the exponential and keep full
+    precision near 0.
 
     Args:
         x: Float tensor.
@@ -47,7 +47,7 @@ def softplus_and_slopes(x):
 
 @tf.custom_gradient
 def log1p_exp(x):
-    """Returns log(1 + exp(x)) of x <= 0 to float32 rounding.
+    """Returns log(1 + exp(x)) for x <= 0, to float32 rounding.
 
     Args:
         x: Float tensor, not positive.
@@ -56,7 +56,7 @@ def log1p_exp(x):
         A tensor of the shape of `x`.
     """
     e = tf.exp(x)
-    # Beside 1 a small e would lose its digits; there the series has them all.
+    # In 1 + e a small e would lose digits; the series keeps them.
     series = e * (1 - e * (1 / 2 - e * (1 / 3 - e * (1 / 4 - e / 5))))
     value = tf.where(e < 1 / 32, series, tf.math.log(1 + e))
     return value, lambda upstream: upstream * e / (1 + e)

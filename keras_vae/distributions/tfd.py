@@ -1,7 +1,7 @@
-"""TFP's distributions and those of `families`, imported when one is asked for.
+"""TFP's distributions and those of `families`, imported at the first use.
 
-TFP takes a third of the library's time to import, and a program whose model is plain
-Keras, or that only reads data or a schedule, needs none of it.
+Importing TFP takes a third of the library's import time. A program with plain Keras
+models, or one that only reads data or a schedule, does not need TFP.
 """
 
 import importlib
@@ -10,9 +10,9 @@ import tensorflow as tf
 
 
 def __getattr__(name):
-    if name.startswith("__"):  # Asked of every module, by whoever looks at modules.
+    if name.startswith("__"):  # Tools look these up on every module.
         raise AttributeError(name)
-    # The first use may be in the trace of a graph, which must not own TFP's tensors.
+    # The first use may be in a traced graph, which must not own TFP's tensors.
     with tf.init_scope():
         families = importlib.import_module("keras_vae.distributions.families")
     return getattr(families, name, None) or getattr(families.tfd, name)

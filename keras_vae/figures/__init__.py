@@ -1,4 +1,4 @@
-"""Pictures of what a model has learnt, drawn without a display or global state."""
+"""Pictures of a trained model, drawn without a display or global state."""
 
 from keras_vae.figures.reports import by_weight
 from keras_vae.figures.reports import training_report

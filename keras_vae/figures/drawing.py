@@ -1,4 +1,4 @@
-"""Colours, sizes and axes of all pictures, and the file that they end in."""
+"""Colors, sizes and axes of all pictures, and their PNG files."""
 
 from keras_vae.files import replaced
 
@@ -7,13 +7,13 @@ GREY = "#6b7280"
 TITLE = {"loc": "left", "fontsize": 12, "fontweight": "bold", "pad": 8}
 LABEL = {"fontsize": 10, "color": GREY}
 LEGEND = {"frameon": False, "fontsize": 10}
-# Inches, 1400 pixels at 100 per inch, and fractions of these.
+# The width in inches, 1400 pixels at 100 per inch; margins as fractions of it.
 WIDTH, LEFT, RIGHT = 14, 0.062, 0.98
 
 
 def figure(height):
     """Returns an empty `matplotlib.figure.Figure` of a height in inches."""
-    # Matplotlib takes a second to import, and a program may never draw.
+    # Matplotlib takes a second to import, and most programs do not draw.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -31,14 +31,14 @@ def axes(figure, cell):
 
 
 def titled(figure, cell, title):
-    """Adds such axes with a title."""
+    """Adds axes without a frame and with a title in a cell of a grid."""
     added = axes(figure, cell)
     added.set_title(title, **TITLE)
     return added
 
 
 def save(figure, path):
-    """Writes a PNG, which appears complete or not at all."""
+    """Writes a PNG; the file appears complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial:
         figure.savefig(partial, format="png")

@@ -1,10 +1,10 @@
-"""Curves of a training run over its epochs, and its last numbers in words."""
+"""Curves of a training run over its epochs, and a text of its last values."""
 
 import numpy as np
 
 from keras_vae.figures import drawing
 
-# (title, unit, [(key, name, colour)])
+# (title, unit, [(key, name, color)])
 _PANELS = (
     (
         "Negative ELBO and distortion",
@@ -20,7 +20,7 @@ _PANELS = (
 
 
 def sections(history):
-    """Returns the section with the curves of a history, none where there are none."""
+    """Returns a list with the section of a history's curves, empty without curves."""
     panels = [panel for panel in _PANELS if any(history.get(c[0]) for c in panel[2])]
     if not panels:
         return []
@@ -33,7 +33,7 @@ def _curves(figure, cell, panels, history):
         axes = drawing.titled(figure, grid[i], title)
         for key, name, color in curves:
             _draw_curve(axes, history.get(key, ()), name, color, "-")
-            # A schedule is no measurement: validation uses the same weight.
+            # The weight is not measured: validation uses the same weight.
             if unit:
                 validation = history.get(f"val_{key}", ())
                 _draw_curve(axes, validation, f"{name}, validation", color, "--")
@@ -43,7 +43,7 @@ def _curves(figure, cell, panels, history):
 def _draw_curve(axes, values, name, color, style):
     if len(values):
         epochs = np.arange(1, len(values) + 1)
-        # A line needs two points to be seen.
+        # A line through a single point is invisible.
         marker = "o" if len(values) < 10 else None
         axes.plot(epochs, values, style, color=color, label=name, lw=1.7, marker=marker)
 
@@ -66,7 +66,7 @@ def _finish_curves(axes, unit):
 
 
 def _limits(curves):
-    """Returns limits that the first epochs, if far above the others, do not stretch."""
+    """Returns axis limits that ignore first epochs far above the others."""
     everything = np.concatenate(curves)
     later = np.concatenate([curve[len(curve) // 20 :] for curve in curves])
     low, high = _range(everything)
@@ -83,7 +83,7 @@ def _range(values):
 
 
 def summary(history):
-    """Returns the number of epochs, and what was measured in the last one."""
+    """Returns a text with the number of epochs and the values of the last one."""
     prefix = "val_" if history.get("val_negative_elbo") else ""
     parts = [
         f"{name} {history[prefix + key][-1]:.4g} nats"

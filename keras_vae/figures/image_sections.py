@@ -1,4 +1,4 @@
-"""Sections of a page whose events are drawn as images."""
+"""Sections of a page that draw events as images."""
 
 import math
 
@@ -10,7 +10,7 @@ from keras_vae.figures import tiles
 
 
 def reconstructions(originals, decoded):
-    """Returns the section of data above what they are decoded to."""
+    """Returns the section with data above their reconstructions."""
     number = min(len(originals), 16)
     pairs = np.concatenate([originals[:number], decoded[:number]])
     return _mosaic(
@@ -24,22 +24,22 @@ def reconstructions(originals, decoded):
 
 
 def samples(samples):
-    """Returns the section of a square of samples."""
+    """Returns the section with a square of samples."""
     columns = math.ceil(math.sqrt(len(samples)))
     return _mosaic("Samples from the prior", samples, columns, 6.1, 5.4)
 
 
 def traversals(traversals, names, limit):
-    """Returns the section with a row for each latent that moves."""
+    """Returns the section with one row for each traversed latent."""
     title = f"Traversals: one latent from \N{MINUS SIGN}{limit:g} to {limit:g}"
     events = traversals.reshape(-1, *traversals.shape[2:])
     return _mosaic(title, events, traversals.shape[1], 6.1, 5.4, names)
 
 
 def by_weight(originals, reconstructions, samples, names):
-    """Returns the sections with a row for each weight."""
+    """Returns the sections with one row for each weight."""
     left = np.concatenate([originals[None], reconstructions])[:, :8]
-    # The data that are not those on the left, where there are enough.
+    # The last data differ from the data on the left, if there are enough.
     others = originals[-samples.shape[1] :][:8]
     right = np.concatenate([others[None], samples[:, : len(others)]])
     halves = [

@@ -1,4 +1,4 @@
-"""Sections below each other under a heading.
+"""Pages: sections one below the other under a heading.
 
 A section is a height in inches and a function that draws into a cell of a grid.
 """
@@ -36,10 +36,10 @@ def write(path, sections, title, subtitle):
 
 
 def side_by_side(examples):
-    """Returns the section of at most two beside each other."""
+    """Returns a section with at most two sections beside each other."""
 
     def draw(figure, cell):
-        # Two columns even for one, so that examples have one size in all reports.
+        # Two columns even for one section, so that its size is the same in all reports.
         columns = cell.subgridspec(1, 2, wspace=0.13)
         for i, (_, section) in enumerate(examples):
             section(figure, columns[i])

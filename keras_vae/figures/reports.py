@@ -1,4 +1,4 @@
-"""Pages of what a model has learnt."""
+"""Pages about a trained model."""
 
 import numpy as np
 
@@ -21,27 +21,28 @@ def training_report(
     dims=None,
     limit: float = 2.5,
 ):
-    """Writes one PNG that shows what a model learnt and how its training went.
+    """Writes one PNG about a trained model and its training.
 
-    Data over its reconstructions, samples from the prior and latent traversals; below
-    them distortion, rate and KL weight over the epochs. Events that are no images are
-    drawn as lines over the index of the flattened event. The file appears complete or
-    not at all.
+    It shows data above their reconstructions, samples from the prior and latent
+    traversals, and below them distortion, rate and KL weight over the epochs. Events
+    that are not images are drawn as lines over the index of the flattened event. The
+    file appears complete or not at all.
 
     Args:
-        path: String or path, the PNG to write; its directory is made if need be.
+        path: String or path, the PNG to write; its directory is created.
         originals: (N, *event) array, images in [0, 1]. The first 16 images or 8 vectors
             are drawn.
         reconstructions: (N, *event) array, the decoded `originals`.
-        samples: (M, *event) array, decoded draws from the prior, of which the first 64
-            are drawn; or None.
-        traversals: (units, steps, *event) array, the decoded `traversal`, of which the
-            first 8 units are drawn; or None.
+        samples: (M, *event) array, decoded draws from the prior; the first 64 are
+            drawn. Or None.
+        traversals: (units, steps, *event) array, the decoded `traversal`; the first 8
+            units are drawn. Or None.
         history: Dict of lists, one number per epoch, as `fit(...).history`: any of
             `reconstruction_loss`, `kl_loss`, `negative_elbo` in nats, `kl_weight`, and
-            the same with `val_` in front. Other keys are ignored.
+            the same keys with the prefix `val_`. Other keys are ignored.
         title: String, the heading. Defaults to "Training report".
-        dims: List of integers, the units of `traversals`. Defaults to None: the first.
+        dims: List of integers, the units of `traversals`. Defaults to None: the first
+            units.
         limit: Float, the `limit` of the traversal. Defaults to 2.5.
 
     Raises:
@@ -86,22 +87,22 @@ def by_weight(
     title: str = "Reconstructions and samples by weight of the KL",
     subtitle: str = "",
 ):
-    """Writes one PNG that shows what the weight of the KL does to what is decoded.
+    """Writes one PNG with the effect of the KL weight on reconstructions and samples.
 
-    A row for each weight, with reconstructions on the left and samples on the right;
-    above the images a row of data on either side. Events that are no images are drawn
-    as lines over the index of the flattened event. The file appears complete or not at
-    all.
+    It has one row for each weight, with reconstructions on the left and samples on the
+    right. With images, a row of data stands above each side. Events that are not images
+    are drawn as lines over the index of the flattened event. The file appears complete
+    or not at all.
 
     Args:
-        path: String or path, the PNG to write; its directory is made if need be.
+        path: String or path, the PNG to write; its directory is created.
         originals: (N, *event) array, images in [0, 1], the data of the
             reconstructions.
         reconstructions: (weights, N, *event) array, the decoded `originals`.
         samples: (weights, M, *event) array, decoded draws from the prior.
         names: List of strings, one for each weight.
         title: String, the heading.
-        subtitle: String below it.
+        subtitle: String, the line below the title.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -116,8 +117,9 @@ def by_weight(
         rows[1].shape[:1] + rows[1].shape[2:] != (len(names), *originals.shape[1:])
     ):
         raise ValueError(
-            "`reconstructions` must be of shape (weights, *originals.shape) and "
-            "`samples` of shape (weights, M, *event), with as many `names`. Received: "
+            "`reconstructions` must have shape (weights, *originals.shape) and "
+            "`samples` shape (weights, M, *event), with one of `names` per weight. "
+            "Received: "
             f"shapes {rows[0].shape} and {rows[1].shape}, originals "
             f"{originals.shape}, {len(names)} names"
         )

@@ -1,4 +1,4 @@
-"""Images beside each other in one."""
+"""Images tiled into one image."""
 
 import math
 
@@ -25,14 +25,13 @@ def image_grid(images, columns: int | None = None, padding: int = 1):
     """Tiles images row by row into one.
 
     Args:
-        images: (N, height, width[, 1 or 3]) array in [0, 1]; what lies outside is
+        images: (N, height, width[, 1 or 3]) array in [0, 1]; values outside are
             clipped, and NaN is black.
-        columns: Integer, images in a row. Defaults to None: about as many as rows.
+        columns: Integer, images per row. Defaults to None: about the number of rows.
         padding: Integer, white pixels between images. Defaults to 1.
 
     Returns:
-        (H, W, 1 or 3) uint8 array; where images are missing in the last row it is
-        white.
+        (H, W, 1 or 3) uint8 array. Empty places of the last row are white.
 
     Raises:
         ValueError: If `images` is not a non-empty array of images.

@@ -1,17 +1,17 @@
-"""Latents that move along one axis at a time."""
+"""Latent vectors that vary along one axis at a time."""
 
 import numpy as np
 
 
 def traversal(latent_dim: int, num_steps: int = 9, limit: float = 2.5, dims=None):
-    """Latents that move along one axis of a standard normal prior at a time.
+    """Latent vectors that vary along one axis of a standard normal prior at a time.
 
     Args:
         latent_dim: Integer, the number of latent units.
-        num_steps: Integer, latents per unit. Defaults to 9.
+        num_steps: Integer, latent vectors per unit. Defaults to 9.
         limit: Float, each unit moves from -limit to limit while the others are 0.
             Defaults to 2.5.
-        dims: List of integers, the units that move. Defaults to None: all.
+        dims: List of integers, the units to vary. Defaults to None: all.
 
     Returns:
         (len(dims) * num_steps, latent_dim) float32 array, one unit after the other.
@@ -26,8 +26,7 @@ def traversal(latent_dim: int, num_steps: int = 9, limit: float = 2.5, dims=None
     dims = np.arange(latent_dim) if dims is None else np.asarray(dims, int)
     if ((dims < 0) | (dims >= latent_dim)).any():
         raise ValueError(
-            f"`dims` must be units of the {latent_dim} latent ones. Received: "
-            f"dims={dims.tolist()}"
+            f"`dims` must be in [0, {latent_dim}). Received: dims={dims.tolist()}"
         )
     latents = np.zeros((len(dims), num_steps, latent_dim), np.float32)
     latents[np.arange(len(dims)), :, dims] = np.linspace(-limit, limit, num_steps)

@@ -1,4 +1,4 @@
-"""Sections of a page whose events are drawn as lines over their index."""
+"""Sections of a page that draw events as lines over their index."""
 
 import math
 
@@ -8,7 +8,7 @@ from keras_vae.figures import drawing
 
 
 def reconstructions(originals, decoded):
-    """Returns the section of data and what they are decoded to."""
+    """Returns the section with data and their reconstructions."""
 
     def draw(figure, cell):
         grid = cell.subgridspec(1, number, wspace=0.08)
@@ -26,7 +26,7 @@ def reconstructions(originals, decoded):
 
 
 def samples(samples):
-    """Returns the section of all samples and their mean."""
+    """Returns the section with all samples and their mean."""
 
     def draw(figure, cell):
         axes = drawing.titled(figure, cell, "Samples from the prior, by index")
@@ -39,7 +39,7 @@ def samples(samples):
 
 
 def traversals(traversals, names, limit):
-    """Returns the section with axes for each latent that moves."""
+    """Returns the section with axes for each traversed latent."""
 
     def draw(figure, cell):
         from matplotlib import colormaps
@@ -67,7 +67,7 @@ def traversals(traversals, names, limit):
 
 
 def by_weight(originals, reconstructions, samples, names):
-    """Returns the sections, one for each weight."""
+    """Returns one section for each weight."""
     return [
         _weight(originals, decoded, drawn, name)
         for decoded, drawn, name in zip(reconstructions, samples, names, strict=True)

@@ -1,4 +1,4 @@
-"""What the weight of the KL does to the numbers of a model."""
+"""Curves of a model's rate, distortion, ELBO and active units over the KL weight."""
 
 import pathlib
 
@@ -19,9 +19,9 @@ def rate_distortion(curves: dict, path=None):
 
     Args:
         curves: Dict, names to dicts of (points,) arrays: `beta`, `rate`, `distortion`,
-            `negative_elbo`, `active_units`, and perhaps `negative_log_likelihood`; of
-            each of these perhaps also `<name>_low` and `<name>_high`, drawn as bars.
-            A name may be empty.
+            `negative_elbo`, `active_units` and optionally `negative_log_likelihood`.
+            Optional arrays `<name>_low` and `<name>_high` of each are drawn as error
+            bars. A name may be empty.
         path: String or path, a PNG to write, or None. Defaults to None.
 
     Returns:
@@ -65,12 +65,12 @@ def _draw_curve(plane, bound, units, name, columns, color):
 
 def _draw_points(axes, columns, across, up, color, style, name):
     look = {"color": color, "lw": 1.5, "marker": "o", "markersize": 4}
-    # Matplotlib leaves labels that begin so out of the legend.
+    # Matplotlib omits labels with a leading underscore from the legend.
     axes.plot(columns[across], columns[up], style, label=name or "_curve", **look)
     for key, size in ((up, "yerr"), (across, "xerr")):
         if f"{key}_low" in columns:
             low, high = columns[f"{key}_low"], columns[f"{key}_high"]
-            # A mean may lie outside of its percentiles where examples are few.
+            # With few examples a mean may lie outside its percentiles.
             errors = np.maximum([columns[key] - low, high - columns[key]], 0)
             place = columns[across], columns[up]
             axes.errorbar(*place, **{size: errors}, fmt="none", ecolor=color, alpha=0.5)

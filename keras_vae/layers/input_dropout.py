@@ -1,4 +1,4 @@
-"""Dropout of what a decoder is given."""
+"""Dropout of a decoder's inputs."""
 
 import keras
 import tensorflow as tf
@@ -8,20 +8,20 @@ from keras_vae import random
 
 @keras.saving.register_keras_serializable("keras_vae")
 class InputDropout(keras.layers.Layer):
-    """Replaces whole positions of a decoder's input, so that it must ask z instead.
+    """Replaces whole positions of a decoder's input, so the decoder must rely on z.
 
-    Word dropout of Bowman et al.: with probability `rate`, their 1 - k, each position
-    is replaced by `mask_value` during training. Unlike `keras.layers.Dropout` it drops
-    a position with all its features, takes integers too, and scales nothing. `rate=1`
-    leaves an inputless decoder. The noise follows from the seed and a saved count of
-    steps, so that a resumed run draws what the interrupted one would have drawn.
+    Word dropout of Bowman et al.: during training each position is replaced by
+    `mask_value` with probability `rate`, their 1 - k. Unlike `keras.layers.Dropout` it
+    drops a position with all its features, accepts integers and does not rescale.
+    `rate=1` gives an inputless decoder. The noise depends on the seed and a saved count
+    of steps, so a resumed run draws the same noise as an uninterrupted run.
 
-    Before the layers of a decoder that maps z to parameters it drops units of z.
+    In front of a decoder that maps z to parameters it drops units of z.
 
     Args:
-        rate: Float in [0, 1], the probability to replace a position.
-        mask_value: Number, what stands in for it: the id of the unknown word, or 0.
-        keep_values: List of numbers, ids that are never replaced, such as those of
+        rate: Float in [0, 1], the probability of replacing a position.
+        mask_value: Number that replaces a position: the id of the unknown word, or 0.
+        keep_values: List of numbers, ids that are never replaced, such as the ids of
             the start and of padding. Only for inputs of shape (batch, positions).
         seed: Integer or None, see `keras_vae.random.Noise`.
 
@@ -62,8 +62,8 @@ class InputDropout(keras.layers.Layer):
         rank = inputs.shape.rank
         if rank < 2 or (self.keep_values and rank != 2):
             raise ValueError(
-                "`inputs` must have shape (batch, positions, ...), and (batch, "
-                "positions) where `keep_values` says which ids to keep. Received: "
+                "`inputs` must have shape (batch, positions, ...), or (batch, "
+                "positions) if `keep_values` is given. Received: "
                 f"inputs.shape={inputs.shape}, keep_values={self.keep_values}"
             )
         if not training or not self.rate:
@@ -80,7 +80,7 @@ class InputDropout(keras.layers.Layer):
         return inputs_shape
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "rate": self.rate,

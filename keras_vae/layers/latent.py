@@ -15,41 +15,41 @@ from keras_vae.objectives.reduction import check_sample_weight
 class Latent(LatentVariable):
     """Latent variable for any Keras model: samples z and adds its own KL loss.
 
-    Features go through a dense head to the parameters of q(z|x); the layer returns
-    z ~ q(z|x) and adds `kl_weight KL(q(z|x) || p(z))` with `add_loss`, in nats,
-    summed over units and averaged over the global batch. Beside it
-    `keras_vae.losses.NegativeLogLikelihood` is the reconstruction in the same units;
-    Keras's `"mse"` is a mean over pixels, which multiplies the KL by their number.
+    A dense head turns features into the parameters of q(z|x). The layer returns z ~
+    q(z|x) and adds `kl_weight KL(q(z|x) || p(z))` with `add_loss`, in nats, summed over
+    units and averaged over the global batch. The matching reconstruction loss is
+    `keras_vae.losses.NegativeLogLikelihood`, in the same units. Keras's `"mse"` is a
+    mean over pixels, which in effect multiplies the KL by the number of pixels.
 
-    Outside training z is drawn from noise that depends on the seed and on the place in
-    the batch alone, so that two calls agree. With `deterministic=True` it is the
-    posterior mean.
+    Outside training the noise of z depends only on the seed and on the position in the
+    batch, so two calls agree. With `deterministic=True` z is then the posterior mean.
 
-    The layer logs `kl_loss`, unweighted, and `kl_weight`. Several of them in one
-    model log the sum as `kl_loss`, and `<name>_kl_loss` and `<name>_kl_weight` each.
-    Where a model calls it several times, as `TimeDistributed` does, their KLs add up.
+    The layer logs `kl_loss`, unweighted, and `kl_weight`. With several layers in one
+    model, their sum is logged as `kl_loss`, and each logs `<name>_kl_loss` and
+    `<name>_kl_weight`. If a model calls a layer several times, as `TimeDistributed`
+    does, the KLs of all calls add up.
 
     Args:
         units: Integer, dimensions of the latent space.
         kl_weight: Non-negative float, the weight of the KL; 1 is the ELBO.
         posterior: Name, config or `Posterior` q(z|x).
-        prior: Name, config or `Prior` p(z). A `VampPrior` has its pseudo-inputs in
+        prior: Name, config or `Prior` p(z). The pseudo-inputs of a `VampPrior` lie in
             the space of the features.
         kl: "analytic" or "monte_carlo".
-        objective: Objective whose `rate_loss` is added, instead of `ELBO(kl_weight,
+        objective: Objective that provides `rate_loss`, in place of `ELBO(kl_weight,
             kl)`.
         deterministic: Boolean, whether z is the posterior mean outside training.
         seed: Integer or None, see `keras_vae.random.Noise`.
 
     Call arguments:
         inputs: Tensor of shape (batch, ...), features.
-        sample_weight: Tensor of shape (batch,) or None. Keras gives the weights of
-            `fit` to compiled losses only; feed them as an input of the model, and
-            pass them here, if the KL is to be weighed too.
+        sample_weight: Tensor of shape (batch,) or None. Keras passes the weights of
+            `fit` to compiled losses only. To weight the KL too, feed the weights as an
+            input of the model and pass them here.
         training: Boolean.
         mask: Boolean tensor of shape (batch,) or None, as `TimeDistributed` passes it
-            for each time of a sequence: examples that it leaves out have a KL of 0.
-            Masks of features with further axes are not used.
+            for each time of a sequence. Masked examples have a KL of 0. A mask with
+            further axes is not used.
 
     Returns:
         Tensor of shape (batch, units) in the layer's `compute_dtype`.
@@ -95,7 +95,7 @@ class Latent(LatentVariable):
         ):
             raise ValueError(
                 "`objective` must be a sum of rate and distortion with one sample, "
-                "because `Latent` sees the rate alone; use `keras_vae.VAE`. "
+                "because `Latent` only has the rate; use `keras_vae.VAE`. "
                 f"Received: objective={objective!r}"
             )
         self.deterministic = bool(deterministic)
@@ -128,7 +128,7 @@ class Latent(LatentVariable):
         estimate = self.estimate(params, self.prior.params(self.infer), z)
         sample_weight = check_sample_weight(sample_weight)
         mean = BatchMean(tf.shape(params)[0], sample_weight, example_mask(mask))
-        # Keras adds it to losses of its own default type, and cannot add two types.
+        # Keras adds losses in its default dtype and cannot add two dtypes.
         loss = self.objective.rate_loss(estimate, mean)
         self.add_loss(tf.cast(loss, keras.config.floatx()))
         self.report.update(mean(self.objective.rate(estimate)), mean)
@@ -143,7 +143,7 @@ class Latent(LatentVariable):
         return (inputs_shape[0], self.units)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "objective": keras.saving.serialize_keras_object(self.objective),
@@ -152,5 +152,5 @@ class Latent(LatentVariable):
 
 
 def example_mask(mask):
-    """Returns a mask of examples, or None for one of the parts of their features."""
+    """Returns a mask of examples, or None for a mask of parts of their features."""
     return mask if mask is not None and len(mask.shape) == 1 else None

@@ -13,7 +13,7 @@ from keras_vae.objectives import Estimate
 
 
 class LatentVariable(keras.layers.Layer):
-    """Turns features into posterior parameters, and those into samples.
+    """Turns features into posterior parameters, and the parameters into samples.
 
     Args:
         units: Integer, dimensions of the latent space.
@@ -44,7 +44,7 @@ class LatentVariable(keras.layers.Layer):
 
     def make_head(self):
         """Returns the layer that turns features into posterior parameters."""
-        # Scales and log-scales in half precision lose the rate's digits.
+        # In half precision, scales and log-scales would lose digits of the rate.
         return keras.layers.Dense(
             self.posterior.params_size(self.units), dtype="float32", name="head"
         )
@@ -53,8 +53,9 @@ class LatentVariable(keras.layers.Layer):
         """Creates all weights.
 
         Args:
-            features_shape: Shape of what `infer` gets, batch axis first.
-            pseudo_input_shape: Shape of what the prior's `encode` gets, batch first.
+            features_shape: Shape of the input of `infer`, batch axis first.
+            pseudo_input_shape: Shape of the input of the prior's `encode`, batch axis
+                first.
         """
         if not self.head.built:
             self.head.build((None, flat_size(features_shape, "the encoder's output")))
@@ -67,15 +68,14 @@ class LatentVariable(keras.layers.Layer):
 
         Args:
             features: Tensor of shape (batch, ...).
-            **condition: What the head takes besides; nothing but for a head of one's
-                own.
+            **condition: Further inputs of the head; none unless a subclass changes it.
         """
         size = flat_size(features.shape, "the encoder's output")
         raw = self.head(tf.reshape(features, [-1, size]), **condition)
         return self.posterior.transform(raw)
 
     def sample(self, params, num_samples, key):
-        """Draws z, shape (batch, num_samples, units), float32, reparameterised."""
+        """Draws z by reparameterization, shape (batch, num_samples, units), float32."""
         return self.posterior.sample(params, num_samples, key)
 
     def sample_prior(self, n, key, prior_params):
@@ -83,7 +83,7 @@ class LatentVariable(keras.layers.Layer):
         return self.prior.sample(n, key, prior_params, self.posterior)
 
     def estimate(self, params, prior_params, z, **kwargs):
-        """Returns the `Estimate` of a batch from the tensors that describe it."""
+        """Returns the `Estimate` of a batch from its tensors."""
         return Estimate(
             self.posterior.distribution(params),
             self.prior.distribution(prior_params, self.posterior),
@@ -92,7 +92,7 @@ class LatentVariable(keras.layers.Layer):
         )
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "units": self.units,
@@ -107,7 +107,7 @@ def flat_size(shape, what):
 
     Args:
         shape: Shape with the batch axis first.
-        what: Words that name the tensor in the error.
+        what: String, the name of the tensor in the error.
 
     Raises:
         ValueError: If an axis other than the first is unknown.

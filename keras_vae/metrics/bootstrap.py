@@ -1,19 +1,19 @@
-"""How far a mean over examples can be trusted."""
+"""Bootstrap intervals for means over examples."""
 
 import numpy as np
 
 
 def bootstrap_means(values, num_resamples: int = 1000, seed: int = 0) -> np.ndarray:
-    """Means over examples that are drawn anew, with replacement.
+    """Means over examples resampled with replacement.
 
-    The percentiles of the means are the percentile interval of Efron. Rows of `values`
-    are resampled alike, and so are those of another call with the same number of
-    examples and seed: differences of such means are those of paired examples.
+    The percentiles of the means are Efron's percentile interval. All rows of `values`
+    use the same resamples. So does another call with the same number of examples and
+    seed: the differences of such means are paired.
 
     Args:
         values: (..., examples) array.
         num_resamples: Integer. Defaults to 1000.
-        seed: Integer, of the draws. Defaults to 0.
+        seed: Integer, seed of the draws. Defaults to 0.
 
     Returns:
         (num_resamples, ...) float64 array.

@@ -1,4 +1,4 @@
-"""Metrics that `fit` keeps while it trains."""
+"""Metrics that `fit` logs."""
 
 import weakref
 
@@ -9,12 +9,12 @@ from keras_vae import _keras
 
 
 class Reading(keras.metrics.Metric):
-    """Reports the current value of something that is not accumulated.
+    """Reports a current value without accumulating it.
 
     Args:
         name: String, name in the logs.
-        read: Callable without arguments that returns a scalar tensor. A callable,
-            because a metric resets the variables that are its attributes.
+        read: Callable without arguments that returns a scalar tensor. It is a callable,
+            because a metric resets variables among its attributes.
     """
 
     def __init__(self, name, read):
@@ -32,8 +32,8 @@ class Reading(keras.metrics.Metric):
 class CountedMean(keras.metrics.Mean):
     """A mean over examples that also counts batches.
 
-    The count numbers the batches of an evaluation, from which their noise follows. Its
-    state is float32 wherever it is read, also within a layer of mixed precision.
+    The count numbers the batches of an evaluation and determines their noise. The state
+    is always float32, also within a layer of mixed precision.
     """
 
     def __init__(self, name):
@@ -45,7 +45,7 @@ class CountedMean(keras.metrics.Mean):
     ):
         """See `keras.metrics.Metric.add_variable`."""
         with keras.name_scope(self.name.replace("/", ">")):
-            # The caller tracks it, by making it an attribute.
+            # The caller makes it an attribute, which tracks it.
             return keras.Variable(
                 initializer=initializer,
                 shape=shape,
@@ -63,17 +63,17 @@ class CountedMean(keras.metrics.Mean):
         return tf.convert_to_tensor(self._batches)
 
     def update(self, value, mean):
-        """Takes up the mean of one batch.
+        """Adds the mean of one batch.
 
         Args:
-            value: Scalar tensor that `mean` returned, or a sum of such.
+            value: Scalar tensor returned by `mean`, or a sum of such tensors.
             mean: The `BatchMean`.
         """
         self.update_state(value, sample_weight=mean.weight)
         self._batches.assign(self._batches + 1)
 
     def reset_state(self):
-        """Starts anew."""
+        """Resets the mean and the count."""
         super().reset_state()
         self._batches.assign(0)
 
@@ -81,27 +81,28 @@ class CountedMean(keras.metrics.Mean):
 class RateReport(CountedMean):
     """Unweighted rate and weight of one `Latent`, and the sum over its siblings.
 
-    The rates of all calls of the layer in one call of the model add up, as in the loss.
+    The rates of all calls of the layer within one call of the model add up, as in the
+    loss.
 
-    Keras lets the metrics of a model overwrite each other where their names are
-    equal, so that the first of several `Latent`s reports the sum for all.
+    In Keras the metrics of a model overwrite each other if their names are equal, so
+    the first of several `Latent`s reports the sum for all.
 
     Args:
-        layer: The `Latent` that reports.
+        layer: The `Latent` whose rate is reported.
     """
 
     def __init__(self, layer):
         super().__init__(name=f"{layer.name}_report")
-        # Closures, because a metric tracks what its attributes refer to.
+        # Closures, because a metric tracks objects in its attributes.
         self._layer = lambda: layer
         self._model = lambda: layer
         self._weights = weakref.WeakKeyDictionary()
 
     def update(self, value, mean):
-        """Takes up the rate of one call of the layer, which is running.
+        """Adds the rate of the running call of the layer.
 
         Args:
-            value: Scalar tensor that `mean` returned.
+            value: Scalar tensor returned by `mean`.
             mean: The `BatchMean`.
         """
         running = _keras.outermost_call(self._layer())

@@ -1,4 +1,4 @@
-"""A VAE whose encoder is trained ahead of its decoder, so that it does not lag."""
+"""A VAE that trains its encoder ahead of its decoder, so the encoder does not lag."""
 
 import keras
 import tensorflow as tf
@@ -11,32 +11,34 @@ from keras_vae.models.two_optimizers import TwoOptimizers
 
 @keras.saving.register_keras_serializable("keras_vae")
 class AggressiveVAE(TwoOptimizers):
-    """VAE with the aggressive training of the encoder of He et al.
+    """VAE with the aggressive encoder training of He et al.
 
-    While the phase lasts, each step of `fit` is one of the inner loop: the encoder is
-    updated, on a fresh batch in each step, until the mean loss over `window` steps is
-    not below that over the `window` before, or for `max_steps` steps; then one step
-    updates the decoder, and the loop begins again. What is not updated stands still,
-    the moments of its optimiser included. After the phase each step updates both, as in
-    a `VAE` with two optimisers.
+    In the aggressive phase each step of `fit` is one step of an inner loop. The loop
+    updates the encoder, on a fresh batch in each step. It ends after `max_steps` steps,
+    or once the mean loss over `window` steps is not below the mean loss over the
+    `window` steps before. Then one step updates the decoder, and the loop begins again.
+    The part that is not updated stays unchanged, including the moments of its
+    optimizer. After the phase each step updates both, as in a `VAE` with two
+    optimizers.
 
-    The phase begins with the model. `callbacks.AggressiveStopping` ends it once the
-    mutual information of validation data falls; so does `model.aggressive = False`.
+    A new model begins in the phase. `callbacks.AggressiveStopping` ends it once the
+    mutual information of validation data falls; `model.aggressive = False` ends it too.
 
-    The encoder are the encoder network, the posterior and its head; the decoder is all
-    else, the likelihood and the prior included. Batch statistics move in all steps.
+    The encoder comprises the encoder network, the posterior and its head. The decoder
+    comprises all else, including the likelihood and the prior. Batch statistics are
+    updated in all steps.
 
-    `optimizer.iterations`, and with it t of `KLAnnealing` and other schedules, counts
-    the decoder's updates, as in the paper. In the phase an epoch of `fit` has fewer of
-    them than it has steps: a ramp that is to end needs a longer run, or a `duration` in
-    steps. `fit` also logs `aggressive`: 1 in the phase, then 0.
+    `optimizer.iterations` counts the decoder's updates, as in the paper; so does t in
+    `KLAnnealing` and other schedules. In the phase an epoch of `fit` has fewer updates
+    of the decoder than steps, so a ramp needs a longer run or a `duration` in steps to
+    end. `fit` also logs `aggressive`: 1 in the phase, then 0.
 
     Args:
         encoder: See `VAE`.
         decoder: See `VAE`.
         latent_dim: See `VAE`.
-        window: Positive integer, steps of the encoder over which losses are averaged.
-        max_steps: Positive integer, the most steps of the encoder in a row.
+        window: Positive integer, encoder steps over which losses are averaged.
+        max_steps: Positive integer, the most encoder steps in a row.
         **kwargs: See `VAE`.
 
     Example:
@@ -71,7 +73,7 @@ class AggressiveVAE(TwoOptimizers):
 
     @property
     def aggressive(self):
-        """Whether the phase lasts; can be assigned."""
+        """Whether the model is in the aggressive phase; can be assigned."""
         return bool(tf.convert_to_tensor(self.inner_loop.active))
 
     @aggressive.setter
@@ -89,12 +91,12 @@ class AggressiveVAE(TwoOptimizers):
 
         Args:
             optimizer: Name or `keras.optimizers.Optimizer` of the decoder.
-            encoder_optimizer: Name or optimiser of the encoder, or None for another one
-                like `optimizer`.
+            encoder_optimizer: Name or optimizer of the encoder, or None for a second
+                optimizer like `optimizer`.
             **kwargs: See `VAE.compile`.
 
         Raises:
-            ValueError: If both are the same optimiser, or as `VAE.compile`.
+            ValueError: If both are the same optimizer, or as `VAE.compile`.
         """
         optimizer = keras.optimizers.get(optimizer)
         if encoder_optimizer is None:
@@ -102,12 +104,12 @@ class AggressiveVAE(TwoOptimizers):
         self._compile(optimizer, encoder_optimizer, **kwargs)
 
     def train_step(self, data):
-        """Updates what it is the turn of."""
+        """Updates the encoder, the decoder or both, as `InnerLoop` decides."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         encodes, decodes = self.inner_loop.turns()
         optimizers = (self.encoder_optimizer, self.optimizer)
         scales = [optimizer.scale_loss(tf.constant(1.0)) for optimizer in optimizers]
-        # Of an optimiser that adapts its scale only an update tells it of an overflow.
+        # An optimizer that adapts its loss scale notices an overflow only in an update.
         scale = tf.where(decodes, scales[1], scales[0])
         with tf.GradientTape() as tape:
             outputs, loss = self._forward(x, y, sample_weight)
@@ -124,7 +126,7 @@ class AggressiveVAE(TwoOptimizers):
             (encoder, decoder),
             strict=True,
         ):
-            # Both scales are powers of two, so that this is exact.
+            # Both scales are powers of two, so this factor is exact.
             part = [
                 g if g is None else tf.math.scalar_mul(tf.cast(own / scale, g.dtype), g)
                 for g in part
@@ -134,7 +136,7 @@ class AggressiveVAE(TwoOptimizers):
         return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         return {
             **super().get_config(),
             "window": self.inner_loop.window,
@@ -143,7 +145,7 @@ class AggressiveVAE(TwoOptimizers):
 
 
 class InnerLoop(keras.layers.Layer):
-    """Whose turn it is, in saved variables; see `AggressiveVAE`.
+    """State of the inner loop, in saved variables; see `AggressiveVAE`.
 
     Args:
         window: Positive integer.
@@ -159,7 +161,7 @@ class InnerLoop(keras.layers.Layer):
         self.steps = self._add("steps", "int64", 0)
         self.total = self._add("total", "float32", 0.0)
         self.last_mean = self._add("last_mean", "float32", 0.0)
-        # Of `AggressiveStopping`: they must outlive an interruption.
+        # `AggressiveStopping` keeps these here, so that they outlive an interruption.
         self.information = self._add("information", "float32", 0.0)
         self.measured_step = self._add("measured_step", "int64", 0)
         self.built = True
@@ -176,13 +178,13 @@ class InnerLoop(keras.layers.Layer):
         )
 
     def turns(self):
-        """Returns whether the encoder and whether the decoder are to be updated."""
+        """Returns two booleans: whether to update the encoder, and the decoder."""
         joint = tf.equal(self.active.value, 0)
         decodes = tf.equal(self.decodes.value, 1)
         return joint | ~decodes, joint | decodes
 
     def advance(self, loss):
-        """Takes up the loss of a step and says whose turn is next.
+        """Records the loss of a step and decides the next update.
 
         Args:
             loss: Float32 scalar tensor, equal on all replicas.
@@ -192,7 +194,7 @@ class InnerLoop(keras.layers.Layer):
         last_mean = tf.identity(self.last_mean.value)
         mean = total / self.window
         is_full = tf.equal(steps % self.window, 0)
-        # Written so that a loss which is not a number ends the loop.
+        # Negated, so that a NaN loss ends the loop.
         stops_falling = is_full & (steps > self.window) & ~(mean < last_mean)
         ends = stops_falling | (steps >= self.max_steps)
         _, restarts = self.turns()

@@ -1,4 +1,4 @@
-"""What may be assigned to a model, and the remedy where something may not."""
+"""Mistaken assignments to a model, each rejected with a remedy."""
 
 import difflib
 import numbers
@@ -9,13 +9,13 @@ from keras_vae import _keras
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.hyperparameter import OwnsHyperparameters
 
-# What a model keeps, of the arguments with which it is made.
+# Parts of a model, and the arguments that make them.
 _PARTS = ("encoder", "decoder", "likelihood", "objective", "latent")
 _ARGUMENTS = ("latent_dim", "posterior", "prior", "seed")
 
 
 class GuardsAttributes(OwnsHyperparameters):
-    """Mixed into a model that would go on as before after a mistaken assignment."""
+    """Mixin that rejects assignments which the model would ignore."""
 
     @property
     def kl_weight(self):
@@ -27,7 +27,7 @@ class GuardsAttributes(OwnsHyperparameters):
         self.objective.kl_weight = value
 
     def __setattr__(self, name, value):
-        # Nothing is mistaken before all parts are there.
+        # An assignment can be mistaken only once all parts are there.
         if "objective" in vars(self):
             _check(self, name, value)
         super().__setattr__(name, value)
@@ -39,28 +39,28 @@ def _check(model, name, value):
         is_part = isinstance(value, keras.layers.Layer)
         if vars(model)[name] is not value and (model.built or not is_part):
             raise ValueError(
-                f"`{name}` is a part of the model, which cannot be exchanged: make "
-                f"another one, `{kind}({name}=...)`. Received: {name}={value!r}"
+                f"`{name}` is a part of the model and cannot be exchanged: make "
+                f"a new model with `{kind}({name}=...)`. Received: {name}={value!r}"
             )
     elif name in _ARGUMENTS:
         raise ValueError(
-            f"`{name}` is fixed when the model is made: make another one, "
+            f"`{name}` is fixed when the model is made: make a new model with "
             f"`{kind}({name}=...)`. Received: {name}={value!r}"
         )
     elif _is_read_only(model, name):
         raise ValueError(
-            f"`{name}` of a {kind} follows from the arguments with which it is made, "
+            f"`{name}` of a {kind} follows from the arguments of its constructor "
             f"and cannot be assigned. Received: {name}={value!r}"
         )
     elif _is_unknown_number(model, name, value):
         names = {item.name for item in _keras.sublayers(model, Hyperparameter)}
-        # Above, users' own names for the weight.
+        # Besides the names themselves, users' own names for the weight.
         guesses = {"beta": "kl_weight", "weight": "kl_weight", **{n: n for n in names}}
         close = difflib.get_close_matches(name, guesses, n=1)
         owned = guesses[close[0]] if close else "kl_weight"
         raise ValueError(
-            f"`{name}` is no attribute of a {kind}. What moves are the hyperparameters "
-            f"{sorted(names)}: assign for example "
+            f"`{name}` must be an attribute of a {kind}. The adjustable attributes are "
+            f"its hyperparameters {sorted(names)}: assign for example "
             f"`model{_path(model, owned)}.{owned} = {value!r}`. "
             f"Received: {name}={value!r}"
         )
@@ -76,9 +76,9 @@ def _path(model, name):
 
 
 def _is_unknown_number(model, name, value):
-    """Whether a number is given a name that nothing in the model reads."""
+    """Whether a number is assigned to a name that the model does not read."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    # A class of one's own may have attributes of its own.
+    # A user's subclass may define further attributes.
     is_ours = type(model).__module__.partition(".")[0] == __name__.partition(".")[0]
     is_public = not name.startswith("_")
     return (

@@ -22,20 +22,20 @@ class FactorVAE(TwoOptimizers):
 
         loss = -ELBO + gamma E[D_0(z) - D_1(z)]
 
-    by Kim & Mnih; D_0 and D_1 are the logits with which a discriminator tells z ~ q(z)
-    from codes each unit of which was permuted over the batch, a draw of
-    `prod_j q(z_j)`. Their difference estimates the log density ratio, and its mean the
-    total correlation `KL(q(z) || prod_j q(z_j))` in nats. `gamma=0` is the VAE exactly.
-    For an estimate without an adversary see `objectives.TotalCorrelation`.
+    by Kim & Mnih. D_0 and D_1 are the logits of a discriminator that tells z ~ q(z)
+    from a draw of `prod_j q(z_j)`; that draw permutes each unit of z over the batch.
+    The difference of the logits estimates the log density ratio, and its mean the total
+    correlation `KL(q(z) || prod_j q(z_j))` in nats. With `gamma=0` the loss is the
+    VAE's exactly. `objectives.TotalCorrelation` estimates it without an adversary.
 
     In each step the VAE and then the discriminator take one step of their own
-    optimisers, both from the same z. Codes are permuted within the batch of a replica,
-    whatever `sample_weight` is; it weighs the rows. The discriminator is no part of
-    `trainable_variables`.
+    optimizers, both from the same z. Codes are permuted within the batch of a replica,
+    regardless of `sample_weight`, which weights the rows. `trainable_variables`
+    excludes the discriminator.
 
-    `fit` also logs `total_correlation_loss`, unweighted, `discriminator_loss`, which is
-    log 2 where the discriminator tells nothing, and `gamma`, which
-    `callbacks.HyperparameterScheduler("gamma", schedule)` moves.
+    `fit` also logs `total_correlation_loss`, unweighted; `discriminator_loss`, which is
+    log 2 for an uninformative discriminator; and `gamma`, which
+    `callbacks.HyperparameterScheduler("gamma", schedule)` schedules.
 
     Args:
         encoder: See `VAE`.
@@ -51,11 +51,11 @@ class FactorVAE(TwoOptimizers):
         training: Boolean.
 
     Returns:
-        The dict of `VAE`, and in it "discriminator": (batch, 2, 2) float32, the two
-        logits of z and those of the permuted codes.
+        The dict of `VAE`, with one more entry "discriminator": (batch, 2, 2) float32,
+        the two logits of z and the two logits of the permuted codes.
 
     Raises:
-        ValueError: If `gamma` or the discriminator's output has not this form.
+        ValueError: If `gamma` or the shape of the discriminator's output is invalid.
 
     Example:
     >>> vae = kv.FactorVAE(
@@ -95,7 +95,7 @@ class FactorVAE(TwoOptimizers):
                 [1000] * 6, (2,), activation="leaky_relu", name="discriminator"
             )
         self.discriminator = checks.check_network(discriminator, "discriminator")
-        # A count of its own leaves the draws of z those of a `VAE`.
+        # A separate count leaves the draws of z equal to a `VAE`'s.
         self.permutations = random.Noise(
             self.latent.noise.seed, name="permutations", dtype=self.dtype_policy
         )
@@ -122,12 +122,12 @@ class FactorVAE(TwoOptimizers):
 
     @property
     def trainable_variables(self):
-        """What `optimizer` moves: all trainable variables but the discriminator's."""
+        """Variables that `optimizer` trains: all but the discriminator's."""
         return self._without_discriminator(super().trainable_variables)
 
     @property
     def trainable_weights(self):
-        """What `optimizer` moves: all trainable weights but the discriminator's."""
+        """Weights that `optimizer` trains: all but the discriminator's."""
         return self._without_discriminator(super().trainable_weights)
 
     def _without_discriminator(self, variables):
@@ -153,12 +153,12 @@ class FactorVAE(TwoOptimizers):
 
         Args:
             optimizer: Name or `keras.optimizers.Optimizer` of the VAE.
-            discriminator_optimizer: Name or optimiser of the discriminator, or None for
+            discriminator_optimizer: Name or optimizer of the discriminator, or None for
                 `Adam(1e-4, beta_1=0.5, beta_2=0.9)`.
             **kwargs: See `VAE.compile`.
 
         Raises:
-            ValueError: If both are the same optimiser, or as `VAE.compile`.
+            ValueError: If both are the same optimizer, or as `VAE.compile`.
         """
         if discriminator_optimizer is None:
             discriminator_optimizer = keras.optimizers.Adam(1e-4, 0.5, 0.9)
@@ -179,7 +179,7 @@ class FactorVAE(TwoOptimizers):
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def train_step(self, data):
-        """Takes a step of the VAE's optimiser and one of the discriminator's."""
+        """Takes a step of the VAE's optimizer and a step of the discriminator's."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         adversary = self.discriminator_optimizer
         with tf.GradientTape(persistent=True) as tape:
@@ -187,7 +187,7 @@ class FactorVAE(TwoOptimizers):
             loss = self.optimizer.scale_loss(loss)
             logits = outputs["discriminator"]
             mean = BatchMean(tf.shape(logits)[0], check_sample_weight(sample_weight))
-            # Each replica's share, as Keras shares out the added losses.
+            # Divided by the replicas, as Keras divides the added losses.
             second_loss = discriminator_loss(logits, mean) / mean.replicas
             second_loss = adversary.scale_loss(second_loss)
         for optimizer, value, variables in (
@@ -199,7 +199,7 @@ class FactorVAE(TwoOptimizers):
         return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         return {
             **super().get_config(),
             "gamma": self.gamma.initial_value,
@@ -218,7 +218,7 @@ class FactorVAE(TwoOptimizers):
 
 
 def permute_units(z, key):
-    """Permutes each unit over the batch by a permutation of its own.
+    """Permutes each unit over the batch, independently of the other units.
 
     Args:
         z: Tensor of shape (batch, latent).
@@ -239,7 +239,7 @@ def permute_units(z, key):
 
 
 def discriminator_loss(logits, mean):
-    """Mean cross-entropy of telling z, class 0, from permuted codes, class 1, in nats.
+    """Mean cross-entropy, in nats, of z as class 0 and permuted codes as class 1.
 
     Args:
         logits: Tensor of shape (batch, 2, 2), see `FactorVAE`.

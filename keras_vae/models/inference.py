@@ -1,4 +1,4 @@
-"""What a VAE is asked outside training: codes, examples, bounds, a SavedModel."""
+"""Methods of a VAE outside training: encode, generate, bound, export."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +12,10 @@ from keras_vae.models import linear_start
 
 
 class Inference:
-    """Mixin of `VAE`: its methods for use, none of which trains.
+    """Mixin of `VAE` with the methods that use a model without training it.
 
-    It stands on `latent`, `likelihood`, `objective` and `event_shape` of the model, and
-    on its `_infer`, `_decode` and `_estimate`.
+    It uses the model's `latent`, `likelihood`, `objective` and `event_shape`, and its
+    `_infer`, `_decode` and `_estimate`.
     """
 
     @property
@@ -24,14 +24,15 @@ class Inference:
         return [self.latent]
 
     def infer(self, x):
-        """Returns the parameters of q(z|x), from which `latents` make distributions.
+        """Returns the parameters of q(z|x); `latents` make distributions from them.
 
         Args:
             x: Tensor of shape (batch, *event_shape).
 
         Returns:
-            A list with a float32 tensor (batch, params_size) for each of `latents`, NaN
-            for examples that are not finite. It carries the Keras mask of the features.
+            A list with a float32 tensor (batch, params_size) for each of `latents`,
+            with NaN for examples that are not finite. It carries the Keras mask of the
+            features.
         """
         return [self._infer_finite(self._tensor(x))]
 
@@ -64,7 +65,7 @@ class Inference:
 
         Args:
             x: Tensor of shape (batch, *event_shape).
-            seed: Integer or integer tensor of shape (); equal seeds, equal draws.
+            seed: Integer or integer tensor of shape (); equal seeds give equal draws.
 
         Returns:
             Float32 tensor of shape (batch, latent_dim).
@@ -110,7 +111,7 @@ class Inference:
         Args:
             n: Integer or integer tensor of shape (), the number of draws.
             seed: Integer or integer tensor of shape (), or None to draw one; equal
-                seeds, equal draws.
+                seeds give equal draws.
 
         Returns:
             Float32 tensor of shape (n, *event_shape), means of p(x|z).
@@ -144,13 +145,13 @@ class Inference:
         return self.likelihood.mean(self._decode(z))
 
     def elbo(self, x, y=None, num_samples=1, seed=0):
-        """Estimates the unweighted ELBO of each example, whatever the objective.
+        """Estimates the unweighted ELBO of each example, regardless of the objective.
 
         Args:
             x: Tensor of shape (batch, *event_shape).
-            y: Target where it is not `x`.
+            y: Target, or None if it is `x`.
             num_samples: Integer, draws of z per example.
-            seed: Integer or integer tensor of shape (); equal seeds, equal draws.
+            seed: Integer or integer tensor of shape (); equal seeds give equal draws.
 
         Returns:
             Float32 tensor of shape (batch,), nats.
@@ -165,7 +166,7 @@ class Inference:
         return -estimate.distortion - self.objective.rate(estimate)
 
     def estimate(self, x, y, num_samples, key):
-        """Draws from q(z|x) and evaluates all densities there, outside training.
+        """Draws from q(z|x) and evaluates all densities at the draws, outside training.
 
         Args:
             x: Tensor of shape (batch, *event_shape).
@@ -183,11 +184,11 @@ class Inference:
         return self._estimate(outputs, y)
 
     def log_likelihood(self, x, y=None, num_samples=5000, **kwargs):
-        """Estimates log p(x) by importance sampling, whatever the objective.
+        """Estimates log p(x) by importance sampling, regardless of the objective.
 
         Args:
             x: Array of shape (N, *event_shape), of any length.
-            y: Target where it is not `x`.
+            y: Target, or None if it is `x`.
             num_samples: Integer, draws of z per example.
             **kwargs: See `keras_vae.evaluation.log_likelihood`.
 
@@ -219,6 +220,6 @@ class Inference:
     def _require_built(self, method):
         if not self.built:
             raise ValueError(
-                f"`{method}` needs a model whose shapes are known: call `fit`, or "
-                "`build((None, *event_shape))`, first."
+                f"`{method}` needs a model with known shapes: first call `fit` or "
+                "`build((None, *event_shape))`."
             )

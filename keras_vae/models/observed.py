@@ -1,4 +1,4 @@
-"""Which elements of a batch's target are observed, and how those are scored."""
+"""Selects the observed elements of a batch's target and scores them."""
 
 import math
 
@@ -10,14 +10,14 @@ from keras_vae.objectives import BatchMean
 
 
 def mask_of(decoded, encoded, target):
-    """Returns the mask of a target, from all masks that Keras carries.
+    """Returns the mask of a target, combined from all masks that Keras carries.
 
     Args:
         decoded: Mask of the decoder's output (batch, ...), or None.
-        encoded: Mask of the encoder's features (batch, ...), or None. It counts where
-            it has the leading axes of the target: features of a sequence tell which of
-            its elements are padding.
-        target: Tensor (batch, *event_shape), with a mask of its own or without.
+        encoded: Mask of the encoder's features (batch, ...), or None. It applies if its
+            shape equals the leading axes of the target: the features of a sequence then
+            mark its padding.
+        target: Tensor (batch, *event_shape), with or without a mask.
 
     Returns:
         A boolean tensor with some of the leading axes of `target`, or None.
@@ -33,16 +33,16 @@ def mask_of(decoded, encoded, target):
 
 
 def mask_of_outputs(outputs, target):
-    """Returns the same from what a `VAE` returns, and a target."""
+    """Returns the same mask from the outputs of a `VAE` and a target."""
     decoded = _keras.mask_of(outputs["likelihood"])
     if decoded is not None:
-        # An element is observed or not, whatever was drawn.
+        # Whether an element is observed does not depend on the draw.
         decoded = tf.reduce_all(tf.cast(decoded, tf.bool), axis=1)
     return mask_of(decoded, _keras.mask_of(outputs["posterior"]), target)
 
 
 def as_keras_compares(means, mask, sample_weight):
-    """Returns means with a mask, and weights in its rank, as Keras's metrics need them.
+    """Returns masked means, and weights of the mask's rank, for Keras's metrics.
 
     Args:
         means: Tensor (batch, *event_shape) that the metrics compare with the target.
@@ -56,14 +56,14 @@ def as_keras_compares(means, mask, sample_weight):
 
 
 def by_samples(params, z):
-    """Parts the axes of examples and samples, which are one to a decoder.
+    """Splits the decoder's batch axis into axes of examples and samples.
 
     Args:
-        params: Float tensor (batch * samples, ...), with a mask or without.
-        z: Tensor (batch, samples, latent) that was decoded.
+        params: Float tensor (batch * samples, ...), with or without a mask.
+        z: Tensor (batch, samples, latent), the decoder's input.
 
     Returns:
-        A float32 tensor (batch, samples, ...), with its mask likewise.
+        A float32 tensor (batch, samples, ...), with its mask split likewise.
     """
     mask, samples = _keras.mask_of(params), z.shape[1]
     both_axes = [tf.shape(z)[0], samples]
@@ -80,7 +80,7 @@ def score(likelihood, outputs, target, event_shape, mean=None, training=False):
 
     Args:
         likelihood: `Likelihood`.
-        outputs: Dict, what a `VAE` returns.
+        outputs: Dict, the outputs of a `VAE`.
         target: Tensor (batch, *event_shape).
         event_shape: Tuple of integers.
         mean: `BatchMean` of the batch, or None for the plain mean.

@@ -1,4 +1,4 @@
-"""What of saving and loading a model would lose weights in silence."""
+"""Guards against losing weights silently when a model is saved or loaded."""
 
 from keras_vae import _keras
 
@@ -6,31 +6,31 @@ _LEGACY = (".h5", ".hdf5")
 
 
 class SavedWhole:
-    """Mixed into a `keras.Model` that is saved and loaded whole, or not at all."""
+    """Mixin for a `keras.Model`: it is saved and loaded completely, or not at all."""
 
     def save(self, filepath, *args, **kwargs):
         """Saves the model as a `.keras` file; see `keras.Model.save`.
 
         Raises:
-            ValueError: If the file is to be HDF5, of which it could not be loaded.
+            ValueError: If `filepath` names an HDF5 file, which could not be loaded.
         """
         if str(filepath).endswith(_LEGACY):
             raise ValueError(_no_legacy_file(self, filepath))
         super().save(filepath, *args, **kwargs)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         if _keras.is_saving_legacy_file():
             raise ValueError(_no_legacy_file(self, "an HDF5 file"))
         return super().get_config()
 
     def build_from_config(self, config):
-        """Creates the weights of a model that is loaded.
+        """Creates the weights of a loaded model.
 
         Raises:
             ValueError: If the networks do not take inputs of the saved shape.
         """
-        # Keras would go on with weights that were never loaded, and warn.
+        # Keras would only warn and use weights that were never loaded.
         input_shape = (config or {}).get("input_shape")
         try:
             if input_shape is None:
@@ -47,8 +47,8 @@ class SavedWhole:
     def load_weights(self, filepath, *args, **kwargs):
         """Loads weights; see `keras.Model.load_weights`.
 
-        An optimiser without variables would drop its step, and with it the place in
-        every schedule, so it is built first.
+        The optimizer is built first: without variables it would drop its step, and with
+        it the position in every schedule.
         """
         self._build_optimizers()
         super().load_weights(filepath, *args, **kwargs)
@@ -57,7 +57,7 @@ class SavedWhole:
         """Loads the model's own variables; see `keras.layers.Layer`.
 
         Raises:
-            ValueError: If the model is not built, while weights of it are saved.
+            ValueError: If the model is not built but the store holds its weights.
         """
         if not self.built and _keras.holds_weights(store, "latent/head"):
             raise ValueError(
@@ -72,6 +72,6 @@ class SavedWhole:
 def _no_legacy_file(model, filepath):
     return (
         f"`filepath` must end in '.keras', because Keras could not load a "
-        f"{type(model).__name__} from HDF5: `save('model.keras')`. Weights alone "
+        f"{type(model).__name__} from HDF5: use `save('model.keras')`. Weights alone "
         f"may be HDF5: `save_weights('model.weights.h5')`. Received: {str(filepath)!r}"
     )

@@ -1,4 +1,4 @@
-"""What models have in common in which a second optimiser moves some weights."""
+"""Base of models that train some weights with a second optimizer."""
 
 import keras
 
@@ -6,24 +6,25 @@ from keras_vae.models.vae import VAE
 
 
 class TwoOptimizers(VAE):
-    """A VAE with a second optimiser; a subclass writes the step that uses both.
+    """A VAE with a second optimizer; a subclass defines the step that uses both.
 
-    The second optimiser is saved, scaled against underflow and resumed like the first.
+    The second optimizer is saved, loss-scaled and resumed like the first.
 
     Attributes:
-        second_optimizer_name: String, its argument of `compile` and its attribute.
+        second_optimizer_name: String, name of the argument of `compile` and of the
+            attribute.
     """
 
     second_optimizer_name = None
 
     @property
     def second_optimizer(self):
-        """The second optimiser, or None before `compile`."""
+        """The second optimizer, or None before `compile`."""
         return getattr(self, self.second_optimizer_name, None)
 
     @property
     def second_variables(self):
-        """Variables that the second optimiser moves, a list."""
+        """List of the variables that the second optimizer updates."""
         raise NotImplementedError
 
     def _compile(self, optimizer, second_optimizer, auto_scale_loss=True, **kwargs):
@@ -46,7 +47,7 @@ class TwoOptimizers(VAE):
         setattr(self, self.second_optimizer_name, second_optimizer)
 
     def get_compile_config(self):
-        """Returns what `compile_from_config` compiles an equal model from."""
+        """Returns the config; `compile_from_config` compiles an equal model from it."""
         config = super().get_compile_config()
         if self.second_optimizer is not None:
             config[self.second_optimizer_name] = keras.saving.serialize_keras_object(
@@ -61,7 +62,7 @@ class TwoOptimizers(VAE):
 
     def make_train_function(self, force=False):
         """Makes the function of a step; see `keras.Model.make_train_function`."""
-        # On several replicas no variable can be created within the step.
+        # With several replicas, no variable can be created within the step.
         with self.distribute_strategy.scope():
             self._build_optimizers()
         super().make_train_function(force=force)

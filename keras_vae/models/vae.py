@@ -35,17 +35,17 @@ class VAE(
 ):
     """Variational autoencoder from any Keras encoder and decoder.
 
-    The encoder turns x into features, a dense head turns those into the parameters of
-    q(z|x); the decoder turns z into the parameters of p(x|z) (for a Bernoulli: logits,
-    no sigmoid). `compile` takes no loss: the likelihood is the loss. Losses are nats,
-    summed over events and latents, averaged over the global batch.
+    The encoder turns x into features, and a dense head turns the features into the
+    parameters of q(z|x). The decoder turns z into the parameters of p(x|z) (for a
+    Bernoulli: logits, no sigmoid). `compile` takes no loss: the likelihood is the loss.
+    Losses are in nats, summed over events and latents, averaged over the global batch.
 
     `fit(x)` reconstructs x; `fit(x, y)` reconstructs y from x. `fit` and `evaluate` log
-    `loss`, `reconstruction_loss` and `kl_loss` (unweighted), `negative_elbo` (the sum
-    of these two, which compares across weights and time) and `kl_weight`. `evaluate`
-    draws from fixed noise, so that two calls agree; `predict` decodes the posterior
-    mean. Padding counts nowhere: what the Keras mask of the decoder's output leaves
-    out, or that of features as long as the target.
+    `loss`, `reconstruction_loss` and `kl_loss` (unweighted), `negative_elbo` (their
+    sum, which is comparable across weights and time) and `kl_weight`. `evaluate` draws
+    from fixed noise, so that two calls agree; `predict` decodes the posterior mean.
+    Padding is left out of every sum and mean. The Keras mask of the decoder's output
+    marks it, or the mask of features as long as the target.
 
     Args:
         encoder: `keras.Model` or layer, x -> features (batch, ...).
@@ -56,7 +56,7 @@ class VAE(
         posterior: Name, config or `Posterior` q(z|x).
         prior: Name, config or `Prior` p(z).
         objective: Name, config or objective; `ELBO(kl_weight=beta)` is a beta-VAE.
-        seed: Integer, the seed of all noise, or None to draw one.
+        seed: Integer, the seed of all noise, or None for a random one.
         linear_path: Boolean, whether linear maps stand beside encoder and decoder: the
             head of q(z|x) takes x beside the features, and `W z + b` is added to the
             decoder's output. `adapt` sets them from data.
@@ -66,9 +66,9 @@ class VAE(
         training: Boolean.
 
     Returns:
-        A dict of what the objective needs: "posterior" (batch, params_size), "z"
+        A dict with the inputs of the objective: "posterior" (batch, params_size), "z"
         (batch, samples, latent_dim) and "likelihood" (batch, samples, *params_shape),
-        float32; "prior" where the prior computes parameters with the encoder.
+        float32; "prior" if the prior computes parameters with the encoder.
 
     Example:
     >>> vae = kv.VAE(
@@ -88,9 +88,9 @@ class VAE(
         [Auto-Encoding Variational Bayes](https://arxiv.org/abs/1312.6114)
     """
 
-    # Read by the `Latent`s of the encoder and decoder, which then keep to their names.
+    # If True, `Latent` layers in the encoder and decoder log under their own names.
     reports_elbo = True
-    # The smallest and the largest weight of the KL, if one `fit` trains for a range.
+    # The smallest and the largest KL weight, if one `fit` trains for a range of them.
     beta_range = None
 
     def __init__(
@@ -127,8 +127,8 @@ class VAE(
             name="latent",
             dtype=self.dtype_policy,
         )
-        # Keras's own mean of the loss weighs batches by their size. This one weighs by
-        # the sum of `sample_weight`, comes later in `metrics` and replaces it.
+        # Keras's own mean of the loss weights batches by their size. This one weights
+        # them by the sum of `sample_weight`, comes later in `metrics` and replaces it.
         self._loss_mean = CountedMean("loss")
         self._reconstruction_loss = CountedMean("reconstruction_loss")
         self._kl_loss = CountedMean("kl_loss")
@@ -137,7 +137,7 @@ class VAE(
         self.objective.belong_to(self)
 
     def _make_latent(self, *args, **kwargs):
-        """Returns the `LatentVariable` of these arguments."""
+        """Returns a `LatentVariable` made with these arguments."""
         return LatentVariable(*args, **kwargs)
 
     @property
@@ -182,7 +182,7 @@ class VAE(
         return self.latent.noise.evaluation_key(self._negative_elbo.batches)
 
     def _call_networks(self, inputs, key, **condition):
-        """Returns what `call` does; `condition` is what the networks take besides."""
+        """Returns the outputs of `call`; the networks also take `condition`."""
         infer = functools.partial(self._infer, **condition)
         params = infer(inputs)
         z = self.latent.sample(params, self.objective.num_samples, key)
@@ -191,8 +191,8 @@ class VAE(
             "z": z,
             "likelihood": self._decode(z, **condition),
         }
-        # What the encoder says of pseudo-inputs is no data: it must neither move batch
-        # statistics nor add losses a second time.
+        # Pseudo-inputs are not data: encoding them must not update batch statistics or
+        # add losses a second time.
         with keras.StatelessScope():
             prior = self.latent.prior.params(infer)
         if prior is not None:
@@ -245,12 +245,12 @@ class VAE(
 
     @property
     def losses(self):
-        """Losses added since the last call, and those of weight regularisers."""
+        """Losses added since the last call, and the losses of weight regularizers."""
         # Keras cannot sum losses of several dtypes, which mixed precision makes.
         return [tf.cast(v, tf.float32) for v in replicas.own_losses(super().losses)]
 
     def _build_optimizers(self):
-        # Of an optimiser without variables no state could be loaded.
+        # An optimizer without variables cannot load its state.
         optimizer = getattr(self, "optimizer", None)
         if self.built and optimizer is not None and not optimizer.built:
             optimizer.build(self.trainable_variables)
@@ -293,13 +293,13 @@ class VAE(
         return self.reconstruct(x)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
-        """Trains the model; see `keras.Model.fit`. Data are checked before.
+        """Trains the model on checked data; see `keras.Model.fit`.
 
-        Arrays are checked whole, of data sets and generators the first batch.
+        Arrays are checked whole, data sets and generators by their first batch.
         """
         checks.check_fit(batch_size=batch_size, epochs=epochs, **kwargs)
         if isinstance(x, tf.data.Dataset):
-            # Keras cannot shuffle a data set, and warns where it is asked to.
+            # Keras cannot shuffle a data set, and warns if it is asked to.
             kwargs.setdefault("shuffle", False)
         data = checks.check_data(self, x, y, kwargs.pop("sample_weight", None))
         if kwargs.get("validation_data") is not None:
@@ -312,15 +312,15 @@ class VAE(
             self._release_schedules()
 
     def _release_schedules(self):
-        # An interrupted `fit` does not end its callbacks, and a later one without
-        # annealing would go on with the schedule.
+        # An interrupted `fit` does not end its callbacks: the schedule would stay
+        # attached in a later `fit` without annealing.
         for item in _keras.sublayers(self, Hyperparameter):
             item.release()
 
     # === Config ===
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         latent = self.latent.get_config()
         return {
             **super().get_config(),

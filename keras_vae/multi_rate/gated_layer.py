@@ -1,4 +1,4 @@
-"""Dense and convolutional layers that depend on one number, and fold back."""
+"""Dense and convolutional layers that depend on u and fold into plain layers."""
 
 import keras
 import numpy as np
@@ -20,16 +20,16 @@ class GatedLayer(keras.layers.Layer):
     """A copy of a dense or convolutional layer that depends on u.
 
     A gate between bias and activation scales and shifts each unit. The kernel of a
-    dense layer changes besides: `kernel(u) = kernel + down diag(strengths(u)) up`.
-    Strengths are linear in u between evenly spaced knots; each starts at one of the
-    knots alone, and `up` at zero. A convolution on a CPU would take three times as long
-    with it.
+    dense layer depends on u as well: `kernel(u) = kernel + down diag(strengths(u)) up`.
+    Strengths are linear in u between evenly spaced knots. Each strength is initially
+    nonzero at one knot only, and `up` is zero. A convolution with this term would take
+    three times as long on a CPU, so convolutions lack it.
 
     Args:
         layer: One of `GATED`. Its weights are not copied.
         make_gate: Callable, (activation, axis, name) -> `gates.Gate`.
-        rank: Integer, columns of `down`, at most half as many as the smaller side of
-            the kernel. Convolutions have none.
+        rank: Integer, columns of `down`, at most half the smaller side of the kernel.
+            Convolutions have none.
     """
 
     def __init__(self, layer, make_gate, rank, **kwargs):
@@ -75,15 +75,15 @@ class GatedLayer(keras.layers.Layer):
         return self.gate(y)
 
     def compute_output_shape(self, input_shape):
-        """Returns the layer's own."""
+        """Returns the output shape of the layer."""
         return self.layer.compute_output_shape(input_shape)
 
     def fold(self, u, plain):
-        """Assigns to a layer of the original's form what this one does at u.
+        """Assigns weights to a plain layer so that it equals this layer at u.
 
         Args:
             u: Float.
-            plain: The layer, with a bias.
+            plain: A layer of the original's form, with a bias.
         """
         u = tf.constant([[u]], tf.float32)
         scale, shift = self.gate.scale_and_shift(u)
@@ -95,7 +95,7 @@ class GatedLayer(keras.layers.Layer):
             up = strengths[:, None] * np.asarray(self.up)
             kernel = kernel + np.asarray(self.down.kernel) @ up
         bias = np.asarray(self.layer.bias) if self.layer.use_bias else 0.0
-        # Transposed convolutions have the units on the last axis but one.
+        # Transposed convolutions have their units on the second last axis.
         transposed = isinstance(self.layer, _TRANSPOSED)
         plain.kernel.assign(kernel * (scale[:, None] if transposed else scale))
         plain.bias.assign(bias * scale + shift)

@@ -1,4 +1,4 @@
-"""Networks whose pre-activations are gated, and which fold back into plain ones."""
+"""Networks with gated pre-activations, which fold back into plain networks."""
 
 import functools
 
@@ -10,7 +10,7 @@ from keras_vae.multi_rate import gates
 from keras_vae.multi_rate.gated_layer import GATED
 from keras_vae.multi_rate.gated_layer import GatedLayer
 
-# Layers with weights that all u share, and that treat each example by itself.
+# Layers whose weights all u share and which process each example separately.
 _SHARED = (
     keras.layers.Embedding,
     keras.layers.GroupNormalization,
@@ -22,22 +22,22 @@ _SHARED = (
 
 @keras.saving.register_keras_serializable("keras_vae")
 class GatedNetwork(keras.layers.Layer):
-    """A copy of a network, of which each dense and convolutional layer has a gate.
+    """A copy of a network with a gate in each dense and convolutional layer.
 
-    Each of those is a `GatedLayer`; all others are the same at each u. At a given u the
-    gates fold into kernels and biases, which gives a network of the original's form,
-    see `fold`.
+    Each of these layers is a `GatedLayer`; all other layers are equal for all u. At a
+    given u the gates fold into kernels and biases; the result is a network of the
+    original's form, see `fold`.
 
     Args:
-        network: `keras.Sequential`, functional `keras.Model` or one layer. The
-            weights start as its own where it is built.
+        network: `keras.Sequential`, functional `keras.Model` or one layer. If it is
+            built, the copy starts with its weights.
         gate: One of `gates.GATES`.
         rank: Integer, see `GatedLayer`.
-        default: Float, u where none is given.
-        gate_options: Dict of further arguments of each gate.
+        default: Float, u if no u is given.
+        gate_options: Dict, further arguments of each gate.
 
     Call arguments:
-        inputs: What the network takes.
+        inputs: Inputs of the network.
         u: Float tensor of shape (batch, 1) or (1, 1), or None for the default.
 
     Raises:
@@ -45,7 +45,7 @@ class GatedNetwork(keras.layers.Layer):
     """
 
     def __init__(self, network, gate, rank=0, default=0.0, gate_options=None, **kwargs):
-        # Else u would be rounded to half precision before it is used.
+        # In half precision u would be rounded before it is used.
         super().__init__(**{**kwargs, "dtype": "float32"})
         for layer in _leaves(network):
             _check(layer)
@@ -56,12 +56,12 @@ class GatedNetwork(keras.layers.Layer):
         self.network = _copy(
             network, lambda layer: GatedLayer(layer, make_gate, rank, name=layer.name)
         )
-        # A closure, because the weights of what was given are not those of the copy.
+        # In a closure, because Keras would track the original's weights as the copy's.
         self._plain = lambda: network
 
     @property
     def plain_network(self):
-        """The network that was given, with the weights that it had then."""
+        """The original network, with its weights at the time it was given."""
         return self._plain()
 
     def build(self, input_shape):
@@ -83,20 +83,20 @@ class GatedNetwork(keras.layers.Layer):
             return self.network(inputs)
 
     def compute_output_spec(self, inputs, u=None):
-        """Returns what the network puts out."""
+        """Returns the spec of the network's output."""
         return self.network.compute_output_spec(inputs)
 
     def fold(self, u, input_scale=None):
-        """Makes the plain network that does what this one does at `u`.
+        """Makes a plain network that equals this network at `u`.
 
         Args:
             u: Float.
-            input_scale: Array that multiplies the inputs beforehand, or None.
+            input_scale: Array by which the inputs are multiplied first, or None.
 
         Returns:
             A network of the original's form, whose dense and convolutional layers all
-            have a bias. One that does not begin with a dense layer gets a `Rescaling`
-            in front if there is an `input_scale`.
+            have a bias. With an `input_scale`, a network that does not begin with a
+            dense layer gets a `Rescaling` in front.
         """
         network = _copy(self.plain_network, _with_bias)
         _build(network, self._input_shape)
@@ -117,7 +117,7 @@ class GatedNetwork(keras.layers.Layer):
         return keras.Sequential([keras.Input(input_scale.shape), scale, network])
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.plain_network),
@@ -137,14 +137,14 @@ class GatedNetwork(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_vae")
 class GatedLatentVariable(LatentVariable):
-    """A latent variable whose head is gated, and z before it is decoded.
+    """A latent variable with a gated head and a gate on z before the decoder.
 
-    A linear decoder responds to beta with the norms of its kernel's columns, one for
-    each latent, which gates on its outputs cannot do.
+    The norms of a linear decoder's kernel columns, one per latent, depend on beta.
+    Gates on the decoder's outputs cannot scale these columns; a gate on z can.
 
     Args:
         units: See `LatentVariable`.
-        gate: See `GatedNetwork`; "head" multiplies z too.
+        gate: See `GatedNetwork`; "head" also multiplies z.
         log_beta_range: Pair of floats, the logarithm of beta at both ends of u.
         rank: See `GatedNetwork`.
         default: See `GatedNetwork`.
@@ -181,23 +181,23 @@ class GatedLatentVariable(LatentVariable):
         super().build_from_features(features_shape, pseudo_input_shape)
 
     def z_scale(self, u):
-        """Returns what multiplies z before it is decoded.
+        """Returns the factor of z before the decoder.
 
         Args:
             u: Float32 tensor of shape (batch, 1).
 
         Returns:
-            A float32 tensor of shape (batch, units), or None for nothing.
+            A float32 tensor of shape (batch, units), or None for no factor.
         """
         return None if self.water_levels is None else self.water_levels.response(u)[0]
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), **self.gating}
 
 
 def _leaves(network):
-    """Returns the layers of a network, nested ones included, each once."""
+    """Returns the layers of a network, including nested ones, each once."""
     if not _is_graph(network):
         return [network]
     found = [leaf for layer in network.layers for leaf in _leaves(layer)]
@@ -229,14 +229,14 @@ def _build(network, input_shape):
 def _check(layer):
     if isinstance(layer, keras.layers.BatchNormalization):
         raise ValueError(
-            f"{layer.name!r} is a BatchNormalization, whose statistics would mix the "
-            "examples of all betas: use LayerNormalization or GroupNormalization. "
-            f"Received: {layer!r}"
+            f"{layer.name!r} must not be a BatchNormalization, because its statistics "
+            "would mix examples of all betas: use LayerNormalization or "
+            f"GroupNormalization. Received: {layer!r}"
         )
     if isinstance(layer, keras.Model):
         raise ValueError(
-            f"{layer.name!r} must be a Sequential or functional model, whose layers "
-            f"can be gated one by one. Received: a {type(layer).__name__}, a subclass "
+            f"{layer.name!r} must be a Sequential or functional model, so that each "
+            f"layer can be gated. Received: a {type(layer).__name__}, a subclass "
             "of keras.Model"
         )
     if layer.built:
@@ -248,7 +248,7 @@ def _check_shared(layer):
         names = sorted(kind.__name__ for kind in GATED + _SHARED)
         raise ValueError(
             f"{layer.name!r} must be a layer without weights or one of "
-            f"{', '.join(names)}, because no gate for it would fold into ordinary "
+            f"{', '.join(names)}, because a gate for it could not fold into ordinary "
             f"weights. Received: a {type(layer).__name__}"
         )
 

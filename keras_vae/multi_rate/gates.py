@@ -1,4 +1,4 @@
-"""Gates: scale and shift of pre-activations by a function of one number."""
+"""Gates: scale and shift of pre-activations as functions of u."""
 
 import contextlib
 import math
@@ -10,23 +10,24 @@ import tensorflow as tf
 
 from keras_vae.weights import add_float32
 
-# Where u lies: it has mean 0 and variance 1 when it is uniform.
+# u lies in [-LIMIT, LIMIT]: a uniform u then has mean 0 and variance 1.
 LIMIT = math.sqrt(3.0)
 
-# Optimisers such as Adam move all weights alike, and gates have further to go than the
-# kernels that many inputs share.
+# Optimizers such as Adam move all weights at the same pace, and gates have further to
+# go than kernels, which sum over many inputs.
 GAIN = 10.0
 KNOTS = 5
-# Openness of a closed latent at the start: at 0 on both sides of z it had no gradient.
+# Initial openness of a closed latent: an openness of 0 would have no gradient, because
+# it multiplies z on both sides.
 _LEAST = 0.03
 
-# Replicas run as threads, each with a u of its own.
+# Replicas run as threads, and each has its own u.
 _running = threading.local()
 
 
 @contextlib.contextmanager
 def gating(u):
-    """Makes all gates that are called inside of it read `u`.
+    """Sets the u that all gates called within this context read.
 
     Args:
         u: Float32 tensor of shape (batch, 1) or (1, 1).
@@ -40,18 +41,19 @@ def gating(u):
 
 
 def current_u():
-    """Returns u of the surrounding `gating`, (batch, 1) or (1, 1)."""
+    """Returns the u of the enclosing `gating`, (batch, 1) or (1, 1)."""
     return _running.u
 
 
 def hats(u):
-    """Returns the basis of functions that are linear in u between evenly spaced knots.
+    """Returns basis functions that are linear in u between evenly spaced knots.
 
     Args:
         u: Float32 tensor of shape (batch, 1).
 
     Returns:
-        A float32 tensor of shape (batch, KNOTS), `GAIN` at the own knot.
+        A float32 tensor of shape (batch, KNOTS); each function is `GAIN` at its own
+        knot.
     """
     places, distance = np.linspace(-LIMIT, LIMIT, KNOTS, retstep=True)
     return GAIN * tf.nn.relu(
@@ -69,12 +71,12 @@ def along_axis(values, x, axis):
 class Gate(keras.layers.Layer):
     """Base of the gates: activation(scale(u) * x + shift(u)) for each unit of x.
 
-    It takes the place of a layer's activation, so that x is its pre-activation, and
-    reads u from the surrounding `gating`. A subclass defines `build` and
-    `scale_and_shift`. Both fold into the kernel and bias of the layer at a given u.
+    It replaces a layer's activation, so x is the pre-activation. It reads u from the
+    enclosing `gating`. A subclass defines `build` and `scale_and_shift`. At a given u,
+    scale and shift fold into the kernel and bias of the layer.
 
     Args:
-        activation: Callable that follows, or None for none.
+        activation: Callable applied after the gate, or None for the identity.
         axis: Integer, the axis of x along which the units lie.
     """
 
@@ -85,14 +87,14 @@ class Gate(keras.layers.Layer):
         self.supports_masking = True
 
     def scale_and_shift(self, u):
-        """Returns what multiplies x, and what is added to it after that.
+        """Returns the factor of x and the shift added afterwards.
 
         Args:
             u: Float32 tensor of shape (batch, 1).
 
         Returns:
-            Two float32 tensors of shape (batch, units), the second one None where
-            nothing is added.
+            Two float32 tensors of shape (batch, units). The second is None without a
+            shift.
         """
         raise NotImplementedError
 
@@ -106,10 +108,10 @@ class Gate(keras.layers.Layer):
 
 
 class SigmoidGate(Gate):
-    """Bae et al.'s gate of encoders: x is multiplied by sigmoid(w u + b)."""
+    """Bae et al.'s gate of encoders: sigmoid(w u + b) multiplies x."""
 
     def build(self, units):
-        """Creates w and b of each unit; the gate starts nearly open."""
+        """Creates w and b of each unit; the gate starts almost open."""
         self.slope = add_float32(self, "slope", "zeros", (units,))
         self.bias = add_float32(self, "bias", 2, (units,))
         self.built = True
@@ -123,12 +125,12 @@ class RootGate(Gate):
     """Bae et al.'s gate of decoders: sqrt(max(1 - exp(w u + b), 0)) multiplies x.
 
     With w u = log beta and b = log(s2 / lam) it is exact for the linear decoder, whose
-    best column has the norm sqrt(lam - beta s2), where lam is an eigenvalue of the
-    data's covariance and s2 the variance of the noise.
+    optimal column has norm sqrt(lam - beta s2). Here lam is an eigenvalue of the data's
+    covariance and s2 the variance of the noise.
     """
 
     def build(self, units):
-        """Creates w and b of each unit; the gate starts nearly open."""
+        """Creates w and b of each unit; the gate starts almost open."""
         self.slope = add_float32(self, "slope", "zeros", (units,))
         self.bias = add_float32(self, "bias", -2, (units,))
         self.built = True
@@ -136,21 +138,21 @@ class RootGate(Gate):
     def scale_and_shift(self, u):
         """See `Gate.scale_and_shift`."""
         openness = -tf.math.expm1(u * self.slope + self.bias)
-        # A closed gate has no gradient, not an infinite one.
+        # The gradient of a closed gate is 0 and not infinite.
         is_open = openness > 0
         root = tf.sqrt(tf.where(is_open, openness, 1.0))
         return tf.where(is_open, root, 0.0), None
 
 
 class SplineGate(Gate):
-    """Scale and shift that are piecewise linear in u, the scale in its logarithm.
+    """Scale and shift as splines of u: log-scale and shift are piecewise linear.
 
-    They are free at evenly spaced knots and start as the identity. A scale alone cannot
-    move what has to follow log beta, such as the logarithm of the posterior's scale.
+    Their values at evenly spaced knots are free and start as the identity. The shift is
+    needed for quantities that follow log beta, such as the log-scale of the posterior.
     """
 
     def build(self, units):
-        """Creates the values of log-scale and shift at the knots of each unit."""
+        """Creates the log-scale and shift of each unit at each knot."""
         self.log_scales = add_float32(self, "log_scales", "zeros", (KNOTS, units))
         self.shifts = add_float32(self, "shifts", "zeros", (KNOTS, units))
         self.built = True
@@ -158,19 +160,20 @@ class SplineGate(Gate):
     def scale_and_shift(self, u):
         """See `Gate.scale_and_shift`."""
         basis = hats(u)
-        # Positive, so that a unit is not one thing at low u and its negative at high.
+        # Positive, so that no unit changes its sign between low and high u.
         scale = tf.exp(basis @ self.log_scales)
         return scale, basis @ self.shifts
 
 
 class WaterLevels(keras.layers.Layer):
-    """How the latents of a linear VAE respond to beta.
+    """The response of a linear VAE's latents to beta.
 
-    A latent is used below its level alone, the eigenvalue over the variance of the
-    noise: there its mean and its column of the decoder are sqrt(1 - beta / level) of
-    what they are at beta = 0, and its posterior's scale is sqrt(beta / level). Levels
-    are learned. They start spread like log beta, but a hundred times higher, so that
-    the lowest beta starts with all latents and the highest with most.
+    A latent is used only if beta is below its level, the eigenvalue over the variance
+    of the noise. Then its posterior mean and its decoder column are sqrt(1 - beta /
+    level) times their values at beta = 0, and its posterior scale is sqrt(beta /
+    level). Levels are learned. Initially they are spread like log beta but a hundred
+    times higher: the lowest beta starts with all latents used and the highest with
+    most.
 
     Args:
         log_beta_range: Pair of floats, the logarithm of beta at both ends of u.
@@ -181,7 +184,7 @@ class WaterLevels(keras.layers.Layer):
         self.log_beta_range = log_beta_range
 
     def build(self, units):
-        """Creates the levels of so many latents."""
+        """Creates one level per latent."""
         low, high = self.log_beta_range
         levels = np.linspace(low, high, units) + np.log(100.0)
         self.levels = add_float32(self, "levels", levels / GAIN, (units,))
@@ -194,8 +197,9 @@ class WaterLevels(keras.layers.Layer):
             u: Float32 tensor of shape (batch, 1).
 
         Returns:
-            Two float32 tensors of shape (batch, units): openness, which multiplies the
-            mean, and z before it is decoded; and the raw scale, see `bounded_scale`.
+            Two float32 tensors of shape (batch, units): the openness, which multiplies
+            the mean and also z before the decoder; and the raw scale, see
+            `bounded_scale`.
         """
         low, high = self.log_beta_range
         log_beta = (low + high) / 2 + (high - low) / (2 * LIMIT) * u
@@ -209,10 +213,10 @@ class HeadGate(SplineGate):
     """Gate of a posterior's head: a `SplineGate` in front of `WaterLevels`.
 
     Args:
-        activation: Callable that follows, or None for none.
+        activation: Callable applied after the gate, or None for the identity.
         axis: Integer, the axis of x along which the units lie.
-        water_levels: `WaterLevels` of the latents, whose means come first; their raw
-            scales come next where there are no other parameters.
+        water_levels: `WaterLevels` of the latents. The head's first outputs are their
+            means; the next are their raw scales if there are no other parameters.
     """
 
     def __init__(self, activation=None, axis=-1, water_levels=None, **kwargs):

@@ -1,4 +1,4 @@
-"""One variational autoencoder for all weights of the rate."""
+"""A variational autoencoder that one `fit` trains for all weights of the rate."""
 
 import math
 import warnings
@@ -30,29 +30,29 @@ class MultiRateVAE(VAE):
     and shift the pre-activations of each dense and convolutional layer of the encoder,
     the posterior's head and the decoder. `at(beta)` folds them into ordinary weights.
 
-    Bae et al.'s gates multiply by sigmoid(w u + b) in the encoder and by
-    sqrt(max(1 - exp(w u + b), 0)) in the decoder, where u is log beta with mean 0 and
-    variance 1; they draw log beta uniformly: `gates="original", rank=0, tilt=1.0`. Here
-    "spline" gates are free at five places of u and shift too, which the posterior's
-    log-scales need, and some directions of each dense kernel have strengths that depend
-    on u. Each latent has a water level, a beta above which it starts closed, on both
-    sides of z, as in a linear VAE: so high betas do not close what low ones need. And
-    low betas are drawn more often, because they learn more slowly.
+    Bae et al.'s gates multiply by sigmoid(w u + b) in the encoder and by sqrt(max(1 -
+    exp(w u + b), 0)) in the decoder. Here u is log beta, scaled to mean 0 and variance
+    1; log beta is drawn uniformly. For these gates use `gates="original", rank=0,
+    tilt=1.0`. The default "spline" gates differ in four ways. Their values are free at
+    five knots of u. They also shift, which the posterior's log-scales need. Some
+    directions of each dense kernel have strengths that depend on u. Each latent has a
+    water level: above this beta it starts closed, both before and after z, as in a
+    linear VAE, so high betas do not close the latents that low betas need. Finally,
+    `tilt` draws low betas more often, because they learn more slowly.
 
-    The networks are copied, with their weights where they are built. They may hold any
-    layer without weights besides Dense, Conv1D to Conv3D and their transposes, and
-    Embedding, GroupNormalization, LayerNormalization, Normalization and PReLU, which
-    all betas share. All else with weights is a ValueError.
+    The networks are copied, including the weights of a network that is built. Dense,
+    Conv1D to Conv3D and their transposes are gated. Layers without weights, and
+    Embedding, GroupNormalization, LayerNormalization, Normalization and PReLU, are
+    shared by all betas. Any other layer with weights is a ValueError.
 
-    Whatever else a `VAE` does (`evaluate`, `predict`, `encode`, `export`...), this one
-    does at beta = 1, or at the end of `beta_range` next to it: see `beta`. For another
-    beta use `at`. In the logs of training, `reconstruction_loss`, `kl_loss` and their
-    sum `negative_elbo` are means over the betas that were drawn; in those of validation
-    all are at `beta`. `kl_weight` multiplies all betas, which `KLAnnealing` may use to
-    warm up.
+    All other methods of a `VAE` (`evaluate`, `predict`, `encode`, `export`...) use beta
+    = 1, or the end of `beta_range` nearest to 1: see `beta`. For another beta use `at`.
+    In the training logs, `reconstruction_loss`, `kl_loss` and their sum `negative_elbo`
+    are means over the drawn betas; in the validation logs they are values at `beta`.
+    `kl_weight` multiplies all betas; `KLAnnealing` may warm it up.
 
-    A learned noise of the likelihood is one for all betas. With a `VampPrior` all
-    examples of a batch share a beta, because its components depend on it.
+    All betas share a learned noise of the likelihood. With a `VampPrior` all examples
+    of a batch share a beta, because its components depend on beta.
 
     Args:
         encoder: `keras.Sequential`, functional `keras.Model` or layer, as of a `VAE`.
@@ -63,16 +63,16 @@ class MultiRateVAE(VAE):
         prior: Name, config or `Prior` p(z).
         beta_range: Pair of positive floats, the smallest and the largest beta.
         gates: "spline" or "original".
-        tilt: Float, at least 1. The place of an example's log beta in the range is a
+        tilt: Float, at least 1. The relative position of log beta in its range is a
             uniform number to this power; 1 draws log beta uniformly.
-        rank: Integer, at least 0, directions of each dense kernel that depend on beta
-            in a way of their own; at most half of the units on its smaller side.
+        rank: Integer, at least 0, directions of each dense kernel with a strength that
+            depends on beta; at most half the units on the kernel's smaller side.
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
-        seed: Integer, the seed of all noise, or None to draw one.
+        seed: Integer, the seed of all noise, or None for a random one.
 
     Raises:
-        ValueError: If an argument is out of its range, or a layer cannot be gated.
+        ValueError: If an argument is invalid or a layer cannot be gated.
 
     Example:
     >>> multi = kv.MultiRateVAE(
@@ -115,7 +115,7 @@ class MultiRateVAE(VAE):
         self.gates = check_gates(gates)
         self.tilt = check_tilt(tilt)
         self.rank = check_count("rank", rank, 0)
-        # What the model makes, besides copies of what it is given, has its own policy.
+        # Layers that the model creates use its own policy; copies keep theirs.
         policy = keras.dtype_policies.get(kwargs.get("dtype"))
         encoder_gate, _, decoder_gate = GATES[gates]
         super().__init__(
@@ -152,7 +152,7 @@ class MultiRateVAE(VAE):
 
     @property
     def _plain_networks(self):
-        """See `VAE._plain_networks`: those that were given, without gates."""
+        """See `VAE._plain_networks`: the networks as given, without gates."""
         networks = {"encoder": self.encoder, "decoder": self.decoder}
         return {name: gated.plain_network for name, gated in networks.items()}
 
@@ -184,12 +184,12 @@ class MultiRateVAE(VAE):
         return {**outputs, "beta": tf.broadcast_to(beta, [batch])}
 
     def _draw(self, batch, key):
-        """Returns where in the range log beta is, (batch,) or (1,) in [0, 1)."""
+        """Returns positions of log beta in its range, (batch,) or (1,), in [0, 1)."""
         start = random.uniform((1,), key)
         if self.latent.prior.calls_encoder:
             return start**self.tilt
-        # Evenly spaced from a common random start: each by itself is as random as ever,
-        # and each batch has its share of each part of the range.
+        # Evenly spaced from a common random start: each position is uniform, and each
+        # batch covers the range evenly.
         spacing = tf.range(batch, dtype=tf.float32) / tf.cast(batch, tf.float32)
         return tf.math.floormod(start + spacing, 1.0) ** self.tilt
 
@@ -198,25 +198,24 @@ class MultiRateVAE(VAE):
         scale = self.latent.z_scale(u)
         if scale is not None:
             z = z * scale[:, None]
-        # All samples of an example have its u.
+        # All samples of an example share its u.
         u = tf.repeat(tf.broadcast_to(u, [tf.shape(z)[0], 1]), z.shape[1], axis=0)
         return super()._decode(z, u=u)
 
     def _estimate(self, outputs, *args, **kwargs):
         estimate = super()._estimate(outputs, *args, **kwargs)
-        # The weight of each example's rate, for `MultiRateELBO`.
+        # `MultiRateELBO` reads the weight of each example's rate here.
         estimate.beta = outputs.get("beta")
         return estimate
 
     # === Use ===
 
     def at(self, beta):
-        """Makes the plain VAE that this model is at one beta.
+        """Makes the plain VAE that equals this model at one beta.
 
-        The gates become part of kernels and biases, so that the VAE costs no more than
-        one that was trained at this beta alone. It owns its weights, and is compiled
-        where this model is, unless Keras cannot copy the optimizer or a metric; then it
-        says so.
+        The gates become part of kernels and biases, so the VAE costs no more than a VAE
+        trained at this beta alone. It owns its weights. It is compiled if this model
+        is, unless Keras cannot copy the optimizer or a metric; then it warns.
 
         Args:
             beta: Float within `beta_range`.
@@ -225,14 +224,14 @@ class MultiRateVAE(VAE):
             A `VAE` with `ELBO(kl_weight=beta)`.
 
         Raises:
-            ValueError: If beta lies outside of `beta_range`, or the model is not built.
+            ValueError: If beta lies outside `beta_range` or the model is not built.
         """
         beta = check_number("beta", beta, positive=True)
         low, high = self.beta_range
         if not low <= beta <= high:
             raise ValueError(
-                f"`beta` must lie within `beta_range`, [{low}, {high}], for which the "
-                f"model is trained. Received: beta={beta}"
+                f"`beta` must lie in `beta_range`, [{low}, {high}], the range that the "
+                f"model is trained for. Received: beta={beta}"
             )
         self._require_built("at")
         u = self._u(beta)
@@ -263,7 +262,7 @@ class MultiRateVAE(VAE):
         return vae
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         config = super().get_config()
         objective = self.objective.get_config()
         del config["objective"]
@@ -278,7 +277,7 @@ class MultiRateVAE(VAE):
         }
 
 
-# Those of the encoder, of the posterior's head and of the decoder.
+# The gates of the encoder, of the posterior's head and of the decoder.
 GATES = {
     "spline": ("spline", "head", "spline"),
     "original": ("sigmoid", "sigmoid", "root"),
@@ -293,10 +292,10 @@ def _compile_like(model, vae):
     try:
         vae.compile_from_config(model.get_compile_config())
     except (TypeError, ValueError) as error:
-        # What was trained is worth more than what it is compiled with.
+        # Losing the compile settings is better than losing the trained weights.
         warnings.warn(
-            f"The VAE of `at` is not compiled, because Keras cannot copy what "
-            f"{model.name!r} is compiled with: {str(error).splitlines()[0]} Decorate "
+            f"The VAE of `at` is not compiled, because Keras cannot copy the compile "
+            f"settings of {model.name!r}: {str(error).splitlines()[0]} Decorate "
             "your own classes with `@keras.saving.register_keras_serializable()`, or "
             "call `compile` yourself.",
             stacklevel=3,
@@ -304,17 +303,17 @@ def _compile_like(model, vae):
 
 
 def check_posterior(posterior):
-    """Returns `posterior`; raises ValueError where it mixes the examples of a batch."""
+    """Returns `posterior`; raises ValueError if it mixes the examples of a batch."""
     if isinstance(posterior, posteriors.BatchNormalizedNormal):
         raise ValueError(
-            "`posterior` must not normalise over the batch, whose examples have betas "
-            f"of their own. Received: posterior={posterior!r}"
+            "`posterior` must not normalize over the batch, because its examples have "
+            f"different betas. Received: posterior={posterior!r}"
         )
     return posterior
 
 
 def check_gates(gates):
-    """Returns `gates`; raises ValueError where there are none of that name."""
+    """Returns `gates`; raises ValueError if no gates have that name."""
     if gates not in GATES:
         raise ValueError(
             f"`gates` must be one of {tuple(GATES)}. Received: gates={gates!r}"
@@ -323,7 +322,7 @@ def check_gates(gates):
 
 
 def check_tilt(tilt):
-    """Returns `tilt` as a float; raises ValueError where it is below 1."""
+    """Returns `tilt` as a float; raises ValueError if it is below 1."""
     number = check_number("tilt", tilt, positive=True)
     if number < 1:
         raise ValueError(f"`tilt` must be at least 1. Received: tilt={tilt!r}")
@@ -331,7 +330,7 @@ def check_tilt(tilt):
 
 
 def check_beta_range(beta_range):
-    """Returns `beta_range` as two floats; raises ValueError where it is no range."""
+    """Returns `beta_range` as two floats; raises ValueError if it is not a range."""
     try:
         low, high = (
             check_number("beta_range", limit, positive=True) for limit in beta_range

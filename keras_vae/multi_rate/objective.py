@@ -1,4 +1,4 @@
-"""The objective of a model that is trained for all weights of the rate at once."""
+"""The objective of a model trained for all weights of the rate at once."""
 
 import keras
 
@@ -7,10 +7,10 @@ from keras_vae.objectives.elbo import ELBO
 
 @keras.saving.register_keras_serializable("keras_vae")
 class MultiRateELBO(ELBO):
-    """Distortion plus rate, where each example has its own weight of the rate.
+    """Distortion plus rate, with a separate rate weight for each example.
 
-    `loss = mean_x (distortion(x) + kl_weight beta(x) rate(x))`, where beta(x) is what
-    the model drew for the example; `kl_weight` multiplies all of them, for a warm-up.
+    `loss = mean_x (distortion(x) + kl_weight beta(x) rate(x))`. The model draws beta(x)
+    for each example; `kl_weight` multiplies all of them, for a warm-up.
 
     Args:
         **kwargs: See `ELBO`.

@@ -1,10 +1,9 @@
 """Encoders and decoders: plain functions that return Keras models.
 
-An encoder maps (batch, *input_shape) to features (batch, units); the head that turns
-features into the parameters of the posterior is the VAE's. A decoder maps
-(batch, latent) to the unconstrained parameters of the likelihood
-(batch, *output_shape): logits for a Bernoulli. Any other Keras model with such inputs
-and outputs does as well.
+An encoder maps (batch, *input_shape) to features (batch, units). The VAE adds the head
+that turns features into the parameters of the posterior. A decoder maps (batch, latent)
+to the unconstrained parameters of the likelihood (batch, *output_shape): logits for a
+Bernoulli. Any other Keras model with such inputs and outputs can be used too.
 """
 
 from keras_vae.networks.conv import conv_decoder

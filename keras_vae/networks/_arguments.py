@@ -1,4 +1,4 @@
-"""Checks and initialisers that all networks share."""
+"""Checks and initializers for all networks."""
 
 import math
 
@@ -7,15 +7,15 @@ import numpy as np
 
 from keras_vae.arguments import is_integer
 
-# The shapes of all arguments end in the channels, whatever Keras's configuration says.
+# All shapes in arguments end with the channels, for any Keras configuration.
 DATA_FORMAT = "channels_last"
 
-# Rectifiers halve the variance of what they pass, which He's initialiser makes up for.
+# Rectifiers halve the variance of their input; He's initializer compensates for it.
 _RECTIFIERS = {"relu", "leaky_relu", "elu", "gelu", "silu", "swish"}
 
 
 def check_sizes(name, sizes, empty=True):
-    """Returns `sizes` as a tuple of positive integers or raises naming `name`."""
+    """Returns `sizes` as a tuple of positive integers; errors name `name`."""
     if not isinstance(sizes, (list, tuple)) or not all(
         is_integer(size) and size > 0 for size in sizes
     ):
@@ -28,7 +28,7 @@ def check_sizes(name, sizes, empty=True):
 
 
 def check_image_shape(name, shape):
-    """Returns `shape` as (height, width, channels) or raises naming `name`."""
+    """Returns `shape` as (height, width, channels); errors name `name`."""
     shape = check_sizes(name, shape)
     if len(shape) != 3:
         raise ValueError(
@@ -39,13 +39,13 @@ def check_image_shape(name, shape):
 
 
 def initializer(activation):
-    """Returns the name of the kernel initialiser that suits `activation`."""
+    """Returns the name of the kernel initializer for `activation`."""
     name = getattr(keras.activations.get(activation), "__name__", "")
     return "he_normal" if name in _RECTIFIERS else "glorot_uniform"
 
 
 def bias_initializer(output_bias, shape, remedy=""):
-    """Returns an initialiser of the last bias, or raises naming `output_bias`."""
+    """Returns an initializer of the last bias; errors name `output_bias`."""
     if output_bias is None:
         return "zeros"
     bias = np.asarray(output_bias, "float32")
@@ -59,6 +59,6 @@ def bias_initializer(output_bias, shape, remedy=""):
             "`output_bias` must be finite. Received: an array with NaN or infinity. "
             "Clip the mean of the data before taking its logit."
         )
-    # A plain list, which the config of the model can hold.
+    # A plain list, because the config of the model can hold it.
     values = bias.ravel().tolist()
     return keras.initializers.Constant(values[0] if bias.size == 1 else values)

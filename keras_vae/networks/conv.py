@@ -1,4 +1,4 @@
-"""Convolutional networks that halve and double the image."""
+"""Convolutional networks that halve or double the image in each layer."""
 
 import math
 
@@ -22,15 +22,15 @@ def conv_encoder(
 ):
     """Makes an encoder of convolutions with stride 2 and dense layers.
 
-    The defaults are, for images of 64 x 64, the network of Burgess et al. (2018),
+    For images of 64 x 64 the defaults are the network of Burgess et al. (2018),
     appendix A: four convolutions of 32 channels, 4 x 4, stride 2, then two layers of
-    256 units. Images of 28 x 28 and 32 x 32 take three convolutions, 8 x 8 one.
+    256 units. Images of 28 x 28 and 32 x 32 get three convolutions, images of 8 x 8
+    one.
 
     Args:
         input_shape: Tuple (height, width, channels).
         filters: List of positive integers, the channels of each convolution. Defaults
-            to None, which takes 32 channels as often as it needs to bring the longer
-            side down to 4.
+            to None: as many convolutions of 32 channels as reduce the longer side to 4.
         hidden: List of positive integers, the units of the dense layers. Defaults to
             (256, 256).
         kernel_size: Positive integer, side of the kernels. Defaults to 4.
@@ -42,7 +42,7 @@ def conv_encoder(
         (batch, hidden[-1]).
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
     >>> encoder = kv.networks.conv_encoder((64, 64, 1))
@@ -93,26 +93,25 @@ def conv_decoder(
     Args:
         output_shape: Tuple (height, width, channels), the shape of the likelihood's
             parameters for one example.
-        filters: List of positive integers as in `conv_encoder`, in the encoder's
-            order: the decoder goes through it backwards. Defaults to None, 32 channels
-            as often as the encoder has them.
+        filters: List of positive integers as in `conv_encoder`, in the encoder's order;
+            the decoder uses it in reverse. Defaults to None: 32 channels for each of
+            the encoder's convolutions.
         hidden: List of positive integers in the encoder's order. Defaults to
             (256, 256).
         kernel_size: Positive integer, side of the kernels. Defaults to 4.
         activation: Name of a Keras activation or a callable. Defaults to "relu".
         output_bias: Number or array of shape (channels,), the initial bias of the last
             layer. Defaults to None, which is zero.
-        skip_connections: Boolean, whether each layer also sees z, see
+        skip_connections: Boolean, whether each layer also gets z as input, see
             `SkipSequential`. Defaults to False.
         name: String, optional name of the model.
 
     Returns:
-        A `keras.Sequential`, or `SkipSequential`, that maps (batch, latent) to
-        (batch, height, width, channels). The size of the latent is that of the first
-        call.
+        A `keras.Sequential`, or `SkipSequential`, that maps (batch, latent) to (batch,
+        height, width, channels). The first call sets the size of the latent.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
     >>> decoder = kv.networks.conv_decoder((28, 28, 1))
@@ -142,7 +141,7 @@ def conv_decoder(
 
 
 def check_filters(filters, image_shape):
-    """Returns the channels of each halving, by default 32 down to a side of 4."""
+    """Returns the channels after each halving; by default 32 until the side is 4."""
     longer = max(image_shape[:2])
     if filters is None:
         halvings = math.ceil(math.log2(longer / _SMALLEST_SIDE))
@@ -150,7 +149,7 @@ def check_filters(filters, image_shape):
     filters = _arguments.check_sizes("filters", filters, empty=False)
     if 2 ** (len(filters) - 1) >= longer:
         raise ValueError(
-            f"`filters` must not halve the image beyond a single pixel. Received: "
+            f"`filters` must not halve the image below a single pixel. Received: "
             f"{len(filters)} filters for an image of {image_shape[:2]}. Pass at most "
             f"{math.ceil(math.log2(longer)) or 1}."
         )
@@ -160,7 +159,7 @@ def check_filters(filters, image_shape):
 def image_sizes(image_shape, halvings):
     """Returns (height, width) before, between and after `halvings` halvings."""
     height, width = image_shape[:2]
-    # A strided convolution with padding "same" rounds up.
+    # A strided convolution with "same" padding rounds the side up.
     return [
         (math.ceil(height / 2**i), math.ceil(width / 2**i)) for i in range(halvings + 1)
     ]
@@ -175,7 +174,7 @@ def feature_map(hidden, shape, activation):
 
 
 def upsampling(channels, kernel_size, size, activation, bias_initializer="zeros"):
-    """Returns the layers that double an image and cut it to `size`."""
+    """Returns the layers that double an image and crop it to `size`."""
     layers = [
         keras.layers.Conv2DTranspose(
             channels,
@@ -196,9 +195,9 @@ def upsampling(channels, kernel_size, size, activation, bias_initializer="zeros"
 
 
 def channel_bias(output_bias, output_shape):
-    """Returns the initialiser of a bias that all pixels of a channel share."""
+    """Returns the initializer of a bias with one value per channel."""
     return _arguments.bias_initializer(
         output_bias,
         output_shape[-1:],
-        remedy=" A convolution has one bias a channel: pass the mean over the pixels.",
+        remedy=" A convolution has one bias per channel: pass the mean over pixels.",
     )

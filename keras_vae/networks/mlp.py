@@ -11,14 +11,14 @@ from keras_vae.networks import skip
 def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
     """Makes an encoder of dense layers.
 
-    h_0 = flat(x), h_l = activation(W_l h_{l-1} + b_l). Kernels start at He's
-    initialisation for rectifiers and at Glorot's otherwise.
+    h_0 = flat(x), h_l = activation(W_l h_{l-1} + b_l). Kernels start with He's
+    initialization for rectifiers and with Glorot's otherwise.
 
     Args:
-        hidden: List of positive integers, the units of each layer. Empty gives the
-            features x itself, as a linear VAE needs.
-        input_shape: Tuple, the shape of one example. Defaults to None, which leaves it
-            to the first call.
+        hidden: List of positive integers, the units of each layer. If it is empty, the
+            features are x itself, as a linear VAE needs.
+        input_shape: Tuple, the shape of one example. Defaults to None: the first call
+            sets it.
         activation: Name of a Keras activation or a callable. Defaults to "relu".
         name: String, optional name of the model.
 
@@ -52,23 +52,23 @@ def mlp_decoder(
     skip_connections=False,
     name=None,
 ):
-    """Makes a decoder of dense layers, the last of which is linear.
+    """Makes a decoder of dense layers with a linear last layer.
 
     Args:
-        hidden: List of positive integers, the units of each layer before the last.
-            Empty gives a linear decoder.
+        hidden: List of positive integers, the units of each layer before the last. If
+            it is empty, the decoder is linear.
         output_shape: Tuple, the shape of the likelihood's parameters for one example.
         activation: Name of a Keras activation or a callable. Defaults to "relu".
         output_bias: Number or array of shape `output_shape`, the initial bias of the
             last layer; the logit of the data's mean is a good start for a Bernoulli.
             Defaults to None, which is zero.
-        skip_connections: Boolean, whether each layer also sees z, see
+        skip_connections: Boolean, whether each layer also gets z as input, see
             `SkipSequential`. Defaults to False.
         name: String, optional name of the model.
 
     Returns:
-        A `keras.Sequential`, or `SkipSequential`, that maps (batch, latent) to
-        (batch, *output_shape). The size of the latent is that of the first call.
+        A `keras.Sequential`, or `SkipSequential`, that maps (batch, latent) to (batch,
+        *output_shape). The first call sets the size of the latent.
 
     Raises:
         ValueError: If `hidden`, `output_shape` or `output_bias` has a wrong shape.
@@ -89,7 +89,7 @@ def mlp_decoder(
 
 
 def dense_stack(hidden, activation):
-    """Returns one dense layer for each of `hidden`, or raises naming it."""
+    """Returns one dense layer for each of `hidden`; errors name `hidden`."""
     return [
         keras.layers.Dense(
             units,

@@ -1,4 +1,4 @@
-"""Residual networks with preactivations and without normalisation."""
+"""Residual networks with preactivations and without normalization."""
 
 import keras
 
@@ -19,15 +19,15 @@ def resnet_encoder(
     """Makes an encoder of residual blocks between halvings of the image.
 
     A block is h + conv(activation(conv(activation(h)))), the preactivation form of He
-    et al. (2016), figure 1b. It has no normalisation, which would tie the examples of a
-    batch together; instead the last kernel of each block starts smaller by the root of
-    the number of blocks, after Child (2021), section 3.2.
+    et al. (2016), figure 1b. It has no normalization, because batch normalization would
+    make the examples of a batch depend on each other. Instead the initial values of
+    each block's last kernel are divided by the root of the number of blocks, after
+    Child (2021), section 3.2.
 
     Args:
         input_shape: Tuple (height, width, channels).
-        filters: List of positive integers, the channels after each halving. Defaults
-            to None, which takes 32 channels as often as it needs to bring the longer
-            side down to 4.
+        filters: List of positive integers, the channels after each halving. Defaults to
+            None: as many halvings with 32 channels as reduce the longer side to 4.
         blocks: Positive integer, residual blocks after each halving. Defaults to 2.
         hidden: List of positive integers, the units of the dense layers. Defaults to
             (256,).
@@ -39,7 +39,7 @@ def resnet_encoder(
         (batch, hidden[-1]).
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
     >>> encoder = kv.networks.resnet_encoder((32, 32, 3), filters=[16, 32])
@@ -81,9 +81,9 @@ def resnet_decoder(
     Args:
         output_shape: Tuple (height, width, channels), the shape of the likelihood's
             parameters for one example.
-        filters: List of positive integers in the encoder's order: the decoder goes
-            through it backwards. Defaults to None, 32 channels as often as the encoder
-            has them.
+        filters: List of positive integers in the encoder's order; the decoder uses it
+            in reverse. Defaults to None: 32 channels for each of the encoder's
+            halvings.
         blocks: Positive integer, residual blocks before each doubling. Defaults to 2.
         hidden: List of positive integers in the encoder's order. Defaults to (256,).
         activation: Name of a Keras activation or a callable. Defaults to "relu".
@@ -92,12 +92,11 @@ def resnet_decoder(
         name: String, optional name of the model.
 
     Returns:
-        A `keras.Sequential` that maps (batch, latent) to
-        (batch, height, width, channels). The size of the latent is that of the first
-        call.
+        A `keras.Sequential` that maps (batch, latent) to (batch, height, width,
+        channels). The first call sets the size of the latent.
 
     Raises:
-        ValueError: If an argument is not of the form above.
+        ValueError: If an argument is invalid.
 
     Example:
     >>> decoder = kv.networks.resnet_decoder((8, 8, 1), filters=[16])

@@ -1,22 +1,22 @@
-"""Layers in a row that all see the latent."""
+"""A sequence of layers that all get the latent as input."""
 
 import keras
 from keras import ops
 
 
 def sequential(layers, skip_connections, name):
-    """Returns the model of `layers` in a row, with skip connections or without."""
+    """Returns a sequential model of `layers`, with or without skip connections."""
     return (SkipSequential if skip_connections else keras.Sequential)(layers, name=name)
 
 
 @keras.saving.register_keras_serializable("keras_vae")
 class SkipSequential(keras.Model):
-    """Layers in a row, each of which also sees z, the input of the first.
+    """A sequence of layers, each of which also gets z, the input of the first layer.
 
-    `h_l = f_l([h_{l-1}, z])`, as in the skip models of Dieng et al.: the way from z to
-    the output is short however deep the decoder is. z is appended to the features, and
-    to the channels of each pixel of an image. Layers without a kernel, which reshape or
-    crop, see h alone.
+    `h_l = f_l([h_{l-1}, z])`, as in the skip models of Dieng et al.: the path from z to
+    the output is short for a decoder of any depth. z is appended to the features, or to
+    the channels of each pixel of an image. Layers without a kernel, which reshape or
+    crop, get h alone.
 
     Args:
         layers: List of `keras.layers.Layer`.
@@ -47,7 +47,7 @@ class SkipSequential(keras.Model):
         return h
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal model."""
+        """Returns the config; `from_config` makes an equal model from it."""
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.stack]
         return {**super().get_config(), "layers": layers}
 
@@ -62,7 +62,7 @@ class SkipSequential(keras.Model):
 
 
 def _append(h, z):
-    # Keras builds a model that is loaded from inputs of full precision.
+    # Keras builds a loaded model with inputs of full precision.
     z = ops.reshape(ops.cast(z, h.dtype), (-1, *[1] * (len(h.shape) - 2), z.shape[-1]))
-    # Broadcast over the pixels, whose number may be that of a symbolic tensor.
+    # Broadcast over the pixels; a symbolic tensor may not know their number.
     return ops.concatenate([h, z + ops.zeros_like(h[..., :1])], axis=-1)

@@ -1,4 +1,4 @@
-"""What is optimised, in nats."""
+"""Objectives of training, in nats."""
 
 import functools
 
@@ -18,7 +18,7 @@ from keras_vae.objectives.total_correlation import TotalCorrelation
 
 
 def _beta_vae(kl_weight, **kwargs):
-    """Asks for the weight, of which none is right for all data."""
+    """Requires a weight, because no default suits all data."""
     return ELBO(kl_weight, **kwargs)
 
 
@@ -29,7 +29,7 @@ _MAKERS = {
     "free_bits": FreeBits,
     "mmd": MaximumMeanDiscrepancy,
     "skew_jensen_shannon": SkewJensenShannon,
-    # By the names of the papers.
+    # The names in the papers.
     "beta_vae": _beta_vae,
     "beta_tcvae": TotalCorrelation,
     "control_vae": RateTarget,
@@ -48,13 +48,14 @@ def get(identifier):
     Args:
         identifier: "elbo", "importance_weighted" or "iwae", "capacity", "free_bits",
             "mmd" or "info_vae", "wae_mmd", "skew_jensen_shannon", "dip_vae_i",
-            "dip_vae_ii"; of those that need an argument a dict such as
+            "dip_vae_ii"; an objective; or its serialized config. Names that need an
+            argument are passed in a dict such as
             `{"class_name": "beta_vae", "config": {"kl_weight": 4.0}}`: "beta_vae"
-            (kl_weight), "beta_tcvae" (dataset_size), "control_vae" (rate, nats),
-            "geco" (distortion, nats); an objective; or its serialized config.
+            (kl_weight), "beta_tcvae" (dataset_size), "control_vae" (rate, nats) and
+            "geco" (distortion, nats).
 
     Returns:
-        An instance of `ELBO`, of which all objectives are subclasses.
+        An instance of `ELBO`, the base class of all objectives.
 
     Raises:
         ValueError: If `identifier` is none of these, or lacks an argument.

@@ -1,4 +1,4 @@
-"""Rates that are led to a capacity."""
+"""An objective that steers the rate to a capacity."""
 
 import keras
 import tensorflow as tf
@@ -12,12 +12,12 @@ from keras_vae.objectives.elbo import ELBO
 class Capacity(ELBO):
     """Distortion plus the distance of the rate from a capacity.
 
-    `loss = -E_q[log p(x|z)] + gamma |KL(q(z|x) || p(z)) - C|`, Burgess et al., with the
-    KL of the batch's mean; C is `capacity`, which `HyperparameterScheduler("capacity",
-    linear(..., 0, 25))` raises as they do.
+    `loss = -E_q[log p(x|z)] + gamma |KL(q(z|x) || p(z)) - C|`, Burgess et al., where KL
+    is the mean over the batch and C is `capacity`. To raise C as in the paper use
+    `HyperparameterScheduler("capacity", linear(..., 0, 25))`.
 
-    The rate stays on the capacity only while `gamma` is at least the weight that the
-    rate has there: for a linear VAE theta(C) / sigma^2.
+    The rate stays at the capacity only if `gamma` is at least the marginal value of the
+    rate there: for a linear VAE theta(C) / sigma^2.
 
     Args:
         capacity: Non-negative float, C in nats.
@@ -46,7 +46,7 @@ class Capacity(ELBO):
         return self.kl_weight.value * self.gamma * distance
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "capacity": self.capacity.initial_value,

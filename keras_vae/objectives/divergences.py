@@ -1,4 +1,4 @@
-"""Other divergences between posterior and prior."""
+"""Divergences between posterior and prior other than the KL."""
 
 import keras
 import tensorflow as tf
@@ -20,8 +20,8 @@ class MaximumMeanDiscrepancy(ELBO):
     algorithm 2 of Tolstikhin et al., is `kl_weight = 0`; `mmd_weight = 0` gives the
     ELBO exactly.
 
-    The MMD is the unbiased estimate over the pairs of a batch, on each replica by
-    itself; examples of `sample_weight` w count w times.
+    The MMD is the unbiased estimate over the pairs of a batch, separately on each
+    replica. An example with `sample_weight` w counts w times.
 
     Args:
         mmd_weight: Non-negative float.
@@ -69,7 +69,7 @@ class MaximumMeanDiscrepancy(ELBO):
         return tf.add_n([s * unit / (s * unit + distance) for s in IMQ_SCALES])
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "mmd_weight": self.mmd_weight,
@@ -84,11 +84,11 @@ def mmd(a, b, kernel, weights=None):
     Args:
         a: Tensor of shape (n, d).
         b: Tensor of shape (n, d).
-        kernel: Callable, two such tensors -> (n, n).
-        weights: Tensor of shape (n,), of the rows of both, or None.
+        kernel: Callable, two tensors of shape (n, d) -> (n, n).
+        weights: Tensor of shape (n,), the weights of the rows of a and of b, or None.
 
     Returns:
-        Float32 scalar; 0 where there are no two rows with weight.
+        Float32 scalar; 0 if fewer than two rows have a weight.
     """
     weights = tf.ones(tf.shape(a)[:1]) if weights is None else weights
     pairs = weights[:, None] * weights[None]
@@ -100,7 +100,7 @@ def mmd(a, b, kernel, weights=None):
         )
 
     within = average(kernel(a, a), others) + average(kernel(b, b), others)
-    # One row has no other to compare with, and no discrepancy that could be estimated.
+    # One row alone has no pairs, so no discrepancy can be estimated.
     return tf.where(
         tf.reduce_sum(others) > 0, within - 2.0 * average(kernel(a, b), pairs), 0.0
     )
@@ -110,10 +110,10 @@ def mmd(a, b, kernel, weights=None):
 class SkewJensenShannon(ELBO):
     """Distortion plus a skew geometric Jensen-Shannon divergence instead of the KL.
 
-    `loss = distortion + kl_weight ((1 - skew) KL(q || g) + skew KL(p || g))`, where
-    the geometric mean g is proportional to q^skew p^(1 - skew), Deasy et al. A `skew`
-    of 0 gives KL(q || p), the ELBO exactly, and 1 the reverse KL(p || q).
-    `fit` still logs KL(q || p) as `kl_loss`.
+    `loss = distortion + kl_weight ((1 - skew) KL(q || g) + skew KL(p || g))`, where the
+    geometric mean g is proportional to q^skew p^(1 - skew), Deasy et al. `skew=0` gives
+    KL(q || p), the ELBO exactly, and `skew=1` the reverse KL(p || q). `fit` still logs
+    KL(q || p) as `kl_loss`.
 
     Args:
         skew: Float in [0, 1].
@@ -153,7 +153,7 @@ class SkewJensenShannon(ELBO):
         return tf.reduce_sum(forward + self.skew * p.kl_divergence(middle), axis=1)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "skew": self.skew}
 
 

@@ -1,4 +1,4 @@
-"""The evidence lower bound, the seam on which all other objectives hang."""
+"""The evidence lower bound, the base class of all objectives."""
 
 import gc
 import weakref
@@ -19,13 +19,13 @@ from keras_vae.replicas import number
 class ELBO(OwnsHyperparameters, keras.layers.Layer):
     """Negative evidence lower bound with a weight on the rate.
 
-    `loss = -E_q[log p(x|z)] + kl_weight KL(q(z|x) || p(z))`, the negative of the bound
-    of Kingma & Welling at `kl_weight=1`; `kl_weight` is beta of Higgins et al.
-    Sums over events and latents, mean over the batch, nats.
+    `loss = -E_q[log p(x|z)] + kl_weight KL(q(z|x) || p(z))`. At `kl_weight=1` it is the
+    negative of the bound of Kingma & Welling; `kl_weight` is beta of Higgins et al.
+    Terms are summed over events and latents and averaged over the batch, in nats.
 
-    A variant overrides `rate_loss`, `distortion_loss` or `losses`. Numbers that move
-    during training are `Hyperparameter`s made in `__init__`; they may be assigned too,
-    `objective.kl_weight = 0.5`. Each model needs an objective of its own.
+    A variant overrides `rate_loss`, `distortion_loss` or `losses`. A number that
+    changes during training is a `Hyperparameter` made in `__init__`. It can also be
+    assigned, as in `objective.kl_weight = 0.5`. Each model needs its own objective.
 
     Args:
         kl_weight: Non-negative float, the weight of the rate; 1 is the ELBO.
@@ -46,7 +46,7 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
     # Whether the `Estimate` must hold draws from the prior.
     needs_prior_samples = False
 
-    # A weak reference to the model or `Latent` whose loss this is.
+    # A weak reference to the model or `Latent` that trains with this objective.
     _owner = None
     _is_traced = False
 
@@ -65,7 +65,7 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
 
     @property
     def weight(self):
-        """The weight of the rate against the distortion now, a float."""
+        """The current weight of the rate relative to the distortion, a float."""
         return number(self.kl_weight.value)
 
     @property
@@ -76,7 +76,7 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
 
     @property
     def is_controlled(self):
-        """Whether training moves the weight by itself, without a schedule."""
+        """Whether training itself changes the weight, without a schedule."""
         return type(self).control is not ELBO.control
 
     def rate(self, estimate):
@@ -99,11 +99,11 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
         return self.kl_weight.value * mean(self.rate(estimate))
 
     def distortion_loss(self, estimate, mean):
-        """Returns the part of the loss that comes from the distortion, as above."""
+        """Returns the part of the loss that comes from the distortion, likewise."""
         return mean(estimate.distortion)
 
     def losses(self, estimate, mean):
-        """Returns all terms of the loss: names to scalars in nats, weights applied.
+        """Returns all terms of the loss: names to weighted scalars in nats.
 
         Args:
             estimate: `Estimate` of a batch.
@@ -115,7 +115,7 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
         }
 
     def advance(self):
-        """Moves all hyperparameters to the current training step."""
+        """Advances all hyperparameters to the current training step."""
         for hyperparameter in _keras.sublayers(self, Hyperparameter):
             hyperparameter.advance()
 
@@ -128,22 +128,22 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
         """
 
     def belong_to(self, owner):
-        """Takes the model or layer whose loss this is.
+        """Records the model or layer that trains with this objective.
 
         Args:
             owner: `keras.Model` or `keras.layers.Layer`.
 
         Raises:
-            ValueError: If it belongs to another one.
+            ValueError: If the objective belongs to another owner.
         """
         if self._other_owner(owner) is not None:
-            # What nobody uses any more may still wait to be collected.
+            # The other owner may be unused and only wait for garbage collection.
             gc.collect()
         if (other := self._other_owner(owner)) is not None:
             kind = type(self).__name__
             raise ValueError(
-                f"`objective` belongs to {other.name!r} already, and what moves its "
-                "numbers for one would move them for both: make another one, for "
+                f"`objective` must not be shared: it belongs to {other.name!r}, and a "
+                "change of its numbers would affect both owners. Make another one, for "
                 f"example `{kind}.from_config(objective.get_config())`. "
                 f"Received: objective={self!r}"
             )
@@ -156,17 +156,17 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
     def __setattr__(self, name, value):
         before = vars(self).get(name)
         if self._is_traced and isinstance(before, int | float | str):
-            # Attributes of a user's own class may be no part of the step.
+            # Further attributes of a user's class need not be part of the step.
             if name.removesuffix("_target") in self.get_config():
                 raise ValueError(
-                    f"`{name}` stands in the training step, which has been traced, so "
-                    f"that it can no longer change: make another {type(self).__name__} "
-                    f"and model. Received: {name}={value!r}"
+                    f"`{name}` is a constant of the traced training step and can no "
+                    f"longer change: make another {type(self).__name__} and model. "
+                    f"Received: {name}={value!r}"
                 )
         super().__setattr__(name, value)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "kl_weight": self.kl_weight.initial_value,
@@ -176,10 +176,10 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
 
 
 def check_kl_weight(kl_weight):
-    """Returns `kl_weight` as a float; raises ValueError where it cannot weigh."""
+    """Returns `kl_weight` as a float; raises ValueError if it is not a valid weight."""
     if callable(kl_weight) and not hasattr(kl_weight, "__float__"):
         raise ValueError(
-            "`kl_weight` must be a number. To move it during training pass "
+            "`kl_weight` must be a number. To schedule it during training pass "
             "`keras_vae.KLAnnealing(schedule)` to `fit(callbacks=[...])`. "
             f"Received: kl_weight={kl_weight!r}"
         )

@@ -1,4 +1,4 @@
-"""What an objective sees of one batch."""
+"""The input of an objective for one batch."""
 
 import tensorflow as tf
 
@@ -9,18 +9,19 @@ KL_ESTIMATORS = ("analytic", "monte_carlo")
 
 
 class Estimate:
-    """The distributions and samples of one batch, and what follows from them in nats.
+    """Distributions and samples of one batch, and quantities in nats from them.
 
     Args:
         posterior: `tfd.Distribution` q(z|x), batch shape (batch,), event (latent,).
         prior: `tfd.Distribution` p(z), batch shape () or (batch,), event (latent,).
         z: Tensor of shape (batch, samples, latent), drawn from the posterior.
-        log_likelihood: Tensor of shape (batch, samples), log p(x|z) in nats, or None
-            where only the rate is asked for.
-        event_size: Number of elements of an event, where some are left out the mean of
-            those that are observed, a scalar tensor; or None likewise.
+        log_likelihood: Tensor of shape (batch, samples), log p(x|z) in nats, or None if
+            only the rate is needed.
+        event_size: Number of elements of an event. With missing elements, a scalar
+            tensor: the mean number of observed elements. None if only the rate is
+            needed.
         prior_z: Tensor of shape (batch, latent), drawn from the prior, for objectives
-            that ask for it with `needs_prior_samples`.
+            with `needs_prior_samples`.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Estimate:
 
     @property
     def rate_per_unit(self):
-        """KL(q(z_j|x) || p(z_j)), shape (batch, latent), nats, where it is closed."""
+        """KL(q(z_j|x) || p(z_j)) in closed form, shape (batch, latent), nats."""
         return kl_per_dimension(self.posterior, self.prior)
 
     def rate(self, kl="analytic"):

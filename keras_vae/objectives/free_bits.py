@@ -1,4 +1,4 @@
-"""Rates with a floor below which they are free."""
+"""An objective with a rate floor below which the rate costs nothing extra."""
 
 import keras
 import tensorflow as tf
@@ -11,12 +11,12 @@ OVER = ("batch", "example")
 
 @keras.saving.register_keras_serializable("keras_vae")
 class FreeBits(ELBO):
-    """Distortion plus rate, of which each unit has some nats for free.
+    """Distortion plus rate, where each unit has some nats for free.
 
-    With `over="batch"`, Kingma et al.: `loss = distortion + sum_j max(nats,
-    mean_x KL_j)`, where j runs over groups of `group_size` neighbouring units. With
-    `over="example"`, the variant of text models, `mean_x sum_j max(nats, KL_j)`, which
-    stops the gradient of each example by itself and holds the rate higher.
+    With `over="batch"`, Kingma et al.: `loss = distortion + sum_j max(nats, mean_x
+    KL_j)`, where j runs over groups of `group_size` neighbouring units. With
+    `over="example"`, the variant of text models: `mean_x sum_j max(nats, KL_j)`. It
+    stops the gradient of each example separately and keeps the rate higher.
 
     Args:
         nats: Non-negative float, lambda in the paper, nats per group.
@@ -39,8 +39,8 @@ class FreeBits(ELBO):
             raise ValueError(f"`over` must be one of {OVER}. Received: over={over!r}")
         if self.kl != "analytic":
             raise ValueError(
-                '`kl` must be "analytic": a floor for each unit needs its own closed '
-                f"form. Received: kl={self.kl!r}"
+                '`kl` must be "analytic": a floor for each unit needs the closed form '
+                f"of its KL. Received: kl={self.kl!r}"
             )
         self.nats = check_number("nats", nats)
         self.over = over
@@ -60,7 +60,7 @@ class FreeBits(ELBO):
         return self.kl_weight.value * tf.reduce_sum(floored)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "nats": self.nats,

@@ -1,4 +1,4 @@
-"""The one place where values per example become a scalar."""
+"""The reduction of values per example to a scalar, in one place."""
 
 import tensorflow as tf
 
@@ -12,13 +12,13 @@ class BatchMean:
     losses of each replica by R and sums their gradients, which makes this the mean
     over the global batch, uneven and empty shards included.
 
-    `weights` are those of the examples, or None where all weigh 1.
+    `weights` holds the weights of the examples, or None if all weights are 1.
 
     Args:
         batch_size: Integer or integer tensor, number of examples of this replica.
-        sample_weight: Tensor of shape (batch,) or None, which weighs all examples 1.
-        mask: Boolean tensor of shape (batch,) or None. Where it is False the mean
-            counts an example with the value 0.
+        sample_weight: Tensor of shape (batch,), or None for weights of 1.
+        mask: Boolean tensor of shape (batch,) or None. The mean counts an example with
+            a False mask as an example with value 0.
 
     Example:
     >>> mean = kv.objectives.BatchMean(3, sample_weight=tf.constant([1.0, 0.0, 3.0]))
@@ -40,7 +40,7 @@ class BatchMean:
 
     @property
     def weight(self):
-        """Weight with which a `keras.metrics.Mean` on each replica takes a mean."""
+        """Weight of this mean in a `keras.metrics.Mean` on each replica."""
         return self._total / self.replicas
 
     def __call__(self, values):
@@ -50,12 +50,12 @@ class BatchMean:
             values: Tensor of shape (batch, ...).
 
         Returns:
-            A float32 tensor of shape (...). A batch without weight gives 0.
+            A float32 tensor of shape (...). A batch of total weight 0 gives 0.
         """
         values = tf.cast(values, tf.float32)
         if self.weights is not None:
             weights = tf.reshape(self.weights, [-1] + [1] * (values.shape.rank - 1))
-            # An example of weight 0 is absent, even where its value is not finite.
+            # An example of weight 0 is absent, even if its value is not finite.
             values = tf.math.multiply_no_nan(values, weights)
         total = self.replicas * tf.reduce_sum(values, axis=0)
         return tf.math.divide_no_nan(total, self._total)
@@ -67,8 +67,8 @@ class BatchMean:
             values: Tensor of shape (batch, ...).
 
         Returns:
-            A float32 tensor of shape (...). What is not linear in the mean needs this
-            one; its gradient is that of `self(values)`.
+            A float32 tensor of shape (...). Use it for functions that are not linear in
+            the mean; its gradient is the gradient of `self(values)`.
         """
         return replicas.sum_over_replicas(self(values)) / self.replicas
 
@@ -83,7 +83,7 @@ def check_sample_weight(sample_weight):
         A tensor of shape (batch,), or None.
 
     Raises:
-        ValueError: If the weights are not one per example.
+        ValueError: If the shape does not give one weight per example.
     """
     if sample_weight is None:
         return None

@@ -1,4 +1,4 @@
-"""Controllers that move a weight until a target is met."""
+"""Controllers that adapt a weight until a target is met."""
 
 import keras
 import tensorflow as tf
@@ -12,23 +12,23 @@ from keras_vae.weights import add_float32
 
 @keras.saving.register_keras_serializable("keras_vae")
 class RateTarget(ELBO):
-    """Moves `kl_weight` until the rate is the target: ControlVAE.
+    """Adapts `kl_weight` until the rate meets the target: ControlVAE.
 
     With the error e = target - KL of the batch, Shao et al.:
 
         kl_weight = proportional sigmoid(-e) - integral sum_t e_t + min_weight
 
-    clipped to [min_weight, max_weight]. Errors that would drive the weight out of these
-    bounds are not summed. A rate of more than the model has at
-    `min_weight` cannot be reached: the logs then show `rate_target_feasible` 0.
+    clipped to [min_weight, max_weight]. Errors that would push the weight outside these
+    bounds are not summed. If the target exceeds the rate at `min_weight`, it cannot be
+    reached: the logs then show `rate_target_feasible` 0.
 
-    The weight of a step follows from the steps before it. `fit` logs `rate_error`, KL -
+    The weight of a step depends only on earlier steps. `fit` logs `rate_error`, KL -
     target in nats, and `rate_target_feasible`.
 
     Args:
         rate: Positive float, the target in nats.
         proportional: Non-negative float, K_p in the paper.
-        integral: Positive float, K_i in the paper, per optimiser step.
+        integral: Positive float, K_i in the paper, per optimizer step.
         min_weight: Non-negative float.
         max_weight: Float above `min_weight`.
         **kwargs: See `ELBO`; `kl_weight` is the weight of the first step.
@@ -81,14 +81,14 @@ class RateTarget(ELBO):
         proportional = self.proportional * tf.sigmoid(-error)
         raw = proportional + self.summed - self.integral * error + self.min_weight
         weight = tf.clip_by_value(raw, self.min_weight, self.max_weight)
-        # What the clipping takes off is never summed: the anti-windup.
+        # The amount removed by clipping is never summed: anti-windup.
         replicas.assign(self.summed, weight - proportional - self.min_weight)
         replicas.assign(self.kl_weight.value, weight)
         replicas.assign(self.error, -error)
         replicas.assign(self.feasible, tf.cast(raw == weight, tf.float32))
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "rate": self.rate_target,
@@ -101,7 +101,7 @@ class RateTarget(ELBO):
 
 @keras.saving.register_keras_serializable("keras_vae")
 class DistortionTarget(ELBO):
-    """Least rate whose distortion is the target: GECO.
+    """The least rate at the target distortion: GECO.
 
     Lagrangian of `min KL subject to E[C] <= 0`, C = distortion - target, Rezende &
     Viola:
@@ -110,21 +110,22 @@ class DistortionTarget(ELBO):
         C_ma <- decay C_ma + (1 - decay) C
         multiplier <- multiplier exp(speed C_ma / event_size)
 
-    The constraint is in nats, which for a normal likelihood of fixed scale s is that on
+    The constraint is in nats. For a normal likelihood of fixed scale s it constrains
     the squared error: SSE = 2 s^2 (target - D/2 log(2 pi s^2)). In the exponent it is
     divided by the number of elements of an event, and the exponent is bounded, so that
-    neither size nor a bad start makes the multiplier explode. It still overshoots while
-    the first distortions are large, and Adam's second moments forget the gradients of a
-    large multiplier slowly: where it meets `max_multiplier` early, lower that bound or
-    `speed`, and where the error fades too slowly raise `speed`. After convergence the
-    loss is no ELBO: the equivalent `kl_weight` of an ELBO is 1 / multiplier. `fit` logs
-    `distortion_error`, C_ma in nats, `distortion_multiplier` and
-    `distortion_target_feasible`, 0 while the multiplier is at a bound.
+    neither a large event nor a bad start makes the multiplier explode. The multiplier
+    still overshoots while the first distortions are large, and Adam's second moments
+    forget the gradients of a large multiplier slowly. If it reaches `max_multiplier`
+    early, lower `max_multiplier` or `speed`. If the error fades too slowly, raise
+    `speed`. After convergence the loss is not an ELBO: the equivalent `kl_weight` of an
+    ELBO is 1 / multiplier. `fit` logs `distortion_error`, C_ma in nats,
+    `distortion_multiplier`, and `distortion_target_feasible`, which is 0 while the
+    multiplier is at a bound.
 
     Args:
         distortion: Float, the target in nats per example.
-        decay: Float in [0, 1), of the moving constraint.
-        speed: Positive float, of the multiplier.
+        decay: Float in [0, 1), decay of the moving mean of the constraint.
+        speed: Positive float, speed of the multiplier.
         initial_multiplier: Positive float.
         max_multiplier: Float, above `initial_multiplier`; its inverse is the minimum.
         **kwargs: See `ELBO`.
@@ -182,7 +183,7 @@ class DistortionTarget(ELBO):
 
     def distortion_loss(self, estimate, mean):
         """See `ELBO.distortion_loss`."""
-        # The target's share is that of each replica, so that the sum is the constraint.
+        # Averaged like the distortion, so that the sum over replicas is the constraint.
         constraint = mean(estimate.distortion - self.distortion_target)
         return self.multiplier * constraint
 
@@ -202,7 +203,7 @@ class DistortionTarget(ELBO):
         replicas.assign(self.feasible, tf.cast(inside, tf.float32))
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "distortion": self.distortion_target,

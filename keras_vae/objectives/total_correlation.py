@@ -13,14 +13,14 @@ SAMPLING = ("weighted", "stratified")
 class TotalCorrelation(ELBO):
     """Negative ELBO with a further weight on the total correlation: beta-TCVAE.
 
-    Of the decomposition `E KL = MI + TC + sum_j KL(q(z_j) || p(z_j))` of Chen et al.,
-    the total correlation `TC = KL(q(z) || prod_j q(z_j))` is weighed by `tc_weight`,
-    their beta: `loss = distortion + kl_weight (KL + (tc_weight - 1) TC)`. At 1 it is
-    the ELBO exactly.
+    Chen et al. decompose `E KL = MI + TC + sum_j KL(q(z_j) || p(z_j))`. Here
+    `tc_weight`, their beta, weights the total correlation `TC = KL(q(z) || prod_j
+    q(z_j))`: `loss = distortion + kl_weight (KL + (tc_weight - 1) TC)`. At
+    `tc_weight=1` it is the ELBO exactly.
 
     q(z) is estimated from the batch by minibatch-weighted or -stratified sampling.
-    Weighted sampling is biased by a constant, of which the gradient
-    is free; stratified sampling is not. Both want large batches and a posterior with
+    Weighted sampling is biased by a constant, which does not affect the gradient;
+    stratified sampling is not biased. Both need large batches and a posterior with
     independent latents.
 
     Args:
@@ -49,7 +49,7 @@ class TotalCorrelation(ELBO):
 
     def rate_loss(self, estimate, mean):
         """See `ELBO.rate_loss`."""
-        # At the neutral weight even rounding is that of the ELBO.
+        # At weight 1 even the rounding equals the ELBO's.
         if self.tc_weight == 1.0:
             return super().rate_loss(estimate, mean)
         log_joint, log_marginals = log_aggregate_posterior(
@@ -63,7 +63,7 @@ class TotalCorrelation(ELBO):
         return self.kl_weight.value * mean(rate)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "dataset_size": self.dataset_size,
@@ -75,9 +75,10 @@ class TotalCorrelation(ELBO):
 def log_aggregate_posterior(posterior, z, dataset_size, sampling="weighted"):
     """Estimates log q(z) and log q(z_j) of each unit from one batch.
 
-    `log q(z_i) = logsumexp_k (log q(z_i|x_k) + log w_ik)`; w_ik = 1 / (N M) by weighted
-    sampling; by stratified sampling, both of Chen et al., w_ii = 1 / N, one
-    other w_ik = (N - M + 1) / (N (M - 1)), and the rest 1 / (M - 1); M is the batch.
+    `log q(z_i) = logsumexp_k (log q(z_i|x_k) + log w_ik)`, Chen et al., for a batch of
+    M examples. Weighted sampling has w_ik = 1 / (N M). Stratified sampling has w_ii = 1
+    / N, one other w_ik = (N - M + 1) / (N (M - 1)), and all remaining w_ik = 1 / (M -
+    1).
 
     Args:
         posterior: `tfd.Independent(tfd.Normal)` of batch shape (batch,).
@@ -114,7 +115,7 @@ def _stratified_log_weights(size, dataset_size):
     remainder = (dataset_size - others) / (dataset_size * others)
     weights = tf.fill([size, size], 1.0 / others)
     weights = tf.linalg.set_diag(weights, tf.fill([size], 1.0 / dataset_size))
-    # The example after it in the batch stands for all that the batch leaves out.
+    # The next example of the batch represents all examples outside the batch.
     following = tf.roll(tf.eye(size), 1, axis=1)
     return tf.math.log(weights * (1.0 - following) + remainder * following)
 
@@ -128,15 +129,15 @@ class DisentangledInferredPrior(ELBO):
 
         penalty = off_diagonal sum_{j != k} C_jk^2 + diagonal sum_j (C_jj - 1)^2
 
-    by Kumar et al.; C is the covariance over x of the posterior's mean
-    for `kind="i"`, and that of z, which adds the mean of its variance, for "ii". The
-    weights are lambda_od and lambda_d; both at 0 give the ELBO exactly.
+    by Kumar et al. For `kind="i"`, C is the covariance over x of the posterior mean.
+    For `kind="ii"`, C is the covariance of z, which adds the mean posterior variance.
+    The weights are lambda_od and lambda_d; both at 0 give the ELBO exactly.
 
     Args:
         kind: "i" or "ii".
         off_diagonal: Non-negative float, lambda_od.
-        diagonal: Non-negative float, lambda_d, or None for the authors' ratio: 10
-            times `off_diagonal` for "i", once for "ii".
+        diagonal: Non-negative float, lambda_d, or None for the authors' ratio to
+            `off_diagonal`: 10 for "i", 1 for "ii".
         **kwargs: See `ELBO`.
 
     Example:
@@ -177,7 +178,7 @@ class DisentangledInferredPrior(ELBO):
         ) + self.diagonal * tf.reduce_sum((diagonal - 1.0) ** 2)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "kind": self.kind,

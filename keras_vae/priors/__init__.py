@@ -1,4 +1,4 @@
-"""Priors p(z): fixed, learned, and made of the posterior itself."""
+"""Priors p(z): fixed, learned, or made from the posterior."""
 
 from keras_vae import serialization
 from keras_vae.priors.gaussian_mixture import GaussianMixture
@@ -26,7 +26,7 @@ def get(identifier):
             config.
 
     Returns:
-        A `Prior`, not built yet if it was made from a name.
+        A `Prior`. It is not built if it was made from a name.
 
     Raises:
         ValueError: If `identifier` is none of these.

@@ -14,14 +14,14 @@ class GaussianMixture(Mixture):
 
         p(z) = sum_k w_k prod_j N(z_j; loc_kj, scale_kj^2)
 
-    the "mixture of Gaussians" baseline of section 4 of Tomczak and Welling (2017). Its
-    KL from a posterior has no closed form: use `kl="monte_carlo"`. The means start as
-    draws from N(0, I), the scales at 1, the weights equal.
+    the "mixture of Gaussians" baseline of section 4 of Tomczak and Welling (2017). The
+    KL of a posterior from it has no closed form: use `kl="monte_carlo"`. Initially the
+    means are draws from N(0, I), the scales are 1 and the weights are equal.
 
     Args:
         num_components: Integer. Defaults to 10.
         learned_weights: Boolean, whether to learn the weights w_k. Defaults to True.
-        seed: Integer or None, of the initial means.
+        seed: Integer or None, seed of the initial means.
 
     Raises:
         ValueError: If `num_components` is not a positive integer.

@@ -14,9 +14,10 @@ class LearnedNormal(Prior):
 
         p(z) = prod_j N(z_j; loc_j, scale_j^2)
 
-    The best one, with means and variances of the aggregate posterior, lowers the rate
-    by KL(q(z) || N(0, I)) - KL(q(z) || p), a part of the last term of Hoffman and
-    Johnson's (2016) decomposition. It starts as N(0, I). The KL has a closed form.
+    The best such prior has the means and variances of the aggregate posterior. It
+    lowers the rate by KL(q(z) || N(0, I)) - KL(q(z) || p), a part of the last term of
+    Hoffman and Johnson's (2016) decomposition. It starts as N(0, I). The KL has a
+    closed form.
 
     Example:
     >>> prior = kv.priors.LearnedNormal()
@@ -50,5 +51,5 @@ class LearnedNormal(Prior):
 
 
 def normal_params(loc, raw_scale):
-    """Returns the parameters of a `DiagonalNormal` that two variables hold."""
+    """Returns the parameters of a `DiagonalNormal` from two variables."""
     return tf.concat([tf.convert_to_tensor(v) for v in (loc, raw_scale)], axis=-1)

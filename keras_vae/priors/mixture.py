@@ -1,4 +1,4 @@
-"""Mixtures of members of a posterior family."""
+"""Mixtures with components of a posterior family."""
 
 import tensorflow as tf
 
@@ -10,10 +10,10 @@ from keras_vae.weights import add_float32
 
 
 class Mixture(Prior):
-    """Mixtures of K members of a posterior family.
+    """Mixture of K components of a posterior family.
 
-    A subclass defines `_components(params, posterior)`, the family and the parameters
-    (num_components, params_size) of its members.
+    A subclass defines `_components(params, posterior)`. It returns the family and the
+    parameters (num_components, params_size) of the components.
     """
 
     def __init__(self, num_components, learned_weights=False, seed=None, **kwargs):
@@ -37,14 +37,14 @@ class Mixture(Prior):
     def sample(self, num_samples, key, params=None, posterior=None):
         """See `Prior.sample`."""
         family, params = self._components(params, posterior)
-        # TFP would draw from every component and throw all but one away.
+        # TFP would draw from every component and discard all but one draw.
         edges = tf.cumsum(tf.nn.softmax(self._logits()))[:-1]
         noise = random.uniform((num_samples,), random.fork(key, 1))
         index = tf.searchsorted(edges, noise, side="right")
         return family.sample(tf.gather(params, index), 1, key)[:, 0]
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "num_components": self.num_components,

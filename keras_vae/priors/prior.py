@@ -1,36 +1,37 @@
-"""Base of the priors p(z)."""
+"""Base class of the priors p(z)."""
 
 import keras
 
 
 class Prior(keras.layers.Layer):
-    """Base of the priors p(z).
+    """Base class of the priors p(z).
 
-    A subclass defines `distribution` and `sample`; `build` where it owns weights, after
-    a call of this class's; and `params` where it has to call layers.
+    A subclass defines `distribution` and `sample`. If it owns weights, it extends
+    `build`, calling this class's `build` first. If it calls layers, it defines
+    `params`.
     """
 
     # Whether `params` calls `encode`.
     calls_encoder = False
 
     def build_for(self, latent_dim, input_shape=None, posterior=None):
-        """Creates the weights; a second call with the same latents does nothing.
+        """Creates the weights; a second call with the same `latent_dim` does nothing.
 
         Args:
             latent_dim: Integer, number of latents.
-            input_shape: Shape of what `encode` gets, batch axis first. Only priors that
-                call `encode` need it.
+            input_shape: Shape of the input of `encode`, batch axis first. Only priors
+                that call `encode` need it.
             posterior: `Posterior` of the same latents, for priors that depend on it.
 
         Raises:
-            ValueError: If the prior was built for another number of latents.
+            ValueError: If the prior was built for another `latent_dim`.
         """
         if not self.built:
             self.build(latent_dim, input_shape)
         elif self.latent_dim != latent_dim:
             raise ValueError(
-                f"`prior` is built for {self.latent_dim} latents and cannot be shared "
-                f"with another number. Received: latent_dim={latent_dim}"
+                f"`prior` is built for {self.latent_dim} latents and cannot be used "
+                f"for another number. Received: latent_dim={latent_dim}"
             )
 
     def build(self, latent_dim, input_shape=None):
@@ -38,13 +39,13 @@ class Prior(keras.layers.Layer):
         self.latent_dim = latent_dim
 
     def params(self, encode=None):
-        """Makes every layer call that the prior needs.
+        """Makes all layer calls that the prior needs.
 
         Args:
             encode: Callable that maps a batch of inputs to posterior parameters.
 
         Returns:
-            A tensor to hand on to `distribution`, or None.
+            A tensor to pass on to `distribution`, or None.
         """
         return None
 
@@ -52,8 +53,8 @@ class Prior(keras.layers.Layer):
         """Builds p(z), without layer calls.
 
         Args:
-            params: What `params(encode)` returned.
-            posterior: `Posterior` that gives such parameters their meaning.
+            params: Output of `params(encode)`.
+            posterior: `Posterior` that interprets these parameters.
 
         Returns:
             A float32 `tfd.Distribution` of batch shape (), event (latent_dim,).
@@ -61,13 +62,13 @@ class Prior(keras.layers.Layer):
         raise NotImplementedError
 
     def sample(self, num_samples, key, params=None, posterior=None):
-        """Draws z from p(z), differentiable in what is learned of a single component.
+        """Draws z from p(z), differentiable in the parameters of the drawn components.
 
         Args:
             num_samples: Integer.
             key: Int64 tensor (2,), see `keras_vae.random`.
-            params: What `params(encode)` returned.
-            posterior: `Posterior` that gives such parameters their meaning.
+            params: Output of `params(encode)`.
+            posterior: `Posterior` that interprets these parameters.
 
         Returns:
             A float32 tensor (num_samples, latent_dim).

@@ -1,4 +1,4 @@
-"""The mixture of the posteriors of learned pseudo-inputs."""
+"""A mixture of the posteriors of learned pseudo-inputs."""
 
 import keras
 import numpy as np
@@ -15,19 +15,20 @@ class VampPrior(Mixture):
 
         p(z) = 1/K sum_k q(z|u_k)
 
-    Tomczak and Welling (2017), u_k = clip(weights_k, value_range). The weights start as
-    the authors', normal with mean 0.05 and standard deviation 0.01, or by `initialize`
-    as examples. The KL from a posterior has no closed form: use `kl="monte_carlo"`.
+    Tomczak and Welling (2017), with u_k = clip(weights_k, value_range). Initially the
+    pseudo-inputs are normal draws with mean 0.05 and standard deviation 0.01, as in the
+    authors' code; `initialize` sets them to examples instead. The KL of a posterior
+    from this prior has no closed form: use `kl="monte_carlo"`.
 
     Args:
         num_components: Integer, K. Defaults to 500.
-        value_range: Pair of floats between which the pseudo-inputs are clipped, or None
-            for data without limits. Defaults to (0, 1).
+        value_range: Pair of floats, limits to which the pseudo-inputs are clipped, or
+            None for data without limits. Defaults to (0, 1).
         learned_weights: Boolean, whether to learn the weights 1/K. Defaults to False.
-        seed: Integer or None, of the initial pseudo-inputs.
+        seed: Integer or None, seed of the initial pseudo-inputs.
 
     Raises:
-        ValueError: If `num_components` or `value_range` is out of its range.
+        ValueError: If `num_components` or `value_range` is invalid.
 
     Example:
     >>> prior = kv.priors.VampPrior(num_components=3)
@@ -72,7 +73,7 @@ class VampPrior(Mixture):
         return encode(_clip(inputs, self.value_range))
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "value_range": self.value_range}
 
     def _components(self, params, posterior):
@@ -118,8 +119,8 @@ def _example_shape(input_shape):
     if not sizes or not all(map(is_integer, sizes)):
         raise ValueError(
             "`input_shape` must be the shape of one input, batch axis first and all "
-            "others known, for a VampPrior, whose pseudo-inputs take its place; models "
-            "of several inputs, or of variable ones, need another prior. Received: "
+            "other axes known, because the pseudo-inputs of a VampPrior have this "
+            "shape; use another prior for several or variable inputs. Received: "
             f"input_shape={input_shape!r}"
         )
     return sizes

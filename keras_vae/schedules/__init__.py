@@ -1,15 +1,15 @@
-"""Schedules: pure functions from an optimiser step to a weight.
+"""Schedules: pure functions from an optimizer step to a weight.
 
-A schedule is evaluated wherever the step is known: in Python, in a `tf.function`, under
-XLA and inside loops. One formula in float64 serves all of them, so that a weight is a
-function of the step alone. Durations are given in one of four ways:
+A schedule can be evaluated anywhere: in Python, in a `tf.function`, under XLA and
+inside loops. One formula in float64 serves all of them, so a weight depends on the step
+alone. Durations are given in one of these forms:
 
-* `1000` or `"1000 steps"`: optimiser steps;
-* `"10 epochs"`: epochs, which need the number of steps per epoch;
-* `"50%"`: a fraction of the run, which needs the number of steps of the run.
+* `1000` or `"1000 steps"`: optimizer steps;
+* `"10 epochs"`: epochs; they need the number of steps per epoch;
+* `"50%"`: a fraction of the run; it needs the number of steps of the run.
 
-The last two are unknown until training starts; `Schedule.resolve` turns them into
-steps, rounding halves up: "50%" of 41 steps are 21.
+The last two are unknown until training starts. `Schedule.resolve` converts them to
+steps and rounds halves up: "50%" of 41 steps are 21 steps.
 """
 
 from keras_vae.schedules.combinations import custom

@@ -1,4 +1,4 @@
-"""Durations of schedules, and the checks of their other arguments."""
+"""Durations of schedules, and checks of other arguments of schedules."""
 
 import dataclasses
 import fractions
@@ -11,7 +11,7 @@ from keras_vae.arguments import is_integer
 
 @dataclasses.dataclass(frozen=True)
 class Duration:
-    """A duration in epochs or in fractions of a run, and the argument that it is."""
+    """A duration in epochs or fractions of a run, with the name of its argument."""
 
     argument: str
     text: str
@@ -19,11 +19,11 @@ class Duration:
     unit: str
 
     def resolve(self, total_steps, steps_per_epoch):
-        """Returns the duration in steps; raises ValueError where it is unknown."""
+        """Returns the duration in steps; raises ValueError if it is unknown."""
         steps = total_steps if self.unit == "run" else steps_per_epoch
         if steps is None:
             raise ValueError(
-                f"`{self.argument}` must be in steps where the number of steps per "
+                f"`{self.argument}` must be in steps if the number of steps per "
                 f"{self.unit} is unknown: pass `steps_per_epoch`, or write for example "
                 f"{self.argument}=1000. Received: {self.argument}={self.text!r}"
             )
@@ -34,7 +34,7 @@ class Duration:
 
 
 def check_duration(argument, value):
-    """Returns steps, or a `Duration` that will be resolved to steps."""
+    """Returns an integer number of steps, or a `Duration` to be resolved later."""
     if isinstance(value, Duration):
         return dataclasses.replace(value, argument=argument)
     if is_integer(value) and value >= 0:
@@ -59,12 +59,12 @@ def check_duration(argument, value):
 
 
 def check_boundaries(boundaries, other, values):
-    """Returns a tuple of durations; raises ValueError where they do not fit `values`.
+    """Returns a tuple of durations; raises ValueError if they do not fit `values`.
 
     Args:
         boundaries: List of integers or strings.
-        other: String, name of the argument that `values` are.
-        values: Sequence with one entry more.
+        other: String, name of the argument with `values`.
+        values: Sequence with one entry more than `boundaries`.
     """
     boundaries = tuple(
         check_duration("boundaries", boundary) for boundary in boundaries
@@ -84,7 +84,7 @@ def check_boundaries(boundaries, other, values):
 
 
 def check_number(argument, value, rule="a finite number", accepts=math.isfinite):
-    """Returns an argument as a float; raises ValueError where it breaks the rule."""
+    """Returns an argument as a float; raises ValueError if it breaks the rule."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not (is_number and math.isfinite(value) and accepts(value)):
         raise ValueError(f"`{argument}` must be {rule}. Received: {argument}={value!r}")

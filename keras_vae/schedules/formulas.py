@@ -30,5 +30,5 @@ def until(duration, step, curve, end):
 
 
 def interpolate(shape, duration, step, start, end):
-    """Returns `start` to `end` by a shape of [0, 1] to [0, 1], then `end`, float64."""
+    """Returns `start` to `end` by a shape on [0, 1], then `end`, float64."""
     return until(duration, step, lambda x: start + (end - start) * shape(x), end)

@@ -1,4 +1,4 @@
-"""What a schedule is."""
+"""The class of all schedules."""
 
 import inspect
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_vae.schedules.durations import Duration
 
-# The functions that make schedules, by name.
+# Functions that make schedules, by name.
 FACTORIES = {}
 
 
@@ -20,17 +20,17 @@ def factory(function):
 
 @keras.saving.register_keras_serializable(package="keras_vae")
 class Schedule:
-    """A pure function from an optimiser step to a float32 weight.
+    """A pure function from an optimizer step to a float32 weight.
 
-    Made by the functions of this package (`linear`, `join`, ...), never directly: a
-    schedule is the function that made it, called with these arguments, which is what
-    lets it be printed, saved, and made again once its durations are known.
+    The functions of this package (`linear`, `join`, ...) make schedules; the class is
+    never called directly. A schedule stores its function and arguments, so that it can
+    be printed, saved, and made again once its durations are known.
 
     Args:
         factory: Callable, the function of this package that makes the schedule.
         arguments: Dict, the arguments of `factory`.
         formula: Callable, int64 step tensor -> tensor of the same shape.
-        end_step: Callable without arguments that returns the `end_step`.
+        end_step: Callable without arguments that returns `end_step`.
 
     Example:
         >>> schedule = kv.schedules.linear("50%")
@@ -84,9 +84,9 @@ class Schedule:
     def end_step(self) -> int | None:
         """The first step from which the weight no longer changes.
 
-        0 for a constant; None if the weight never settles (`repeat`) or if nobody knows
-        (`custom`). Where the pieces of a `join` agree at a boundary this is the
-        boundary, although the weight may have settled before.
+        0 for a constant; None if the weight never settles (`repeat`) or the end is
+        unknown (`custom`). If the pieces of a `join` agree at a boundary, this is the
+        boundary, although the weight may have settled earlier.
         """
         self._require_resolved()
         return self._end_step()
@@ -97,9 +97,9 @@ class Schedule:
         """Returns the same schedule with every duration in steps.
 
         Args:
-            total_steps: Integer, optimiser steps of the run, which "50%" refers to.
+            total_steps: Integer, optimizer steps of the run, the reference of "50%".
                 Defaults to None: unknown.
-            steps_per_epoch: Integer, optimiser steps of one epoch. Defaults to None:
+            steps_per_epoch: Integer, optimizer steps of one epoch. Defaults to None:
                 unknown.
 
         Returns:
@@ -119,10 +119,10 @@ class Schedule:
         return self._factory(**{k: resolve(v) for k, v in self._arguments.items()})
 
     def get_config(self) -> dict:
-        """Returns the function that makes this schedule, and its arguments.
+        """Returns the name of the function that made this schedule, and its arguments.
 
         Returns:
-            A dict, the name and the arguments, durations as they were given.
+            A dict of the name and the arguments, with durations in their original form.
         """
 
         def plain(value):
@@ -153,7 +153,7 @@ class Schedule:
         return _make(config.pop("name"), config)
 
     def __reduce__(self):
-        # Formulas are closures, which neither `pickle` nor `copy.deepcopy` can take.
+        # Formulas are closures, and neither `pickle` nor `copy.deepcopy` supports them.
         return _make, (self._factory.__name__, self._arguments)
 
     def __repr__(self):

@@ -1,4 +1,4 @@
-"""Blocks of optimiser steps as one program, within Keras's own `fit`."""
+"""Blocks of optimizer steps as one program, within Keras's own `fit`."""
 
 import contextlib
 import math
@@ -20,49 +20,51 @@ from keras_vae.training.resident import can_be_resident
 
 
 class _State:
-    """What the mixin remembers, in an object, so that Keras tracks none of it."""
+    """The mixin's own attributes, in an object so that Keras tracks none of them."""
 
     def __init__(self, jit_compile, steps):
         self.asked_jit, self.asked_steps = jit_compile, steps
-        # The `Run` of a `fit`, while it lasts.
+        # The `Run` while `fit` is running, otherwise None.
         self.run = None
 
 
 class BlockTraining:
     """Mixin for any Keras model: `fit` trains a block of steps as one program.
 
-    **What a block changes: speed, and when callbacks of batches run. Nothing else.**
-    Each step is `train_step` on the batch that Keras would give it; Keras's own `fit`
-    counts the steps, runs validation and calls every callback at every batch, with
-    that batch's own logs. The model is up to a block ahead of these calls. A block ends
-    with the epoch, with any limit of steps, and with each batch after which a callback
+    **A block changes the speed and the time at which batch hooks run, nothing else.**
+    Each step is `train_step` on the batch that Keras would give it. Keras's own `fit`
+    counts the steps, runs validation and calls every callback at every batch, with the
+    logs of that batch. The model is up to one block ahead of these calls. A block ends
+    with the epoch, at any limit of steps, and after each batch at which a callback
     reads or writes the model:
 
-    * Keras's `ModelCheckpoint` and `BackupAndRestore` that save every n batches;
-    * a loss that is not finite, for `TerminateOnNaN`, and for each callback with the
-      attribute `ends_blocks_at_nan = True`;
-    * a callback with a method `steps_until_action()`, which returns after how many
-      further batches its hook looks at the model, or None;
-    * any other hook of batches that is not Keras's own sees each batch: "auto" then
-      trains step by step.
+    * Keras's `ModelCheckpoint` and `BackupAndRestore` end a block at each batch at
+      which they save;
+    * a loss that is not finite ends a block for `TerminateOnNaN`, and for each callback
+      with the attribute `ends_blocks_at_nan = True`;
+    * a callback with a method `steps_until_action()` returns the number of further
+      batches until its hook reads the model, or None;
+    * any other batch hook that is not Keras's own sees each batch: "auto" then trains
+      step by step.
 
-    What remains: an interrupt (Ctrl-C) is obeyed at the end of a block; XLA rounds in
-    another way; Keras's functions take a step, or a part of one, too many when data end
-    whose number of batches is unknown, and these do not.
+    Three differences remain. An interrupt (Ctrl-C) takes effect at the end of a block.
+    XLA rounds differently. When data of unknown length end, Keras's functions run one
+    step, or a part of one, too many; these functions do not.
 
-    Arrays that fit into `resident_bytes` are kept on the device. The defaults of
-    `compile`, "auto", choose when `fit` begins, by what the model contains, by the
-    device and by the steps of the whole run, those before `initial_epoch` included, and
-    say so in the log (absl, level info): dense models train in blocks under XLA; models
-    with convolutions on a CPU without XLA, 20 steps at a time; recurrent ones on a CPU
-    under XLA step by step. A run too short to repay compiling is not compiled. A model
-    that XLA cannot compile then trains without it, and says so.
+    Arrays of at most `resident_bytes` stay on the device. The defaults of `compile`,
+    "auto", are resolved when `fit` begins. The choice depends on the layers of the
+    model, on the device and on the number of steps of the whole run, including those
+    before `initial_epoch`. It is logged (absl, level info). Dense models train in
+    blocks under XLA; models with convolutions on a CPU train 20 steps at a time without
+    XLA; recurrent models on a CPU train step by step under XLA. A run too short to
+    repay compiling is not compiled. A model that XLA cannot compile trains without XLA
+    and logs a warning.
 
-    What is passed as a number or a boolean is obeyed. With `steps_per_execution=n`
-    Keras calls the hooks of batches once in n steps, and counts an epoch of
-    `steps_per_epoch` in executions: finite data then need a multiple of n. Evaluation
-    and prediction go step by step. Under a strategy of `tf.distribute`, and eagerly,
-    steps are Keras's own.
+    A number or a boolean overrides the choice. With `steps_per_execution=n` Keras calls
+    the batch hooks once in n steps, and counts `steps_per_epoch` in executions: finite
+    data then need a multiple of n batches. Evaluation and prediction run step by step.
+    Under a strategy of `tf.distribute`, and eagerly, Keras's own functions run the
+    steps.
 
     Example:
     >>> class Line(kv.BlockTraining, keras.Sequential):
@@ -90,7 +92,7 @@ class BlockTraining:
             **kwargs: As there.
 
         Raises:
-            ValueError: If one of the two is neither.
+            ValueError: If `jit_compile` or `steps_per_execution` has another value.
         """
         if jit_compile not in (True, False, AUTO):
             raise ValueError(
@@ -139,7 +141,7 @@ class BlockTraining:
         is_resident = can_be_resident(data, self.resident_bytes, **kwargs)
         choice = self._choose(x, batch_size, epochs, others, is_resident, **kwargs)
         resident = None
-        # Either gain alone is not worth an order of one's own.
+        # Without XLA or blocks, drawing the order of examples here gains nothing.
         if (
             is_resident
             and self._runs_programs
@@ -155,8 +157,8 @@ class BlockTraining:
 
     def make_train_function(self, force=False):
         """See `keras.Model.make_train_function`."""
-        # Keras has read the steps of an execution by now, and would use them for the
-        # validation too.
+        # Keras has already read `steps_per_execution`, and would apply it to validation
+        # too.
         self.steps_per_execution = 1
         if self.train_function is not None and not force:
             return
@@ -187,7 +189,7 @@ class BlockTraining:
 
     @property
     def _runs_programs(self):
-        """Whether steps are those of `Programs`, and not Keras's own."""
+        """Whether `Programs` run the steps, and not Keras's own functions."""
         return not self.run_eagerly and _is_undistributed(self)
 
     def _choose(
@@ -204,7 +206,7 @@ class BlockTraining:
         num_batches = steps_per_epoch
         if num_batches is None:
             num_batches = _count_batches(x, batch_size, validation_split or 0.0)
-        # Of the whole run: one that goes on from a later epoch must not choose anew.
+        # Steps of the whole run: a run resumed at a later epoch must not choose anew.
         num_steps = num_batches and num_batches * epochs
         asked = self._blocks.asked_jit, self._blocks.asked_steps
         choice = choose(self, num_batches, num_steps, callbacks, *asked, resident)
@@ -226,7 +228,7 @@ class BlockTraining:
         if self._runs_programs:
             recurrent = _keras.sublayers(self, keras.layers.RNN)
         self._blocks.run = run
-        # Keras's loop goes by it, and `make_train_function` sets it back.
+        # Keras's loop reads it; `make_train_function` resets it.
         self.steps_per_execution = choice.steps if by_execution else 1
         try:
             with _keras.weights_read_once(recurrent):
@@ -238,7 +240,7 @@ class BlockTraining:
 
 @contextlib.contextmanager
 def _listed_among(callbacks, run):
-    """Gives what `fit` takes as `callbacks`, with one more."""
+    """Yields the `callbacks` argument of `fit` with `run` added."""
     if not isinstance(callbacks, keras.callbacks.CallbackList):
         yield [run, *tf.nest.flatten(callbacks or [])]
         return
@@ -262,7 +264,7 @@ def _listed(callbacks):
 
 
 def _count_batches(x, batch_size, validation_split):
-    """Returns the number of batches of an epoch, or None where it is not known."""
+    """Returns the number of batches of an epoch, or None if it is unknown."""
     if isinstance(x, tf.data.Dataset):
         count = int(x.cardinality())
         return count if count >= 0 else None

@@ -1,4 +1,4 @@
-"""What `compile(jit_compile="auto", steps_per_execution="auto")` stands for."""
+"""The choice behind `compile(jit_compile="auto", steps_per_execution="auto")`."""
 
 import dataclasses
 import math
@@ -11,14 +11,14 @@ from keras_vae import _keras
 from keras_vae.training.watching import watches_batches
 
 AUTO = "auto"
-# On two cores, compiling the block of a small dense VAE takes as long as it saves over
-# some 500 steps.
+# On two cores, compiling the block of a small dense VAE takes the time that some 500
+# compiled steps save.
 SHORT = 500
 XLA_BLOCK = 64
-# Where no block has to be collected, long ones cost nothing but patience: the bar does
-# not move and Ctrl-C is not obeyed before the end of one.
+# Resident batches need no stacking, so a long block costs only patience: the progress
+# bar stands still and Ctrl-C waits until the block ends.
 RESIDENT_BLOCK = 256
-# Weights of a model whose 256 steps take seconds.
+# Number of weights from which 256 steps take seconds.
 LARGE = 2_000_000
 GRAPH_BLOCK = 20
 
@@ -37,8 +37,8 @@ class Choice:
 
     Args:
         jit_compile: Boolean, whether XLA compiles the training step.
-        steps: Integer, training steps of one execution.
-        reason: String, why, to follow "because".
+        steps: Integer, training steps per execution.
+        reason: String, the reason, to follow "because".
     """
 
     jit_compile: bool
@@ -51,11 +51,11 @@ def choose(model, num_batches, num_steps, callbacks, jit_compile, steps, residen
 
     Args:
         model: A compiled `keras.Model`.
-        num_batches: Integer, training steps of an epoch, or None if not known.
-        num_steps: Integer, training steps of all epochs, or None if not known.
+        num_batches: Integer, training steps per epoch, or None if unknown.
+        num_steps: Integer, training steps of all epochs, or None if unknown.
         callbacks: List of the user's callbacks.
-        jit_compile: What the user asked for: a boolean or "auto".
-        steps: What the user asked for: an integer or "auto".
+        jit_compile: The user's `jit_compile`: a boolean or "auto".
+        steps: The user's `steps_per_execution`: an integer or "auto".
         resident: Boolean, whether the data would stay on the device.
 
     Returns:
@@ -71,7 +71,7 @@ def choose(model, num_batches, num_steps, callbacks, jit_compile, steps, residen
     if steps != AUTO:
         return Choice(auto.jit_compile, steps, auto.reason)
     if auto.steps > 1 and any(watches_batches(callback) for callback in callbacks):
-        # A single step pays for the start of an XLA program more than it gains.
+        # Starting an XLA program for a single step costs more time than it saves.
         jit_compile = auto.jit_compile if jit_compile != AUTO else False
         return Choice(jit_compile, 1, "a callback wants to see each batch")
     steps = even_blocks(auto.steps, num_batches)
@@ -79,13 +79,13 @@ def choose(model, num_batches, num_steps, callbacks, jit_compile, steps, residen
 
 
 def reason_against_xla(model):
-    """Returns why XLA would not make a model faster on this machine, or None.
+    """Returns why XLA would not speed up a model on this machine, or None.
 
     Args:
         model: A `keras.layers.Layer` or `keras.Model`.
 
     Returns:
-        A string that follows "because", or None where XLA pays.
+        A string that follows "because", or None if XLA pays.
 
     Example:
     >>> kv.training.choice.reason_against_xla(kv.networks.conv_encoder((8, 8, 1)))
@@ -102,8 +102,8 @@ def reason_against_xla(model):
 def _reason_of_optimizer(optimizer):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if isinstance(inner, keras.optimizers.Adafactor):
-        # It divides by products of two squares around its epsilon of 1e-30.
-        return "XLA rounds what Adafactor divides by to zero"
+        # Adafactor divides by a product of two squares near its epsilon of 1e-30.
+        return "XLA rounds Adafactor's divisor to zero"
     return None
 
 
@@ -137,7 +137,7 @@ def even_blocks(steps, num_batches):
 
     Args:
         steps: Integer, the most steps of a block.
-        num_batches: Integer, steps of an epoch, or None if not known.
+        num_batches: Integer, steps of an epoch, or None if unknown.
 
     Example:
     >>> kv.training.choice.even_blocks(64, 600)

@@ -1,4 +1,4 @@
-"""The train function of Keras: trains blocks ahead, and tells of them step by step."""
+"""Train functions for Keras's loop: they train a block ahead and report each step."""
 
 import collections
 import contextlib
@@ -15,9 +15,9 @@ from keras_vae.training.watching import steps_until_action
 
 
 class Run(keras.callbacks.Callback):
-    """One `fit`: how many steps a block may have, and what is left of the last one.
+    """The state of one `fit`: the limits of its blocks and the steps not yet reported.
 
-    Listed among the callbacks, to be told of epochs.
+    It is listed among the callbacks, so that Keras reports epochs to it.
 
     Args:
         choice: `Choice`.
@@ -38,7 +38,7 @@ class Run(keras.callbacks.Callback):
         self._owed = 0
         # Logs of steps that Keras has not counted yet.
         self.logs = collections.deque()
-        # What was taken from an iterator and not trained on yet.
+        # Batches taken from an iterator and not yet trained on.
         self.iterator, self.batches, self.next_batch = None, None, None
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -46,7 +46,7 @@ class Run(keras.callbacks.Callback):
         self._left, self._owed = self.params.get("steps"), 0
 
     def on_train_batch_end(self, batch, logs=None):
-        """Does nothing, but keeps Keras from calling the others in threads."""
+        """Does nothing; its presence keeps Keras from calling the others in threads."""
 
     def begin_block(self):
         """Returns the most steps of the next block."""
@@ -56,7 +56,7 @@ class Run(keras.callbacks.Callback):
             limits.append(max(self._left, 1))
         if not self.by_execution:
             limits += [steps_until_action(callback) for callback in self._acting]
-        # NumPy integers would become tensors of another type.
+        # A NumPy integer would become a tensor of another dtype.
         limit = int(min(limit for limit in limits if limit is not None))
         self._owed = limit
         return limit
@@ -76,10 +76,10 @@ class Run(keras.callbacks.Callback):
 
 
 class StepFunction:
-    """A function of Keras for one step on the next batch of an iterator.
+    """A function for Keras's loop: one step on the next batch of an iterator.
 
-    Keras's own function runs a part of the step once more when data of unknown length
-    end: the part that needs no batch.
+    When data of unknown length end, Keras's own function runs the part of the step that
+    needs no batch once more.
 
     Args:
         model: The `keras.Model`.
@@ -90,7 +90,7 @@ class StepFunction:
         trainable = {}
 
         def traced(batch):
-            # What a generator yields as None.
+            # A generator's None arrives as an Optional.
             batch = tf.nest.map_structure(
                 lambda v: None if isinstance(v, tf.experimental.Optional) else v, batch
             )
@@ -126,11 +126,11 @@ class StepFunction:
 
 @contextlib.contextmanager
 def _trainable_as_before(model, trainable):
-    """Keeps Keras's rule: what is frozen later counts once `compile` is called again.
+    """Keeps Keras's rule: a change of `trainable` takes effect at the next `compile`.
 
     Args:
-        model: The `keras.Model` of which a step is traced.
-        trainable: Dict that is filled at the first trace of a function, layer -> flag.
+        model: The `keras.Model` whose step is traced.
+        trainable: Dict, layer -> flag, filled at the first trace of a function.
     """
     now = {x: x.trainable for x in _keras.sublayers(model, keras.layers.Layer)}
     trainable.update({x: flag for x, flag in now.items() if x not in trainable})
@@ -145,13 +145,13 @@ def _trainable_as_before(model, trainable):
 
 
 def _set_trainable(flags):
-    # A layer passes its flag on to those within, which come later.
+    # A layer passes its flag on to its sublayers, which come later in the dict.
     for layer, flag in flags.items():
         layer.trainable = flag
 
 
 class BlockFunction(StepFunction):
-    """Trains a block of steps at once, if `fit` is running, and hands out their logs.
+    """Trains a block of steps in one call of `fit`'s loop; returns their logs singly.
 
     Args:
         model: The `keras.Model`.
@@ -194,7 +194,8 @@ class BlockFunction(StepFunction):
             count = min(len(batches), left)
             made = programs.train(batches, count, choice.steps, run.ends_at_nan)
             logs += made
-            # A step that went wrong leaves the others to be trained on.
+            # A non-finite loss ends the block; the next call trains on the batches
+            # left.
             run.batches = batches.after(len(made))
             if len(made) < count:
                 break
@@ -232,7 +233,7 @@ class KerasBlocks:
         steps = 1 if run is None else run.begin_block()
         if steps not in self._functions:
             self._functions[steps] = self._make()
-        # It is read at each call, and when the function is traced.
+        # Keras reads it at each call, and when it traces the function.
         self._model.steps_per_execution = steps
         try:
             logs = self._functions[steps](iterator)

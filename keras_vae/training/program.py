@@ -6,7 +6,7 @@ import dataclasses
 import tensorflow as tf
 from absl import logging
 
-# A `tf.GradientTape` around `fit` asks for the gradient of each operation that it sees.
+# A `tf.GradientTape` around `fit` needs the gradient of each operation that it sees.
 with contextlib.suppress(KeyError):  # A later TensorFlow may have registered it.
     tf.no_gradient("IteratorGetNextAsOptional")
 
@@ -17,10 +17,10 @@ class Programs:
     Args:
         step: `tf.function`, a batch -> dict of logs.
         jit_compile: Boolean, whether XLA compiles the programs.
-        whole_blocks: Boolean, whether XLA compiles a loop of steps as one program, and
-            not each step alone.
-        must_compile: Boolean, whether a program that XLA cannot compile is an error.
-            Otherwise it then runs without XLA.
+        whole_blocks: Boolean, whether XLA compiles a loop of steps as one program,
+            rather than each step alone.
+        must_compile: Boolean, whether a program that XLA cannot compile raises an
+            error. Otherwise it runs without XLA.
         name: String, the model's name for messages.
     """
 
@@ -35,8 +35,8 @@ class Programs:
 
     def _build(self, jit_compile, fixed_size=False):
         self.jit_compile, self._fixed_size = jit_compile, fixed_size
-        # The gradients of some loops, as in recurrent layers, compile only if the step
-        # stands in the program itself, and in blocks if XLA knows the batch's size.
+        # Some gradients of loops, as in recurrent layers, compile only if the step is
+        # inlined in the program. In blocks XLA must also know the batch size.
         traced = self._step.python_function
         looped = traced if fixed_size else self._step
         single = self._step
@@ -104,8 +104,8 @@ class Programs:
 
         Args:
             batches: `Batches`.
-            count: Integer, the first so many steps are made.
-            size: Integer, steps for which the program is compiled.
+            count: Integer, number of steps to run.
+            size: Integer, number of steps that the program is compiled for.
             ends_at_nan: Boolean, whether to stop after a loss that is not finite.
 
         Returns:
@@ -115,7 +115,8 @@ class Programs:
         def run():
             self._trace(batches.spec)
             # The rounding of a step must not depend on the length of its block: XLA
-            # compiles all batches of the first size, and others if there are several.
+            # compiles every block of the first batch size, and any other block of
+            # several batches.
             self._first_shapes = self._first_shapes or batches.shapes
             is_compiled = count > 1 or batches.shapes == self._first_shapes
             loop, stack, most = self._loop, batches.stack, count
@@ -129,7 +130,7 @@ class Programs:
         return _unstacked(*self._attempt(run))
 
     def _trace(self, batch_spec):
-        # Before any loop is traced, which must know what a step returns.
+        # Trace the step before any loop: a loop needs the specs of its logs.
         logs = self._step.get_concrete_function(batch_spec).structured_outputs
         self._log_spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, logs)
 
@@ -137,7 +138,7 @@ class Programs:
         try:
             return run()
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            # Compiling comes before the first step, so that nothing has happened yet.
+            # XLA compiles before the first step runs, so nothing has been trained yet.
             if not self.jit_compile or "tf2xla" not in str(error):
                 raise
             if self._whole_blocks and not self._fixed_size:
@@ -146,8 +147,8 @@ class Programs:
             if self._must_compile:
                 raise
             logging.warning(
-                "XLA cannot compile %s, which trains without it; `jit_compile=False` "
-                "spares the attempt. %s",
+                "XLA cannot compile %s, so it trains without XLA; `jit_compile=False` "
+                "skips the attempt. %s",
                 self._name,
                 str(error).splitlines()[0],
             )
@@ -161,9 +162,9 @@ class Batches:
 
     Args:
         stack: Structure of tensors of shape (steps, batch, ...).
-        spec: Structure of `tf.TensorSpec`, of what the step takes, of any size.
-        resident: Structure of tensors of which `stack` gives the places, or None if it
-            holds the batches themselves.
+        spec: Structure of `tf.TensorSpec` of one batch, of any size.
+        resident: Structure of tensors, or None. If given, `stack` holds indices into
+            them; otherwise it holds the batches themselves.
     """
 
     stack: object
@@ -179,7 +180,7 @@ class Batches:
         return len(tf.nest.flatten(self.stack)[0])
 
     def after(self, count):
-        """The same without the first `count` batches."""
+        """Returns these batches without the first `count`."""
         stack = tf.nest.map_structure(lambda v: v[count:], self.stack)
         return dataclasses.replace(self, stack=stack)
 
@@ -197,7 +198,7 @@ def can_stack(element_spec):
 
 
 def _function(function, jit_compile=False, relax=False):
-    # False would forbid, where None leaves it to the caller.
+    # None lets the caller compile this function; False would forbid it.
     jit_compile = jit_compile or None
     return tf.function(
         function, autograph=False, jit_compile=jit_compile, reduce_retracing=relax
@@ -257,7 +258,7 @@ def _goes_on(logs, ends_at_nan):
 
 
 def _records(log_spec, stack=None):
-    # XLA wants to know how many there may be.
+    # XLA needs a static bound on their number.
     size = tf.nest.flatten(stack)[0].shape[0] if stack is not None else None
     return [
         tf.TensorArray(

@@ -12,10 +12,10 @@ from keras_vae.training.program import Batches
 class ResidentData:
     """Arrays on the device, and the order in which an epoch takes their examples.
 
-    Keras is given `steps` to count, one element for each batch, and hands its iterator
-    back at each block; the order of the examples is drawn when that is a new one. It is
-    the order of Keras's own adapter for arrays, which tunes its threads, and so costs
-    as much as a third of a short epoch.
+    Keras counts `steps`, which has one element for each batch, and passes its iterator
+    to each block. A new iterator begins an epoch, and the order of the examples is
+    drawn anew. The order equals that of Keras's own adapter for arrays. That adapter
+    tunes its threads, which takes as much as a third of a short epoch.
 
     Args:
         data: Dict with the arguments `x`, `y` and `sample_weight` of `fit`.
@@ -44,11 +44,11 @@ class ResidentData:
         """Takes the next block of an epoch.
 
         Args:
-            iterator: The iterator over `steps` that stands for the epoch.
+            iterator: The iterator over `steps` of this epoch.
             steps: Integer, the most batches.
 
         Returns:
-            `Batches` of one size, the places of their examples; or None at the end of
+            `Batches` of one size that hold indices of examples, or None at the end of
             the epoch.
         """
         if iterator is not self._iterator:
@@ -72,16 +72,16 @@ def can_be_resident(
     shuffle=True,
     **kwargs,
 ):
-    """Whether the data are arrays that Keras would use as they are, and fit.
+    """Whether Keras would use the data as unchanged arrays, and they fit `limit`.
 
     Args:
         data: Dict with the arguments `x`, `y` and `sample_weight` of `fit`.
         limit: Integer, the most bytes.
-        validation_split: See `keras.Model.fit`, as all others.
+        validation_split: As in `keras.Model.fit`, like the arguments below.
         class_weight: Likewise.
         steps_per_epoch: Likewise.
         shuffle: Likewise.
-        **kwargs: Likewise, without influence.
+        **kwargs: Likewise; they have no influence.
     """
     parts = [part for part in tf.nest.flatten(data) if part is not None]
     return (
@@ -110,7 +110,7 @@ def _to_device(data):
     tensors = {}
 
     def convert(array):
-        # An array that is given twice is kept once.
+        # The same array given twice is kept once.
         if id(array) not in tensors:
             tensor = tf.convert_to_tensor(array)
             if tensor.dtype.is_floating:

@@ -1,4 +1,4 @@
-"""Which batches the callbacks of a `fit` want to see, and which of them act there."""
+"""Batches that the callbacks of a `fit` must see, and batches at which they act."""
 
 import keras
 
@@ -10,7 +10,7 @@ BATCH_HOOKS = (
     "on_batch_begin",
     "on_batch_end",
 )
-# Their hooks of batches read the logs alone, or do nothing.
+# The batch hooks of these classes only read the logs, or do nothing.
 _READERS = (
     keras.callbacks.Callback,
     keras.callbacks.LambdaCallback,
@@ -21,23 +21,23 @@ _COUNTERS = (keras.callbacks.ModelCheckpoint, keras.callbacks.BackupAndRestore)
 
 
 def watches_batches(callback):
-    """Whether a callback may read the model at any batch, so that none may be trained.
+    """Whether a callback may read the model at any batch, which rules out blocks.
 
-    That is each one with a hook of batches of which nothing else is known. A callback
-    that has a method `steps_until_action()` says itself after how many further batches
-    its hook reads the model next, an integer, or None if it does not in this epoch.
+    A batch hook of an unknown class may do so. A callback with a method
+    `steps_until_action()` announces the number of further batches until its hook reads
+    the model: an integer, or None if the hook does not read it in this epoch.
 
     Args:
         callback: A `keras.callbacks.Callback`.
     """
-    # `LambdaCallback` takes its hooks as attributes.
+    # `LambdaCallback` stores its hooks as attributes.
     if any(hook in vars(callback) for hook in BATCH_HOOKS):
         return True
     if hasattr(callback, "steps_until_action"):
         return False
     owners = _owners(callback) - set(_READERS) - set(_COUNTERS)
     if owners == {keras.callbacks.TensorBoard}:
-        # Summaries that layers write, the time of a batch, and its trace.
+        # Layer summaries, the time of a batch and its trace each need every batch.
         return (
             callback.update_freq != "epoch"
             or callback.write_steps_per_second
@@ -47,7 +47,7 @@ def watches_batches(callback):
 
 
 def steps_until_action(callback):
-    """Returns after how many further batches a callback reads or writes the model.
+    """Returns the number of batches until a callback reads or writes the model.
 
     Args:
         callback: A `keras.callbacks.Callback` that does not watch each batch.
@@ -64,9 +64,9 @@ def steps_until_action(callback):
 
 
 def ends_blocks_at_nan(callback):
-    """Whether a block ends after a loss that is not finite, so that a callback can act.
+    """Whether a block ends after a loss that is not finite, so a callback can act.
 
-    A callback asks for it by the attribute `ends_blocks_at_nan`.
+    A callback requests this with the attribute `ends_blocks_at_nan = True`.
 
     Args:
         callback: A `keras.callbacks.Callback`.
@@ -76,7 +76,7 @@ def ends_blocks_at_nan(callback):
 
 
 def _owners(callback):
-    """Returns the classes that define the hooks of batches of a callback."""
+    """Returns the classes that define a callback's batch hooks."""
     return {
         next(owner for owner in type(callback).__mro__ if hook in vars(owner))
         for hook in BATCH_HOOKS

@@ -121,7 +121,7 @@ def test_it_says_once_what_it_waits_for(capsys):
     fit(make_vae(), [RISING, ramp, EarlyStopping(patience=9, verbose=1)], 4)
     out = capsys.readouterr().out
     assert out.count("EarlyStopping compares epochs once the ramp") == 1
-    assert "after 4 optimiser steps, of which 2 are done" in out
+    assert "after 4 optimizer steps; 2 are done" in out
 
 
 def test_without_validation_data_it_names_the_fix():

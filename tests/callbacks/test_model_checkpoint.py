@@ -110,7 +110,7 @@ def test_if_the_run_ends_before_the_ramp_the_last_is_kept(duration, order, path)
         fit(make_vae(), [Script([1.0, 2.0, 3.0]), *callbacks], 3)
     (text,) = [str(w.message) for w in warned if "not the best" in str(w.message)]
     assert (
-        f"after 6 optimiser steps, but the ramp of `kl_weight` takes {duration}" in text
+        f"after 6 optimizer steps, but the ramp of `kl_weight` takes {duration}" in text
     )
     assert 'duration="50%"' in text
     assert step_of(path) == 3 * STEPS
@@ -119,9 +119,7 @@ def test_if_the_run_ends_before_the_ramp_the_last_is_kept(duration, order, path)
 
 def test_if_no_epoch_was_validated_the_last_is_kept(path):
     checkpoint = ModelCheckpoint(path, validation_freq=5)
-    with pytest.warns(
-        UserWarning, match="before an epoch that has 'val_negative_elbo'"
-    ):
+    with pytest.warns(UserWarning, match="before an epoch with 'val_negative_elbo'"):
         fit(make_vae(), [checkpoint], 2, validation_data=(X,), validation_freq=5)
     assert step_of(path) == 2 * STEPS
 

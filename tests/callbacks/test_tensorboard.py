@@ -241,7 +241,7 @@ def test_scalars_of_a_model_that_is_no_vae(tmp_path):
     np.testing.assert_allclose(
         scalars(train["epoch_kl_loss"]), history.history["kl_loss"], rtol=1e-6
     )
-    with pytest.raises(ValueError, match="`keras_vae.VAE`. Leave `data` out"):
+    with pytest.raises(ValueError, match="`keras_vae.VAE` to encode and decode"):
         model.fit(X, X, verbose=0, callbacks=[TensorBoard(tmp_path, data=X)])
 
 

@@ -106,12 +106,12 @@ def test_a_plain_number_counts_until_the_step_is_traced():
     model.objective.gamma = 3.0
     assert losses(model) == losses(vae(objective=objectives.Capacity(gamma=3.0)))
     for name, value in (("gamma", 1.0), ("kl", "monte_carlo"), ("num_samples", 2)):
-        message = f"`{name}` stands in the training step.*make another Capacity.*{name}"
+        message = f"`{name}` is a constant of the traced.*make another Capacity.*{name}"
         with pytest.raises(ValueError, match=message):
             setattr(model.objective, name, value)
     target = vae(objective=objectives.DistortionTarget(4.0))
     target.evaluate(X, verbose=0)
-    with pytest.raises(ValueError, match="`distortion_target` stands in the training"):
+    with pytest.raises(ValueError, match="`distortion_target` is a constant of"):
         target.objective.distortion_target = 3.0
 
 
@@ -151,11 +151,11 @@ REFUSED = [
     ),
     (
         lambda m: setattr(m, "klweight", 0.25),
-        r"`klweight` is no attribute of a VAE.*`model.objective.kl_weight = 0.25`",
+        r"`klweight` must be an attribute of a VAE.*`model.objective.kl_weight = 0.25`",
     ),
     (
         lambda m: setattr(m, "beta", 4),
-        r"`beta` is no attribute of a VAE.*`model.objective.kl_weight = 4`",
+        r"`beta` must be an attribute of a VAE.*`model.objective.kl_weight = 4`",
     ),
     (lambda m: setattr(m, "prior", "vamp_prior"), r"`prior` is fixed.*`VAE\(prior="),
     (lambda m: setattr(m, "seed", 3), r"`seed` is fixed.*`VAE\(seed=...\)`.*seed=3"),
@@ -167,7 +167,7 @@ REFUSED = [
     ),
     (
         lambda m: setattr(m, "likelihood", distributions.Bernoulli()),
-        r"`likelihood` is a part of the model, which cannot be exchanged",
+        r"`likelihood` is a part of the model and cannot be exchanged",
     ),
     (lambda m: setattr(m, "objective", kv.ELBO()), "`objective` is a part of the mo"),
 ]
@@ -188,18 +188,18 @@ def test_what_cannot_be_assigned(assign, message):
         (
             lambda: vae(objective=objectives.Capacity()),
             "capacity",
-            r"`capacity` is no attribute of a VAE.*`model.objective.capacity = 0.5`",
+            r"`capacity` must be an attribute of a VAE.*`model.objective.capacity = 0",
         ),
         (
             lambda: vae(kv.FactorVAE, discriminator=kv.networks.mlp_decoder([4], (2,))),
             "gama",
-            r"`gama` is no attribute of a FactorVAE.*`model.gamma = 0.5`",
+            r"`gama` must be an attribute of a FactorVAE.*`model.gamma = 0.5`",
         ),
         (lambda: vae(kv.MultiRateVAE), "beta", "`beta` of a MultiRateVAE follows"),
         (
             lambda: vae(objective=objectives.RateTarget(2.0)),
             "kl_weight",
-            "`kl_weight` is moved by the objective itself.*train with `ELBO`",
+            "`kl_weight` is set by the objective itself.*train with `ELBO`",
         ),
     ],
 )
@@ -222,7 +222,7 @@ class AssignsInBetween(keras.callbacks.Callback):
 def test_a_weight_that_follows_a_schedule_is_not_assigned():
     model = vae()
     callbacks = [kv.KLAnnealing(schedules.linear(2)), AssignsInBetween()]
-    message = "`kl_weight` is moved by a schedule.*assign it once `fit` has ended"
+    message = "`kl_weight` is set by a schedule.*assign it once `fit` has ended"
     with pytest.raises(ValueError, match=message):
         model.fit(X, epochs=4, verbose=0, callbacks=callbacks)
     model.kl_weight = 0.5
@@ -232,7 +232,7 @@ def test_a_weight_that_follows_a_schedule_is_not_assigned():
 # === One objective, one model ===
 
 TAKEN = (
-    r"`objective` belongs to '\w+' already.*make another one, for example "
+    r"`objective` must not be shared: it belongs to '\w+'.*another one, for example "
     r"`ELBO.from_config\(objective.get_config\(\)\)`"
 )
 

@@ -240,7 +240,10 @@ def test_a_loader_of_torch_trains_as_arrays_do():
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ((X, np.arange(60)), "`y` must have a batch axis.*for labels pass only"),
+        (
+            (X, np.arange(60)),
+            "`y` must have a batch axis.*`y` holds labels, pass",
+        ),
         ((255 * X,), r"`x` must be in \[0, 1\]"),
         ((np.nan * X,), "`x` must be finite"),
     ],

@@ -56,7 +56,7 @@ def changed(path, change_config=None, change_weights=None):
 
 NO_HDF5 = (
     r"`filepath` must end in '.keras', because Keras could not load a \w+ from HDF5: "
-    r"`save\('model.keras'\)`.*`save_weights\('model.weights.h5'\)`. Received: "
+    r"use `save\('model.keras'\)`.*`save_weights\('model.weights.h5'\)`. Received: "
 )
 
 

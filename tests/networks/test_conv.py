@@ -94,7 +94,7 @@ def test_arguments_are_checked(arguments, message):
 
 
 def test_output_bias_is_one_number_a_channel():
-    with pytest.raises(ValueError, match="one bias a channel: pass the mean over the"):
+    with pytest.raises(ValueError, match="one bias per channel: pass the mean over"):
         networks.conv_decoder((8, 8, 1), output_bias=np.zeros((8, 8, 1)))
 
 

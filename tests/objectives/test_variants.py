@@ -280,7 +280,7 @@ def test_controlled_weight_takes_no_schedule():
         objective=kv.objectives.RateTarget(rate=1.0),
     )
     vae.compile("adam")
-    with pytest.raises(ValueError, match="`kl_weight` is moved by the objective"):
+    with pytest.raises(ValueError, match="`kl_weight` is set by the objective"):
         vae.fit(
             np.zeros((4, 3), "float32"),
             verbose=0,

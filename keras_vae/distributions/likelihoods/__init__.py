@@ -1,4 +1,4 @@
-"""Likelihoods p(x|z): what a decoder's output means, and how it is scored."""
+"""Likelihoods p(x|z): the meaning of a decoder's output, and its score."""
 
 from keras_vae import serialization
 from keras_vae.distributions.likelihoods.categorical import Categorical
@@ -50,7 +50,7 @@ _MAKERS = {
     "optimal_normal": lambda: Normal(scale="optimal"),
     "unit_normal": lambda: Normal(scale=1.0),
     "laplace": Laplace,
-    # By the names of the paper.
+    # The names in the paper.
     "sigma_vae": Normal,
     "optimal_sigma_vae": lambda: Normal(scale="optimal"),
 }

@@ -18,15 +18,15 @@ class Categorical(Likelihood):
 
         log p(x|z) = sum_i log softmax(params_i)[x_i]
 
-    The last axis of the decoder's output is `num_classes` times that of x: the logits
-    of its first element, then those of the second, and so on. x holds class ids, which
-    may be floats.
+    The last axis of the decoder's output is `num_classes` times as long as the last
+    axis of x: first the logits of its first element, then the logits of the second, and
+    so on. x holds class ids, which may be floats.
 
     Args:
         num_classes: Integer above 1.
 
     Raises:
-        ValueError: If `num_classes` is not such an integer.
+        ValueError: If `num_classes` is invalid.
 
     Example:
     >>> likelihood = kv.distributions.Categorical(num_classes=4)
@@ -55,7 +55,7 @@ class Categorical(Likelihood):
         return divide_last(params_shape, self.num_classes)
 
     def mean(self, params):
-        """Computes E[x|z] of the class ids, of use where their order means something.
+        """Computes E[x|z] of the class ids, which is useful only for ordered classes.
 
         Args:
             params: Float tensor (..., *params_shape).
@@ -64,13 +64,13 @@ class Categorical(Likelihood):
             A float32 tensor (..., *event_shape), in [0, num_classes - 1].
         """
         logits = self._elements(params).logits
-        # On CPUs softmax takes no more than five axes.
+        # On CPUs softmax supports at most five axes.
         rows = tf.nn.softmax(tf.reshape(logits, [-1, self.num_classes]))
         ids = tf.range(self.num_classes, dtype=tf.float32)
         return tf.reshape(tf.linalg.matvec(rows, ids), tf.shape(logits)[:-1])
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "num_classes": self.num_classes}
 
     def _beside_samples(self, x):

@@ -1,4 +1,4 @@
-"""What all likelihoods p(x|z) have in common."""
+"""Base class of all likelihoods p(x|z)."""
 
 import keras
 import numpy as np
@@ -9,16 +9,16 @@ from keras_vae.distributions import tfd
 
 
 class Likelihood(keras.layers.Layer):
-    """Base of the families for p(x|z): what the numbers of a decoder stand for.
+    """Base class of the families for p(x|z), which interpret a decoder's output.
 
-    A subclass defines `_elements(params)`, the TFP distribution of every element of x
-    by itself, `_draw(elements, key)`, and whatever of the rest differs. Everything is
-    computed in float32, whatever the dtype of the parameters.
+    A subclass defines `_elements(params)`, the TFP distribution of each single element
+    of x, and `_draw(elements, key)`, and overrides other methods if they differ. All
+    computation is in float32 for any dtype of the parameters.
 
     Attributes:
-        invalid_activations: Names of the activations in which a decoder must not end,
-            because the parameters are what stands before them.
-        placeholder: A value in the support, which replaces elements that are left out.
+        invalid_activations: Names of activations that must not end a decoder, because
+            the parameters are the values before them.
+        placeholder: A value in the support that replaces elements left out.
     """
 
     invalid_activations = ()
@@ -29,7 +29,7 @@ class Likelihood(keras.layers.Layer):
         self.built = True
 
     def params_shape(self, event_shape):
-        """Returns the shape, per example, of what a decoder has to put out."""
+        """Returns the shape of a decoder's output for one example."""
         return tuple(event_shape)
 
     def event_shape(self, params_shape):
@@ -41,7 +41,7 @@ class Likelihood(keras.layers.Layer):
 
         Args:
             params: Float tensor (..., *params_shape).
-            batch_ndims: Integer, the number of leading axes that are no part of an
+            batch_ndims: Integer, the number of leading axes that are not part of an
                 example. Defaults to 2, examples and samples.
 
         Returns:
@@ -50,25 +50,25 @@ class Likelihood(keras.layers.Layer):
         return joint(self._elements(params), batch_ndims)
 
     def log_prob(self, params, x, mean=None, training=False, mask=None):
-        """Computes log p(x|z), summed over the elements of the event that are observed.
+        """Computes log p(x|z), summed over the observed elements of the event.
 
         Args:
             params: Float tensor (batch, samples, *params_shape).
             x: Tensor (batch, *event_shape).
-            mean: Callable (batch, ...) -> (...), the weighted mean over the batch, used
-                by families that take statistics of it. Defaults to the plain mean.
-            training: Boolean, whether to take and keep such statistics.
+            mean: Callable (batch, ...) -> (...), the weighted mean over the batch, for
+                families with batch statistics. Defaults to the plain mean.
+            training: Boolean, whether to compute and store such statistics.
             mask: Boolean tensor (batch, ...), False for elements that are left out, or
-                None for an event that is observed whole. It has some of the leading
-                axes of x, each of the size that it has there or 1: (batch, time) leaves
-                all features of a time out. Nothing that stands in `params` or `x` at an
-                element left out has an effect, not even on gradients.
+                None if the whole event is observed. It has some of the leading axes of
+                x; each axis has the size of x's axis or 1: (batch, time) leaves out all
+                features of a time. Values of `params` and `x` at elements left out
+                affect neither the result nor gradients.
 
         Returns:
             A float32 tensor (batch, samples), in nats.
 
         Raises:
-            ValueError: If `mask` does not have such a shape.
+            ValueError: If `mask` has another shape.
         """
         if mask is None:
             return self.distribution(params).log_prob(self._beside_samples(x))
@@ -100,13 +100,13 @@ class Likelihood(keras.layers.Layer):
         return self._draw(self._elements(params), key)
 
     def initial_bias(self, x_mean):
-        """Finds the decoder output, the same for all z, whose mean is `x_mean`.
+        """Finds the constant decoder output for which E[x|z] is `x_mean`.
 
         Args:
             x_mean: Float array `event_shape`, the mean of the training data.
 
         Returns:
-            A float32 array `params_shape`, or None where a mean does not determine one.
+            A float32 array `params_shape`, or None if the mean does not determine it.
         """
         return None
 
@@ -137,26 +137,26 @@ class Likelihood(keras.layers.Layer):
         self._check_support(x)
 
     def _without_left_out(self, params, x, mask):
-        """Puts harmless numbers where elements are left out; returns the whole mask."""
+        """Replaces elements left out by harmless numbers; returns the full mask too."""
         params, x = tf.convert_to_tensor(params), tf.convert_to_tensor(x)
         mask = masks.event_mask(mask, x)
         x = tf.where(mask, x, tf.cast(self.placeholder, x.dtype))
         params_mask = self._params_mask(mask)[:, None]
-        # Any raw output of a decoder is allowed. Only a second `where` within the
-        # density keeps its gradient finite where what was left out is not.
+        # Any raw output of a decoder is valid. Only a second `where` inside the density
+        # keeps its gradient finite if a value left out is not finite.
         return tf.where(params_mask, params, tf.zeros([], params.dtype)), x, mask
 
     def _params_mask(self, mask):
         """Returns the mask (batch, *event_shape) in the shape (batch, *params_shape).
 
-        Of several parameters the last axis holds all of the first one, then all of the
-        second, unless a family says otherwise.
+        With several parameters, the last axis holds all values of the first parameter,
+        then all of the second, unless a family overrides this.
         """
         (factor,) = self.params_shape((1,))
         return mask if factor == 1 else tf.concat([mask] * factor, axis=-1)
 
     def _beside_samples(self, x):
-        """Returns x in the type of the density, with a second axis for the samples."""
+        """Returns x in the dtype of the density, with a second axis for the samples."""
         return tf.cast(x, tf.float32)[:, None]
 
     def _elements(self, params):
@@ -170,7 +170,7 @@ class Likelihood(keras.layers.Layer):
 
 
 def joint(elements, batch_ndims):
-    """Returns the distribution of whole examples from that of their elements."""
+    """Returns the distribution of whole examples from the distribution of elements."""
     return tfd.Independent(elements, elements.batch_shape.rank - batch_ndims)
 
 
@@ -178,7 +178,7 @@ def multiply_last(shape, factor):
     """Returns an event's shape with `factor` times as many numbers in its last axis."""
     if not len(shape):
         raise ValueError(
-            "`event_shape` must have an axis along which to put several parameters. "
+            "`event_shape` must have an axis for several parameters. "
             "Received: event_shape=()"
         )
     return (*shape[:-1], factor * shape[-1])

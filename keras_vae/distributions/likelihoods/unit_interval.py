@@ -32,9 +32,9 @@ class Bernoulli(_UnitInterval):
         log p(x|z) = sum_i x_i log p_i + (1 - x_i) log(1 - p_i),  p = sigmoid(params)
 
     as in appendix C.1 of Kingma and Welling (2013). Values between 0 and 1 are
-    accepted, as is common for grey images, but then this is a cross-entropy and no
-    likelihood: it is not normalised over x, and its ELBO bounds no log p(x). Binarise
-    the data, or use `ContinuousBernoulli`.
+    accepted, as is common for grey images. The result is then a cross-entropy and not a
+    likelihood: it is not normalized over x, and its ELBO is not a bound on log p(x).
+    Binarize the data, or use `ContinuousBernoulli`.
 
     Example:
     >>> likelihood = kv.distributions.Bernoulli()
@@ -66,8 +66,8 @@ class ContinuousBernoulli(_UnitInterval):
         C(l) = l (1 + exp(l)) / (exp(l) - 1)
 
     equations 6 to 8 of Loaiza-Ganem and Cunningham (2019): the Bernoulli form,
-    normalised over [0, 1]. The mean is 1 / (1 - exp(-l)) - 1 / l, not p. As a density
-    it may exceed 1, and the log-likelihood 0.
+    normalized over [0, 1]. The mean is 1 / (1 - exp(-l)) - 1 / l, not p. The density
+    can exceed 1, and the log-likelihood can exceed 0.
 
     Example:
     >>> likelihood = kv.distributions.ContinuousBernoulli()
@@ -82,8 +82,8 @@ class ContinuousBernoulli(_UnitInterval):
     def initial_bias(self, x_mean):
         """See `Likelihood.initial_bias`. Means are clipped to [0.001, 0.999]."""
         mean = np.clip(np.asarray(x_mean, "float64"), 0.001, 0.999)
-        # The mean increases in the logit, is 1/1000 at about -1000, and has no inverse
-        # in elementary functions.
+        # Bisection: the mean increases with the logit, is 1/1000 at about -1000, and
+        # has no inverse in elementary functions.
         low, high = np.full(mean.shape, -1e4), np.full(mean.shape, 1e4)
         for _ in range(60):
             middle = (low + high) / 2
@@ -96,7 +96,7 @@ class ContinuousBernoulli(_UnitInterval):
 
     def _draw(self, elements, key):
         noise = random.uniform(keras.ops.shape(elements.logits), key)
-        # TFP's quantile function exceeds 1 by a rounding.
+        # Rounding lets TFP's quantile function exceed 1.
         return tf.clip_by_value(elements.quantile(noise), 0.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Approximate posteriors q(z|x), their divergences from a prior, and scale limits."""
+"""Approximate posteriors q(z|x), their divergences from a prior, scale limits."""
 
 from keras_vae import serialization
 from keras_vae.distributions.limits import bounded_scale
@@ -59,7 +59,7 @@ _MAKERS = {
     "full_covariance_normal": MultivariateNormalTriL,
     "committed_normal": CommittedNormal,
     "batch_normalized_normal": BatchNormalizedNormal,
-    # By the names of the papers.
+    # The names in the papers.
     "bn_vae": BatchNormalizedNormal,
     "delta_vae": CommittedNormal,
 }

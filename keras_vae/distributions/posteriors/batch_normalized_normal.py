@@ -12,11 +12,11 @@ from keras_vae.weights import add_float32
 
 @keras.saving.register_keras_serializable("keras_vae")
 class BatchNormalizedNormal(DiagonalNormal):
-    """Normal posterior whose means are batch-normalised to a fixed spread: BN-VAE.
+    """Normal posterior whose means are batch-normalized to a fixed spread: BN-VAE.
 
-    The means of each unit have the standard deviation `gamma` over the batch of all
-    replicas, which bounds the rate of L units from below: `E KL >= L gamma^2 / 2`, Zhu
-    et al., in training; outside of it the moving statistics normalise.
+    In training the means of each unit have the standard deviation `gamma` over the
+    batch of all replicas. This bounds the rate of L units from below: `E KL >= L
+    gamma^2 / 2`, Zhu et al. Outside training the moving statistics normalize the means.
 
     Args:
         gamma: Positive float, spread of the means.
@@ -48,15 +48,15 @@ class BatchNormalizedNormal(DiagonalNormal):
             self.normalization.build((None, latent_dim))
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "gamma": self.gamma}
 
 
 class _BatchNormalization(keras.layers.Layer):
-    """Batch normalisation without a gain, over the batch of all replicas.
+    """Batch normalization without a gain, over the batch of all replicas.
 
-    The statistics of Keras's own layer are those of each replica by itself, so that the
-    moving ones drift apart.
+    Keras's own layer computes statistics per replica, so its moving statistics differ
+    between replicas.
     """
 
     momentum, epsilon = 0.99, 1e-5
@@ -70,7 +70,7 @@ class _BatchNormalization(keras.layers.Layer):
         )
 
     def call(self, inputs, training=False):
-        """Normalises (batch, units)."""
+        """Normalizes a tensor (batch, units)."""
         mean, variance = self.moving_mean.value, self.moving_variance.value
         if training:
             mean = _mean_over_replicas(inputs)
@@ -80,7 +80,7 @@ class _BatchNormalization(keras.layers.Layer):
                 (self.moving_variance, variance),
             ):
                 value = self.momentum * moving + (1.0 - self.momentum) * value
-                # Not `replicas.assign`: pseudo-inputs of a prior move no statistics.
+                # Not `replicas.assign`: a prior's pseudo-inputs must not update these.
                 moving.assign(tf.stop_gradient(value))
         return (inputs - mean) * tf.math.rsqrt(variance + self.epsilon) + self.beta
 

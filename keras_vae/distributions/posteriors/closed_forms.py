@@ -1,4 +1,4 @@
-"""Divergences of a posterior from a prior that have a closed form."""
+"""KL divergences of a posterior from a prior in closed form."""
 
 from keras_vae.distributions import tfd
 
@@ -16,7 +16,7 @@ def kl_divergence(posterior, prior):
         A float32 tensor of the broadcast batch shape, in nats.
 
     Raises:
-        ValueError: If there is no closed form between the two families.
+        ValueError: If the KL of the two families has no closed form.
 
     Example:
     >>> standard = kv.priors.StandardNormal()
@@ -33,17 +33,17 @@ def kl_divergence(posterior, prior):
         return tfd.kl_divergence(posterior, prior)
     except NotImplementedError as error:
         raise ValueError(
-            "There is no closed form of the KL divergence between `posterior` and "
-            '`prior`; pass `kl="monte_carlo"` to estimate it. Received: '
+            "`posterior` and `prior` must have a KL divergence in closed form; "
+            'otherwise pass `kl="monte_carlo"` to estimate it. Received: '
             f"posterior={posterior}, prior={prior}"
         ) from error
 
 
 def kl_per_dimension(posterior, prior):
-    """Computes KL(q(z_j|x) || p(z_j)) of each latent by itself.
+    """Computes KL(q(z_j|x) || p(z_j)) of each latent.
 
-    For a posterior with independent latents the sum over j is the whole KL. For one
-    with a full covariance these are the divergences of its marginals, and the whole KL
+    For a posterior with independent latents the sum over j is the whole KL. For a
+    posterior with full covariance these are the KLs of its marginals, and the whole KL
     exceeds their sum by the total correlation of q(z|x).
 
     Args:
@@ -54,7 +54,7 @@ def kl_per_dimension(posterior, prior):
         A float32 tensor (..., latent_dim), in nats.
 
     Raises:
-        ValueError: If the two families are not these.
+        ValueError: If a family is not one of these.
 
     Example:
     >>> standard = kv.priors.StandardNormal()

@@ -1,4 +1,4 @@
-"""The normal posterior of delta-VAE, which commits to a rate."""
+"""The normal posterior of delta-VAE, with a minimum rate."""
 
 import math
 
@@ -11,11 +11,11 @@ from keras_vae.distributions.posteriors.diagonal_normal import DiagonalNormal
 
 @keras.saving.register_keras_serializable("keras_vae")
 class CommittedNormal(DiagonalNormal):
-    """Normal posterior each unit of which keeps a rate of `delta`: delta-VAE.
+    """Normal posterior with a rate of at least `delta` in each unit: delta-VAE.
 
-    The variances v lie between the roots of `ln v - v + 2 delta + 1 = 0`, and the
-    means satisfy `mu^2 >= 2 delta + 1 + ln v - v`, so that `KL(q(z_j|x) || N(0, 1)) >=
-    delta` for every x, Razavi et al., for independent latents. Use it with the prior
+    The variances v lie between the roots of `ln v - v + 2 delta + 1 = 0`, and the means
+    satisfy `mu^2 >= 2 delta + 1 + ln v - v`. Hence `KL(q(z_j|x) || N(0, 1)) >= delta`
+    for every x, Razavi et al., for independent latents. Use it with the prior
     "standard_normal".
 
     Args:
@@ -51,7 +51,7 @@ class CommittedNormal(DiagonalNormal):
         """See `Posterior.mean_and_stddev`."""
         raw_loc, raw_scale = tf.split(tf.cast(params, tf.float32), 2, axis=-1)
         low, high = self.variances
-        # A raw scale of 0 is the variance 1, as in the other families.
+        # A raw scale of 0 gives variance 1, as in the other families.
         offset = math.log((1.0 - low) / (high - 1.0))
         variance = low + (high - low) * tf.sigmoid(raw_scale + offset)
         least = 2 * self.delta + 1 + tf.math.log(variance) - variance
@@ -59,5 +59,5 @@ class CommittedNormal(DiagonalNormal):
         return tf.where(raw_loc < 0, -size, size), tf.sqrt(variance)
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "delta": self.delta}

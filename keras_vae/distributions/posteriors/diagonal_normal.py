@@ -16,14 +16,14 @@ class DiagonalNormal(Posterior):
         q(z|x) = prod_j N(z_j; loc_j, scale_j^2)
 
     as in appendix C.2 of Kingma and Welling (2013). The 2L parameters are loc and the
-    raw scale, in this order; a raw scale of 0 is a scale of 1 (see `bounded_scale`).
+    raw scale, in this order; a raw scale of 0 gives a scale of 1 (see `bounded_scale`).
 
     Args:
-        min_scale: Float in (0, 1), below which no scale falls. Defaults to 1e-5.
-        max_scale: Float above 1, which no scale exceeds. Defaults to 1000.
+        min_scale: Float in (0, 1), lower limit of the scales. Defaults to 1e-5.
+        max_scale: Float above 1, upper limit of the scales. Defaults to 1000.
 
     Raises:
-        ValueError: If the limits are not on either side of 1.
+        ValueError: If the limits do not enclose 1.
 
     Example:
     >>> posterior = kv.distributions.DiagonalNormal()

@@ -17,18 +17,16 @@ class MultivariateNormalTriL(Posterior):
 
         q(z|x) = N(z; loc, T T'),  T lower triangular with a positive diagonal
 
-    as in section 2.5.1 of Kingma and Welling (2019). The parameters are loc (L) and
-    the triangle (L(L+1)/2, ordered as by `tfp.math.fill_triangular`), whose diagonal
-    is mapped as by `bounded_scale`: zeros are the standard normal.
+    as in section 2.5.1 of Kingma and Welling (2019). The parameters are loc (L) and the
+    triangle (L(L+1)/2, in the order of `tfp.math.fill_triangular`). `bounded_scale`
+    maps the triangle's diagonal, so zeros give the standard normal.
 
     Args:
-        min_scale: Float in (0, 1), below which no diagonal entry of T falls. Defaults
-            to 1e-5.
-        max_scale: Float above 1, which no diagonal entry of T exceeds. Defaults to
-            1000.
+        min_scale: Float in (0, 1), lower limit of the diagonal of T. Defaults to 1e-5.
+        max_scale: Float above 1, upper limit of the diagonal of T. Defaults to 1000.
 
     Raises:
-        ValueError: If the limits are not on either side of 1.
+        ValueError: If the limits do not enclose 1.
 
     Example:
     >>> posterior = kv.distributions.MultivariateNormalTriL()
@@ -56,7 +54,7 @@ class MultivariateNormalTriL(Posterior):
         """See `Posterior.sample`."""
         loc, tril = self._loc_and_tril(params)
         noise = random.normal(sample_shape(loc, num_samples), key)
-        # A sum instead of a matmul, which GPUs may round to ten bits.
+        # A sum instead of a matmul, because GPUs may round a matmul to ten bits.
         step = tf.reduce_sum(tril[..., None, :, :] * noise[..., None, :], axis=-1)
         return loc[..., None, :] + step
 

@@ -1,4 +1,4 @@
-"""What all posteriors q(z|x) have in common."""
+"""Base class of all posteriors q(z|x)."""
 
 import math
 
@@ -8,14 +8,14 @@ from keras_vae.distributions import limits
 
 
 class Posterior(keras.layers.Layer):
-    """Base of the families for q(z|x): what the numbers of an encoder stand for.
+    """Base class of the families for q(z|x), which interpret an encoder's output.
 
     A subclass defines `params_size`, `distribution`, `sample` and `mean_and_stddev`.
-    Everything is computed in float32, whatever the dtype of the parameters.
+    All computation is in float32 for any dtype of the parameters.
 
     Args:
-        min_scale: Float in (0, 1), below which no scale falls.
-        max_scale: Float above 1, which no scale exceeds.
+        min_scale: Float in (0, 1), lower limit of the scales.
+        max_scale: Float above 1, upper limit of the scales.
     """
 
     def __init__(self, min_scale=1e-5, max_scale=1e3, **kwargs):
@@ -31,16 +31,16 @@ class Posterior(keras.layers.Layer):
         self.built = True
 
     def params_size(self, latent_dim):
-        """Returns how many numbers per example describe `latent_dim` latents."""
+        """Returns the number of parameters per example for `latent_dim` latents."""
         raise NotImplementedError
 
     def build_for(self, latent_dim):
-        """Creates the weights of layers that `transform` calls; here there are none."""
+        """Creates the weights of layers that `transform` calls; by default none."""
 
     def transform(self, raw):
-        """Turns what the head puts out into parameters; here that is what they are.
+        """Turns the head's output into parameters; by default the output is unchanged.
 
-        This is the place for layers that a family calls, such as a normalisation.
+        A family that needs layers, such as a normalization, calls them here.
 
         Args:
             raw: Float tensor (batch, params_size).
@@ -75,7 +75,7 @@ class Posterior(keras.layers.Layer):
         raise NotImplementedError
 
     def mean_and_stddev(self, params):
-        """Returns the moments of each latent by itself.
+        """Returns the moments of each latent.
 
         Args:
             params: Float tensor (..., params_size).
@@ -86,7 +86,7 @@ class Posterior(keras.layers.Layer):
         raise NotImplementedError
 
     def get_config(self):
-        """Returns the config, from which `from_config` makes an equal layer."""
+        """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
             "min_scale": self.min_scale,
@@ -98,6 +98,6 @@ class Posterior(keras.layers.Layer):
 
 
 def sample_shape(loc, num_samples):
-    """Returns the shape of `num_samples` draws beside each example."""
+    """Returns the shape of `num_samples` draws for each example."""
     *batch, latent_dim = keras.ops.shape(loc)
     return (*batch, num_samples, latent_dim)

@@ -131,20 +131,26 @@ def _of_codes(codes):
         # In units of the prior the divergences are those from N(0, 1).
         prior_mean = np.concatenate([code.prior.mean() for code in codes])
         moments = (mean - prior_mean) / prior_stddev, stddev / prior_stddev
-        collapsed = metrics.collapsed_units(*moments)
-        evidence |= {
-            "kl_per_unit": np.concatenate(
-                [code.kl.mean(axis=0) for code in codes]
-            ).tolist(),
-            "collapsed_units": collapsed.number,
-            "collapsed": collapsed.mask.tolist(),
-            "aggregate_gap": metrics.aggregate_gap(*moments),
-            "aggregate_gap_per_unit": [
-                metrics.aggregate_gap(*[m[:, [i]] for m in moments])
-                for i in range(mean.shape[1])
-            ],
-        }
+        evidence |= _of_units(codes, moments)
     return evidence
+
+
+def _of_units(codes, moments):
+    """Returns evidence on each unit of codes whose units are independent.
+
+    Args:
+        codes: List of finished codes.
+        moments: Means and stddevs (examples, units) in units of the prior.
+    """
+    collapsed = metrics.collapsed_units(*moments)
+    columns = [[m[:, [i]] for m in moments] for i in range(moments[0].shape[1])]
+    return {
+        "kl_per_unit": np.concatenate([c.kl.mean(axis=0) for c in codes]).tolist(),
+        "collapsed_units": collapsed.number,
+        "collapsed": collapsed.mask.tolist(),
+        "aggregate_gap": metrics.aggregate_gap(*moments),
+        "aggregate_gap_per_unit": [metrics.aggregate_gap(*pair) for pair in columns],
+    }
 
 
 def _ramp(model):
