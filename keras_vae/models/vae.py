@@ -141,12 +141,22 @@ class VAE(
         return LatentVariable(*args, **kwargs)
 
     @property
-    def _plain_networks(self):
-        """The networks as `__init__` takes them, by name."""
+    def deep_decoder(self):
+        """The decoder without the linear path beside it."""
+        return self._networks["decoder"]
+
+    @property
+    def _networks(self):
+        """Encoder and decoder without the linear path, by name."""
         networks = {"encoder": self.encoder, "decoder": self.decoder}
         if not self.linear_path:
             return networks
         return {name: beside.network for name, beside in networks.items()}
+
+    @property
+    def _plain_networks(self):
+        """The networks as `__init__` takes them, by name."""
+        return self._networks
 
     @property
     def latent_dim(self):

@@ -48,6 +48,33 @@ def test_rate_and_error_are_those_of_water_filling(beta):
     np.testing.assert_allclose(squared_error(vae, X), best.sse, rtol=1e-3)
 
 
+def test_one_model_for_all_weights_starts_at_all_optima():
+    low, high = 0.05, 40.0
+    multi = kv.MultiRateVAE(
+        kv.networks.mlp_encoder([8]),
+        kv.networks.mlp_decoder([8], (5,)),
+        latent_dim=3,
+        likelihood=kv.distributions.Normal(scale=NOISE**0.5),
+        beta_range=(low, high),
+        linear_path=True,
+        seed=0,
+    )
+    multi.adapt(X)
+    for beta in (0.2, 1.0, 2.0, 5.0, 20.0):
+        best = oracle.water_filling(beta * NOISE, latents=3)
+        vae = multi.at(beta)
+        rate = float(np.mean(vae.estimate(X, X, 1, kv.random.key(0)).rate()))
+        closed = np.sum(best.kl == 0)
+        # The floor of a gate's openness lets a closed unit code a little.
+        np.testing.assert_allclose(
+            rate, best.kl.sum(), rtol=1e-3, atol=1e-5 + 5e-4 * closed
+        )
+        np.testing.assert_allclose(squared_error(vae, X), best.sse, rtol=2e-3)
+    np.testing.assert_allclose(
+        multi.reconstruct(X), multi.at(1.0).reconstruct(X), rtol=1e-4, atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("scale", ["shared", "optimal"])
 @pytest.mark.parametrize("beta", [0.2, 1.0, 2.0])
 def test_a_learned_noise_starts_at_its_optimum(beta, scale):
