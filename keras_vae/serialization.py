@@ -70,10 +70,11 @@ def _make(name, config, makers, argument):
         and parameter.name not in config
     ]
     if missing:
-        example = {"class_name": name, "config": dict.fromkeys(missing, ...)}
+        config = ", ".join(f"{part!r}: ..." for part in missing)
         raise ValueError(
-            f"`{argument}` {name!r} needs `{'`, `'.join(missing)}`: pass "
-            f"{argument}={example}. Received: {argument}={name!r}"
+            f"`{argument}` {name!r} needs `{'`, `'.join(missing)}`: pass the object, "
+            f"or {argument}={{'class_name': {name!r}, 'config': {{{config}}}}}. "
+            f"Received: {argument}={name!r}"
         )
     return makers[name](**config)
 

@@ -56,6 +56,7 @@ FLAT_NAMES = [
     "KLAnnealing",
     "ModelCheckpoint",
     "TensorBoard",
+    "advise",
     "audit",
     "diagnose",
     "rate_distortion",

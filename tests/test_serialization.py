@@ -63,7 +63,7 @@ def test_other_parts_have_the_names_of_papers():
     ],
 )
 def test_names_that_need_an_argument_say_which(name, missing):
-    message = f"`objective` '{name}' needs `{missing}`: pass objective="
+    message = f"`objective` '{name}' needs `{missing}`: pass the object, or objective="
     with pytest.raises(ValueError, match=message):
         objectives.get(name)
 

@@ -182,7 +182,7 @@ def tensorboard(chosen, run, data):
     )
 
 
-def measure(chosen, data, model):
+def evaluate(chosen, data, model):
     """Returns the figures of the table, on the test data."""
     layer = kv.snapshot.first_not_finite(model)
     if layer is not None:

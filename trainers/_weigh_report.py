@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import shutil
 
 import keras
@@ -13,6 +12,7 @@ from tensorboard.plugins.hparams import api as hparams
 from keras_vae import figures
 from trainers import _model
 from trainers import _run
+from trainers import _weigh_table
 
 _SHOWN, _WEIGHTS, _MARK = 8, 5, "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
 _TITLE = {"loc": "left", "fontsize": 12, "fontweight": "bold", "pad": 8}
@@ -20,27 +20,31 @@ _COLORS = ("#d9742b", "#3a8f5c", "#7a5ba8", "#b5485d", "#6b7280", "#2f9e9e")
 _METRICS = ("rate", "distortion", "negative_elbo", "active_units")
 
 
-def write(chosen, run, data, source, reading, advice, exported, paragraphs):
+def write(chosen, run, data, report, exported, paragraphs):
     """Writes curve, pictures and advice, and shows them in TensorBoard.
 
     Args:
         chosen: Namespace from `_weigh_flags.settings`.
         run: `_run.Run`.
         data: `_data.Data`.
-        source: `_sources.OneForAll` or `_sources.OneForEach`.
-        reading: `_reading.Reading`.
-        advice: List of `_advice.Advice`.
+        report: `keras_vae.weighing.AdviceReport` of models.
         exported: Float, the weight of the model that is exported.
         paragraphs: List of strings, what is printed.
     """
-    _write_csv(run.path / "curve.csv", reading)
+    _write_csv(run.path / "curve.csv", report.curve)
     with _run.replaced(run.path / "curve.png") as path:
-        _draw_curve(path, reading, advice)
-    _draw_pictures(run.path / "pictures.png", chosen, data, source, reading, exported)
+        _draw_curve(path, report)
+    _draw_pictures(run.path / "pictures.png", chosen, data, report, exported)
     with _run.replaced(run.path / "advice.txt") as path:
         path.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
-    run.write_json("advice.json", [dataclasses.asdict(item) for item in advice])
-    _show(run.path, chosen, reading, paragraphs)
+    run.write_json("advice.json", [_as_json(item) for item in report])
+    _show(run.path, chosen, report, paragraphs)
+
+
+def _as_json(item):
+    """An advice by its title, under which it stands in the text."""
+    content = item.to_dict()
+    return {**content, "purpose": content.pop("title")}
 
 
 def contents(run):
@@ -55,13 +59,13 @@ def contents(run):
     )
 
 
-def _write_csv(path, reading):
+def _write_csv(path, curve):
     """Writes the curve as its `from_csv` reads it, with more columns at the end."""
     with _run.replaced(path) as partial:
-        reading.curve.to_csv(partial)
+        curve.to_csv(partial)
         with open(partial, newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
-        columns = reading.columns()
+        columns = _weigh_table.columns(curve)
         with open(partial, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow([*header, *columns])
@@ -69,13 +73,13 @@ def _write_csv(path, reading):
                 writer.writerow([*row, *map(float, more)])
 
 
-def _draw_curve(path, reading, advice):
-    curve, normal = reading.curve, reading.is_normal
-    distortion, interval = reading.distortion()
+def _draw_curve(path, report):
+    curve, reading = report.curve, report.curve.reading
+    interval = reading.without_constant(curve.intervals["distortion"])
     columns = {
         "beta": curve.beta,
         "rate": curve.rate,
-        "distortion": distortion,
+        "distortion": reading.without_constant(curve.distortion),
         "negative_elbo": reading.bound,
         "active_units": curve.active_units,
     }
@@ -84,14 +88,14 @@ def _draw_curve(path, reading, advice):
     figure = figures.rate_distortion({"": columns})
     plane, bound, units = figure.axes
     plane.margins(x=0.12)
-    if normal:
+    if reading.is_noise:
         plane.set_ylabel("half the squared error of an event")
     bound.set_title("\N{MINUS SIGN}ELBO of held-out data", **_TITLE)
     bound.get_legend().remove()
-    for item, color in zip(advice, _COLORS, strict=False):
+    for item, color in zip(report, _COLORS, strict=False):
         for axes in (bound, units):
             if item.beta is not None:
-                axes.axvline(item.beta, color=color, ls=":", lw=1.8, label=item.purpose)
+                axes.axvline(item.beta, color=color, ls=":", lw=1.8, label=item.title)
     # Below the panels, where no line is.
     figure.set_figheight(figure.get_figheight() + 0.5)
     figure.subplots_adjust(bottom=0.25)
@@ -100,13 +104,13 @@ def _draw_curve(path, reading, advice):
     figure.savefig(path, format="png")
 
 
-def _draw_pictures(path, chosen, data, source, reading, exported):
-    betas = np.array(reading.betas)
+def _draw_pictures(path, chosen, data, report, exported):
+    betas = np.array(chosen.betas)
     places = np.linspace(0, len(betas) - 1, min(_WEIGHTS, len(betas))).round()
     betas = betas[places.astype(int)]
     betas[np.argmin(np.abs(np.log(betas / exported)))] = exported
     x = data.held_out[: 2 * _SHOWN]
-    models = [source.at(beta) for beta in betas.tolist()]
+    models = [report.at(beta) for beta in betas.tolist()]
     decoded = np.stack([model.reconstruct(x).numpy() for model in models])
     drawn = np.stack(
         [model.generate(_SHOWN, seed=chosen.seed).numpy() for model in models]
@@ -127,7 +131,7 @@ def _draw_pictures(path, chosen, data, source, reading, exported):
 # === TensorBoard ===
 
 
-def _show(path, chosen, reading, paragraphs):
+def _show(path, chosen, report, paragraphs):
     directory = path / "tensorboard" / "weigh"
     # Of an earlier report on the same run.
     shutil.rmtree(directory, ignore_errors=True)
@@ -137,23 +141,19 @@ def _show(path, chosen, reading, paragraphs):
             tf.summary.image(f"weigh/{name}", image[None].astype("uint8"), step=0)
         text = "\n\n".join(f"```\n{paragraph}\n```" for paragraph in paragraphs)
         tf.summary.text("weigh/advice", text, step=0)
-        _declare(reading)
-    columns = (
-        reading.curve.rate,
-        reading.curve.distortion,
-        reading.bound,
-        reading.curve.active_units,
-    )
-    for i, beta in enumerate(reading.betas):
+        _declare(report, chosen.betas[0])
+    curve = report.curve
+    columns = curve.rate, curve.distortion, curve.reading.bound, curve.active_units
+    for i, beta in enumerate(chosen.betas):
         with _writing(directory / f"beta-{beta:.4g}"):
-            hparams.hparams(_hparams(reading, beta))
+            hparams.hparams(_hparams(report, beta))
             for name, column in zip(_METRICS, columns, strict=True):
                 tf.summary.scalar(f"weigh/{name}", float(column[i]), step=0)
 
 
-def _declare(reading):
+def _declare(report, beta):
     hparams.hparams_config(
-        hparams=[hparams.HParam(name) for name in _hparams(reading, reading.betas[0])],
+        hparams=[hparams.HParam(name) for name in _hparams(report, beta)],
         metrics=[
             hparams.Metric(f"weigh/{name}", display_name=name.replace("_", " "))
             for name in _METRICS
@@ -161,8 +161,8 @@ def _declare(reading):
     )
 
 
-def _hparams(reading, beta):
-    units = reading.units(beta)
+def _hparams(report, beta):
+    units = report.units(beta)
     values = {"beta": beta, "beta_norm": units.beta_norm, "sigma": units.sigma}
     return {name: float(v) for name, v in values.items() if v is not None}
 

@@ -84,7 +84,7 @@ def _train(chosen, run, data, model):
 
     which = "best" if (run.path / "best.keras").is_file() else "last"
     model = keras.saving.load_model(run.path / f"{which}.keras")
-    metrics = _program.measure(chosen, data, model)
+    metrics = _program.evaluate(chosen, data, model)
     model.export(run.path / "saved_model", verbose=False)
     report(chosen, run, data, model)
     run.finish({"model": f"{which}.keras", **metrics})

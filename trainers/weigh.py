@@ -22,15 +22,16 @@ from absl import app
 from absl import flags
 
 import keras_vae as kv
-from trainers import _advice
 from trainers import _flags
 from trainers import _model
 from trainers import _program
-from trainers import _reading
 from trainers import _run
 from trainers import _sources
 from trainers import _weigh_flags
 from trainers import _weigh_report
+from trainers import _weigh_table
+
+_RESAMPLES = 400  # Of the bootstrap.
 
 
 def main(argv):
@@ -94,16 +95,15 @@ def weigh(chosen, run, data, model):
 def _weigh(chosen, run, data, model):
     _program.start(chosen, run, data, model)
     if chosen.mode == "multi":
-        source = _sources.OneForAll(_trained(chosen, run, data, model))
+        models = _trained(chosen, run, data, model)
     else:
-        source = _sources.train_each(chosen, run, data, chosen.betas)
+        models = _sources.train_each(chosen, run, data, chosen.betas)
 
-    reading = _reading.Reading(chosen, data, source)
-    advice = _advice.advise(reading)
-    beta = advice[0].beta if chosen.export_beta is None else chosen.export_beta
-    beta = source.nearest(beta)
-    plain = _sources.with_own_noise(source.at(beta), beta)
-    metrics = _program.measure(chosen, data, plain)
+    report = _advise(chosen, data, models)
+    beta = report[0].beta if chosen.export_beta is None else chosen.export_beta
+    beta = report.nearest(beta)
+    plain = kv.weighing.with_own_noise(report.at(beta), beta)
+    metrics = _program.evaluate(chosen, data, plain)
     diagnosis = kv.diagnose(plain, data.held_out)
 
     if not plain.optimizer.built:
@@ -113,15 +113,34 @@ def _weigh(chosen, run, data, model):
         plain.save(path)
     plain.export(run.path / "saved_model", verbose=False)
     paragraphs = [
-        reading.table(),
-        *([_check(chosen, run, data, reading)] if chosen.check else []),
-        "Advice\n" + "\n".join(f"* {item}" for item in advice),
-        _exported(reading, beta, metrics),
+        _weigh_table.text(report.curve, data),
+        *([_check(chosen, run, data, report.curve)] if chosen.check else []),
+        str(report),
+        _exported(report, beta, metrics),
         str(diagnosis),
     ]
-    _weigh_report.write(chosen, run, data, source, reading, advice, beta, paragraphs)
+    _weigh_report.write(chosen, run, data, report, beta, paragraphs)
     run.finish({"beta": beta, **metrics, "diagnosis": diagnosis.to_dict()})
     return "\n\n".join(["", *paragraphs, _weigh_report.contents(run)])
+
+
+def _advise(chosen, data, models):
+    """Returns what the models say on the data that choose."""
+    scaling = data.scaling
+    one_scale = scaling is not None and not scaling.scale.ndim
+    return kv.advise(
+        models,
+        data.held_out,
+        chosen.betas,
+        target_rate=chosen.target_rate,
+        target_distortion=chosen.target_distortion,
+        target_rmse=chosen.target_rmse,
+        reference=data.train if data.validation is None else data.test,
+        data_scale=float(scaling.scale) if one_scale else None,
+        num_samples=chosen.eval_samples,
+        num_resamples=_RESAMPLES,
+        seed=chosen.seed,
+    )
 
 
 def _trained(chosen, run, data, model):
@@ -137,16 +156,20 @@ def _trained(chosen, run, data, model):
     return keras.saving.load_model(path)
 
 
-def _check(chosen, run, data, reading):
+def _check(chosen, run, data, curve):
     """Compares the curve with that of VAEs that were trained one by one."""
-    betas = reading.betas
-    last = len(betas) - 1
-    three = [betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)]
-    each = _sources.train_each(chosen, run, data, sorted(set(three)))
-    separate = _reading.measure(chosen, data, each, sorted(set(three)))
-    comparison = reading.curve.compare(separate)
+    last = len(chosen.betas) - 1
+    three = {chosen.betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)}
+    separate = kv.rate_distortion(
+        _sources.train_each(chosen, run, data, sorted(three)),
+        data.held_out,
+        num_samples=chosen.eval_samples,
+        num_resamples=_RESAMPLES,
+        seed=chosen.seed,
+    )
+    comparison = curve.compare(separate)
     remark = ""
-    if reading.is_normal:
+    if curve.reading.is_noise:
         nats = ", ".join(
             f"{excess / beta:.2f}"
             for excess, beta in zip(comparison.excess, comparison.beta, strict=True)
@@ -159,9 +182,10 @@ def _check(chosen, run, data, reading):
     )
 
 
-def _exported(reading, beta, metrics):
+def _exported(report, beta, metrics):
+    units = str(report.units(beta)).replace("\n", "\n  ")
     return (
-        f"Exported: beta = {beta:.4g}\n  = {reading.units(beta)}\n"
+        f"Exported: beta = {beta:.4g}\n  {units}\n"
         f"  test split, {metrics['test_examples']} examples: -ELBO "
         f"{metrics['negative_elbo']:.2f}, distortion {metrics['distortion']:.2f}, rate "
         f"{metrics['rate']:.2f} nats, {metrics['active_units']} of "

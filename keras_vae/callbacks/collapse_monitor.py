@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_vae import checks
 from keras_vae.callbacks.monitor import RemembersRun
-from keras_vae.weighing.diagnosing.run import diagnose
+from keras_vae.weighing.diagnosing.diagnosis import diagnose
 from keras_vae.weighing.diagnosing.subject import subject_of
 
 # Evidence written as scalars beside the verdict, if it was measured.

@@ -1,4 +1,4 @@
-"""The kinds of data that Keras takes beside arrays and tensors."""
+"""Kinds of data that Keras accepts in addition to arrays and tensors."""
 
 import contextlib
 import sys

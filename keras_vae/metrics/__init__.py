@@ -1,6 +1,7 @@
 """Metrics: functions on encoded data."""
 
 from keras_vae.metrics.bootstrap import bootstrap_means
+from keras_vae.metrics.energy import energy_distance
 from keras_vae.metrics.latent import Units
 from keras_vae.metrics.latent import active_units
 from keras_vae.metrics.latent import aggregate_gap
@@ -15,6 +16,7 @@ __all__ = [
     "aggregate_gap",
     "bootstrap_means",
     "collapsed_units",
+    "energy_distance",
     "kl_to_standard_normal",
     "missing_rate",
     "mutual_information",

@@ -1,7 +1,7 @@
-"""Which latent units a posterior uses, measured on encoded data.
+"""Measures of the latent units, on encoded data.
 
-All functions take what `mean_and_stddev` of a posterior returns for a whole data set:
-the moments of q(z|x), one row per example.
+The functions take the means of q(z|x), and most also its standard deviations, with one
+row per example. `Posterior.mean_and_stddev` returns both.
 """
 
 from typing import NamedTuple
@@ -10,11 +10,11 @@ import numpy as np
 
 
 class Units(NamedTuple):
-    """Latent units picked out by a criterion.
+    """Latent units that meet a criterion.
 
     Attributes:
-        number: Integer, how many units were picked.
-        mask: (latent,) bool array, which.
+        number: Integer, the number of these units.
+        mask: (latent,) bool array, whether each unit is one of them.
     """
 
     number: int
@@ -22,10 +22,10 @@ class Units(NamedTuple):
 
 
 def active_units(mean, threshold: float = 0.01) -> Units:
-    """Units whose posterior mean varies with the data, of Burda et al. (2015).
+    """Units whose posterior mean varies with the data (Burda et al., 2015).
 
     Unit u is active if `Var_x(E_q(u|x)[u]) > threshold` (section 5.2; the paper uses
-    0.01), where the variance is that of the given examples, not an estimate from them.
+    0.01). The variance divides by the number of examples, not by one less.
 
     Args:
         mean: (examples, latent) array, the posterior means.
@@ -77,18 +77,18 @@ def kl_to_standard_normal(mean, stddev):
 
 
 def collapsed_units(mean, stddev, epsilon: float = 0.01, delta: float = 0.01) -> Units:
-    """Units that are (epsilon, delta)-collapsed, of Lucas et al. (2019).
+    """Units that are (epsilon, delta)-collapsed (Lucas et al., 2019).
 
-    Unit j is collapsed if `P_x(KL(q(z_j|x) || N(0, 1)) < epsilon) >= 1 - delta`: for
-    nearly every example its posterior is the prior.
+    Unit j is collapsed if `P_x(KL(q(z_j|x) || N(0, 1)) < epsilon) >= 1 - delta`: its
+    posterior is the prior for nearly every example.
 
     Args:
         mean: (examples, latent) array, the posterior means.
         stddev: (examples, latent) array, the posterior standard deviations.
-        epsilon: Float, nats below which a unit says nothing about an example. Defaults
-            to 0.01.
-        delta: Float in [0, 1], the part of the examples that may be told more. Defaults
-            to 0.01.
+        epsilon: Float, nats. A unit with a smaller KL carries no information on an
+            example. Defaults to 0.01.
+        delta: Float in [0, 1], the fraction of examples that may have a larger KL.
+            Defaults to 0.01.
 
     Returns:
         `Units`: the collapsed ones.
@@ -108,22 +108,22 @@ def collapsed_units(mean, stddev, epsilon: float = 0.01, delta: float = 0.01) ->
     """
     if not 0 <= delta <= 1:
         raise ValueError(f"`delta` must be in [0, 1]. Received: {delta=}")
-    # A fraction k / n rounds as the decimal `delta` does; 1 - delta may not.
+    # k / n rounds like the decimal `delta`, but 1 - delta may round differently.
     return _units(
         (kl_to_standard_normal(mean, stddev) >= epsilon).mean(axis=0) <= delta
     )
 
 
 def aggregate_gap(mean, stddev) -> float:
-    """Lower bound of KL(q(z) || N(0, I)), q(z) the aggregate posterior.
+    """Lower bound of KL(q(z) || N(0, I)) for the aggregate posterior q(z).
 
-    Of all q(z) with mean m and covariance S the normal one is the nearest to a normal
-    prior, so that `KL(N(m, S) || N(0, I)) <= KL(q(z) || N(0, I))`, which is the second
-    term of Hoffman and Johnson (2016): `E KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) ||
-    p(z))`. What chance makes of N examples is taken off: to second order
-    `sum_jk f_j f_k (1 + [j = k]) / 4N + sum_j f_j / 2N`, f_j the part of S_jj that the
-    means make up. Unlike a mixture over the examples, the bound needs no more examples
-    at a large rate.
+    Of all q(z) with mean m and covariance S the normal one has the smallest KL to a
+    normal prior: `KL(N(m, S) || N(0, I)) <= KL(q(z) || N(0, I))`. The latter is the
+    second term of the rate (Hoffman and Johnson, 2016): `E KL(q(z|x) || p(z)) =
+    I(x; z) + KL(q(z) || p(z))`. The bias of N examples is subtracted, to second order
+    `sum_jk f_j f_k (1 + [j = k]) / 4N + sum_j f_j / 2N`. Here f_j is the fraction of
+    S_jj that the variance of the means contributes. Unlike a mixture over the examples,
+    the bound needs no more examples if the rate is large.
 
     Args:
         mean: (examples, latent) array, the posterior means.
@@ -158,12 +158,12 @@ def aggregate_gap(mean, stddev) -> float:
 
 
 def mutual_information(log_densities) -> float:
-    """Nats that z carries about which of N examples it was encoded from.
+    """Mutual information of z and the index of its example, among N examples.
 
-    `I(x; z) = E log q(z_i|x_i) - log 1/N sum_k q(z_i|x_k)`, z_i ~ q(z|x_i), the first
-    term of Hoffman and Johnson (2016); the rest of the rate is KL(q(z) || p(z)). It
-    never exceeds log N: a value within a nat of that says no more than that the
-    information is at least as large.
+    `I(x; z) = E log q(z_i|x_i) - log 1/N sum_k q(z_i|x_k)`, z_i ~ q(z|x_i). It is the
+    first term of the rate (Hoffman and Johnson, 2016). The second is KL(q(z) || p(z)).
+    The value never exceeds log N. A value within a nat of log N is only a lower bound
+    of the information.
 
     Args:
         log_densities: (N, N) array, in row i and column k log q(z_i|x_k).

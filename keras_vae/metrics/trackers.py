@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_vae import _keras
 
 
-class Reading(keras.metrics.Metric):
+class Gauge(keras.metrics.Metric):
     """Reports a current value without accumulating it.
 
     Args:

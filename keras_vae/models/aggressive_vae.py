@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_vae import checks
 from keras_vae import replicas
-from keras_vae.metrics.trackers import Reading
+from keras_vae.metrics.trackers import Gauge
 from keras_vae.models.two_optimizers import TwoOptimizers
 
 
@@ -67,7 +67,7 @@ class AggressiveVAE(TwoOptimizers):
         self.inner_loop = InnerLoop(
             window, max_steps, name="inner_loop", dtype=self.dtype_policy
         )
-        self._aggressive = Reading(
+        self._aggressive = Gauge(
             "aggressive", lambda: tf.cast(self.inner_loop.active.value, tf.float32)
         )
 

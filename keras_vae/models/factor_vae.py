@@ -9,7 +9,7 @@ from keras_vae import random
 from keras_vae.arguments import check_number
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.metrics.trackers import CountedMean
-from keras_vae.metrics.trackers import Reading
+from keras_vae.metrics.trackers import Gauge
 from keras_vae.models.two_optimizers import TwoOptimizers
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
@@ -101,7 +101,7 @@ class FactorVAE(TwoOptimizers):
         )
         self._total_correlation_loss = CountedMean("total_correlation_loss")
         self._discriminator_loss = CountedMean("discriminator_loss")
-        self._gamma = Reading("gamma", lambda: self.gamma.value)
+        self._gamma = Gauge("gamma", lambda: self.gamma.value)
 
     def build(self, input_shape):
         """Creates all weights; see `VAE.build`."""
@@ -208,7 +208,7 @@ class FactorVAE(TwoOptimizers):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes a model from what `get_config` returned."""
+        """Makes a model from the output of `get_config`."""
         with default_policy(config.get("dtype")):
             discriminator = keras.saving.deserialize_keras_object(
                 config["discriminator"], custom_objects=custom_objects

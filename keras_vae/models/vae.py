@@ -17,7 +17,7 @@ from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.layers.linear_path import LinearDecoder
 from keras_vae.layers.linear_path import LinearEncoder
 from keras_vae.metrics.trackers import CountedMean
-from keras_vae.metrics.trackers import Reading
+from keras_vae.metrics.trackers import Gauge
 from keras_vae.models import observed
 from keras_vae.models.assignments import GuardsAttributes
 from keras_vae.models.checked_data import CheckedData
@@ -133,7 +133,7 @@ class VAE(
         self._reconstruction_loss = CountedMean("reconstruction_loss")
         self._kl_loss = CountedMean("kl_loss")
         self._negative_elbo = CountedMean("negative_elbo")
-        self._kl_weight = Reading("kl_weight", lambda: self.objective.kl_weight.value)
+        self._kl_weight = Gauge("kl_weight", lambda: self.objective.kl_weight.value)
         self.objective.belong_to(self)
 
     def _make_latent(self, *args, **kwargs):
@@ -349,7 +349,7 @@ class VAE(
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes a model from what `get_config` returned."""
+        """Makes a model from the output of `get_config`."""
         config = dict(config)
         with default_policy(config.get("dtype")):
             for network in ("encoder", "decoder"):

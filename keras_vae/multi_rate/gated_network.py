@@ -130,7 +130,7 @@ class GatedNetwork(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes a layer from what `get_config` returned."""
+        """Makes a layer from the output of `get_config`."""
         network = keras.saving.deserialize_keras_object(
             config["network"], custom_objects=custom_objects
         )

@@ -53,7 +53,7 @@ class SkipSequential(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Makes a model from what `get_config` returned."""
+        """Makes a model from the output of `get_config`."""
         layers = [
             keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
             for layer in config["layers"]

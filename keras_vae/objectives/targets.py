@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_vae import replicas
 from keras_vae.arguments import check_number
-from keras_vae.metrics.trackers import Reading
+from keras_vae.metrics.trackers import Gauge
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.weights import add_float32
 
@@ -70,8 +70,8 @@ class RateTarget(ELBO):
         self.error = add_state(self, "error", 0.0)
         self.feasible = add_state(self, "feasible", 1.0)
         self._reports = [
-            Reading("rate_error", lambda: self.error),
-            Reading("rate_target_feasible", lambda: self.feasible),
+            Gauge("rate_error", lambda: self.error),
+            Gauge("rate_target_feasible", lambda: self.feasible),
         ]
 
     def control(self, estimate, mean):
@@ -171,9 +171,9 @@ class DistortionTarget(ELBO):
         self.started = add_state(self, "started", 0.0)
         self.feasible = add_state(self, "feasible", 1.0)
         self._reports = [
-            Reading("distortion_error", lambda: self.moving),
-            Reading("distortion_multiplier", lambda: self.multiplier),
-            Reading("distortion_target_feasible", lambda: self.feasible),
+            Gauge("distortion_error", lambda: self.moving),
+            Gauge("distortion_multiplier", lambda: self.multiplier),
+            Gauge("distortion_target_feasible", lambda: self.feasible),
         ]
 
     @property

@@ -223,13 +223,13 @@ def _loop(step, log_spec, stack, count, resident, ends_at_nan):
         lambda place, goes_on, _: (place < count) & goes_on,
         body,
         (tf.constant(0), tf.constant(True), _records(log_spec, stack)),
-        parallel_iterations=1,  # A step reads what the one before it assigned.
+        parallel_iterations=1,  # A step reads variables that the last step set.
     )
     return place, _stacked(records, log_spec)
 
 
 def _stream(step, log_spec, iterator, limit, ends_at_nan):
-    """Trains on at most `limit` batches of an iterator; returns what `_loop` does."""
+    """Trains on at most `limit` batches of an iterator; returns the same as `_loop`."""
 
     def body(place, batch, records):
         logs = step(batch.get_value())

@@ -1,9 +1,17 @@
 """How the KL is weighed against the reconstruction: units and measurement."""
 
+from keras_vae.weighing.advising import Advice
+from keras_vae.weighing.advising import AdviceReport
+from keras_vae.weighing.advising import advise
+from keras_vae.weighing.advising import with_own_noise
 from keras_vae.weighing.auditing import AuditReport
 from keras_vae.weighing.auditing import Finding
 from keras_vae.weighing.auditing import audit
+from keras_vae.weighing.curve import Meaning
 from keras_vae.weighing.curve import RateDistortionCurve
+from keras_vae.weighing.curve import Reading
+from keras_vae.weighing.curve import beta_range
+from keras_vae.weighing.curve import betas_between
 from keras_vae.weighing.curve import rate_distortion
 from keras_vae.weighing.diagnosing import Diagnosis
 from keras_vae.weighing.diagnosing import diagnose
@@ -12,14 +20,22 @@ from keras_vae.weighing.forecast import linear_forecast
 from keras_vae.weighing.units import Weight
 
 __all__ = [
+    "Advice",
+    "AdviceReport",
     "AuditReport",
     "Diagnosis",
     "Finding",
+    "Meaning",
     "LinearForecast",
     "RateDistortionCurve",
+    "Reading",
     "Weight",
+    "advise",
     "audit",
+    "beta_range",
+    "betas_between",
     "diagnose",
     "linear_forecast",
     "rate_distortion",
+    "with_own_noise",
 ]

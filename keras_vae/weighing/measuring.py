@@ -1,4 +1,4 @@
-"""A model looked at on data, without a trace: no weight, state or noise moves."""
+"""Evaluation of a model on data: no weight, state or noise of the model changes."""
 
 import dataclasses
 
@@ -10,21 +10,21 @@ from keras_vae import checks
 from keras_vae import metrics
 from keras_vae import random
 
-# Latents that are decoded at once, and examples among which the information is
-# measured: all pairs of them are compared.
+# Number of latents that are decoded at once.
 _DECODED = 2**13
+# Number of examples whose pairs give the mutual information.
 _PAIRED = 512
 
 
 @dataclasses.dataclass
-class Terms:
-    """The terms of the ELBO of each example, and the moments of its posterior.
+class ELBOTerms:
+    """Terms of the ELBO and moments of the posterior of each example.
 
     Args:
         rate: (examples,) float64 array, nats.
         distortion: (examples,) float64 array, nats.
-        mean: (examples, latent) array, of q(z|x).
-        stddev: (examples, latent) array.
+        mean: (examples, latent) array, the means of q(z|x).
+        stddev: (examples, latent) array, the standard deviations of q(z|x).
         log_likelihood: (examples,) float64 array, nats, or None.
         mutual_information: `Information`.
     """
@@ -43,7 +43,7 @@ class Information:
 
     Args:
         value: Float, nats.
-        limit: Float, log of the number of examples, which the value cannot exceed.
+        limit: Float, log of the number of examples. The value cannot exceed it.
     """
 
     value: float
@@ -51,7 +51,7 @@ class Information:
 
     @property
     def is_measured(self):
-        """Whether the value is far enough from its limit to say more than that."""
+        """Whether the value is more than a nat below its limit."""
         return self.value < self.limit - 1
 
 
@@ -59,7 +59,7 @@ def split(model, data):
     """Returns x and y of `data`, checked.
 
     Args:
-        model: A `keras_vae.VAE`, which is built if need be.
+        model: A `keras_vae.VAE`. It is built if it is not yet.
         data: Array x (examples, ...) or tuple (x, y), as for `fit`.
 
     Returns:
@@ -80,22 +80,22 @@ def unpack(data):
         not hasattr(part, "shape") for part in tf.nest.flatten(parts)
     ):
         raise ValueError(
-            "`data` must be an array of examples, or a tuple (x, y) of such. "
+            "`data` must be an array of examples, or a tuple of arrays (x, y). "
             f"Received: {type(data).__name__}"
         )
     return (*parts, None)[:2]
 
 
 def batches(x, y, size):
-    """Yields (start, x, y) of consecutive examples."""
+    """Yields (index of the first example, x, y) of consecutive batches."""
     for start in range(0, len(tf.nest.flatten(x)[0]), size):
         rows = slice(start, start + size)
         taken = tf.nest.map_structure(lambda v, rows=rows: v[rows], x)
         yield start, taken, None if y is None else y[rows]
 
 
-def measure(model, x, y, num_samples, importance_samples, seed):
-    """Evaluates the terms of a model on all examples.
+def elbo_terms(model, x, y, num_samples, importance_samples, seed):
+    """Evaluates the terms of the ELBO on all examples.
 
     Args:
         model: A `keras_vae.VAE`.
@@ -106,11 +106,11 @@ def measure(model, x, y, num_samples, importance_samples, seed):
         seed: Integer.
 
     Returns:
-        `Terms`.
+        `ELBOTerms`.
     """
     size = max(1, _DECODED // max(num_samples, 16))
     columns = []
-    # Layers called in this scope neither keep losses nor move their state.
+    # Layers in this scope keep no losses and no new state.
     with keras.StatelessScope():
         for start, *batch in batches(x, x if y is None else y, size):
             estimate = model.estimate(*batch, num_samples, random.key(seed, start))
@@ -126,20 +126,20 @@ def measure(model, x, y, num_samples, importance_samples, seed):
     whole = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
     log_likelihood = None
     if importance_samples:
-        # A model of another weight would be compiled anew.
+        # Each model would be compiled by itself.
         settings = {"seed": seed, "jit_compile": False, "verbose": 0}
         log_likelihood = model.log_likelihood(x, y, importance_samples, **settings)
     information = information_of([first.posterior], [first.z[:, 0]])
-    return Terms(*whole, log_likelihood, information)
+    return ELBOTerms(*whole, log_likelihood, information)
 
 
 def information_of(posteriors, latents):
     """Measures the mutual information of examples and latents.
 
     Args:
-        posteriors: List of `tfd.Distribution`s q(z|x) of batch shape (examples,), of
-            latent variables that are independent given x.
-        latents: List of tensors (examples, latent), drawn from them.
+        posteriors: List of `tfd.Distribution`s q(z|x) of batch shape (examples,), one
+            for each latent variable. Variables are independent given x.
+        latents: List of tensors (examples, latent), their draws.
 
     Returns:
         `Information`.

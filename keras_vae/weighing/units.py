@@ -1,4 +1,4 @@
-"""One weight of the KL in all the units in which people write it."""
+"""Conversions of the weight of the KL between the units of losses."""
 
 import dataclasses
 import math
@@ -9,8 +9,7 @@ from keras_vae.arguments import check_count
 from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
 
-# Reconstruction terms, all summed over the event. The Gaussian's constants do not
-# depend on the weights of a model and are left out.
+# Reconstruction terms, all summed over the event, without the Gaussian's constants.
 _TERMS = {
     "normal": "half the squared error (a Gaussian of unit variance)",
     "squared_error": "squared error",
@@ -25,7 +24,7 @@ _NOT_SIGMA = {
 
 @dataclasses.dataclass(frozen=True)
 class Weight:
-    """Weight of the KL against the reconstruction, convertible to every other unit.
+    """Weight of the KL against the reconstruction, with conversions of its unit.
 
     With N numbers per event, M latents, SSE the squared error summed over the event
     and KL summed over the latents, these losses have the same minima:
@@ -37,8 +36,8 @@ class Weight:
         SSE / N + (beta M / N) KL / M             all means: the weight is beta_norm
 
     For a Gaussian of fixed variance the weight *is* the variance, and the conversion is
-    exact. Under a Bernoulli sums and means convert likewise, but no likelihood has
-    a beta other than 1 for its ELBO.
+    exact. Under a Bernoulli sums and means convert likewise, but only beta = 1 is the
+    ELBO of a likelihood.
 
     Args:
         beta: Non-negative float, the weight of the summed KL, in nats, against
@@ -47,7 +46,7 @@ class Weight:
         latent_dim: Integer M.
         reconstruction: "normal", half the squared error; "squared_error";
             "bernoulli", the cross-entropy; or "learned", a likelihood whose scale is
-            learned. All summed over the event.
+            learned. All are summed over the event.
 
     Example:
     >>> weight = kv.weighing.Weight.from_mean_losses(0.00025, (64, 64, 3), 128)
@@ -67,10 +66,7 @@ class Weight:
 
     def __post_init__(self):
         object.__setattr__(self, "beta", check_number("beta", self.beta))
-        shape = np.atleast_1d(self.event_size)
-        object.__setattr__(
-            self, "event_size", math.prod(check_count("event_size", n) for n in shape)
-        )
+        object.__setattr__(self, "event_size", count_of(self.event_size))
         check_count("latent_dim", self.latent_dim)
         if self.reconstruction not in _TERMS:
             raise ValueError(
@@ -78,22 +74,22 @@ class Weight:
                 f"Received: reconstruction={self.reconstruction!r}"
             )
 
-    # === From what is written ===
+    # === From the weight of a loss ===
 
     @classmethod
     def from_beta(cls, beta, event_size, latent_dim, reconstruction="normal"):
-        """Takes the weight of summed losses; see the class."""
+        """Returns the weight of summed losses; see the class."""
         return cls(beta, event_size, latent_dim, reconstruction)
 
     @classmethod
     def from_beta_norm(cls, beta_norm, event_size, latent_dim, reconstruction="normal"):
-        """Takes beta M / N.
+        """Returns the weight of beta M / N.
 
         Args:
             beta_norm: Non-negative float.
             event_size: Integer N, or the shape of one event.
             latent_dim: Integer M.
-            reconstruction: What beta is measured against, see the class.
+            reconstruction: See the class.
 
         Returns:
             A `Weight`.
@@ -108,13 +104,13 @@ class Weight:
 
     @classmethod
     def from_sigma(cls, sigma, event_size, latent_dim, beta=1.0):
-        """Takes a Gaussian decoder of fixed scale: SSE / (2 sigma^2) + beta KL.
+        """Returns the weight of a Gaussian of fixed scale: SSE/(2 sigma^2) + beta KL.
 
         Args:
             sigma: Positive float, standard deviation of p(x|z).
             event_size: Integer N, or the shape of one event.
             latent_dim: Integer M.
-            beta: Non-negative float, weight of the KL beside that likelihood.
+            beta: Non-negative float, weight of the KL against that likelihood.
 
         Returns:
             A `Weight` against half the squared error.
@@ -131,10 +127,10 @@ class Weight:
     def from_mean_losses(
         cls, kl_weight, event_size, latent_dim, reconstruction="mse", kl="sum"
     ):
-        """Takes a reconstruction averaged over the event, as Keras's losses are.
+        """Returns the weight beside a mean over the event, as in Keras's losses.
 
         Args:
-            kl_weight: Non-negative float, the weight as written.
+            kl_weight: Non-negative float, the weight in that loss.
             event_size: Integer N, or the shape of one event.
             latent_dim: Integer M.
             reconstruction: "mse" or "bce", averaged over the event.
@@ -157,10 +153,10 @@ class Weight:
     def from_summed_losses(
         cls, kl_weight, event_size, latent_dim, reconstruction="sse", kl="sum"
     ):
-        """Takes a reconstruction summed over the event.
+        """Returns the weight beside a reconstruction summed over the event.
 
         Args:
-            kl_weight: Non-negative float, the weight as written.
+            kl_weight: Non-negative float, the weight in that loss.
             event_size: Integer N, or the shape of one event.
             latent_dim: Integer M.
             reconstruction: "sse" or "bce", summed over the event.
@@ -170,7 +166,7 @@ class Weight:
             A `Weight` against the squared error or the cross-entropy.
 
         Raises:
-            ValueError: If `reconstruction` or `kl` is none of these.
+            ValueError: If `reconstruction` or `kl` has another value.
         """
         if reconstruction not in _KERAS_TERMS:
             raise ValueError(
@@ -189,7 +185,7 @@ class Weight:
 
     @classmethod
     def from_model(cls, model):
-        """Takes the current weight, the sizes and the likelihood of a `VAE`.
+        """Returns the current weight of a `VAE` against its likelihood.
 
         Args:
             model: A built `keras_vae.VAE`.
@@ -202,15 +198,15 @@ class Weight:
         """
         if not getattr(model, "built", False) or not hasattr(model, "event_shape"):
             raise ValueError(
-                "`model` must be a `keras_vae.VAE` whose shapes are known: call `fit`, "
-                f"or `build((None, *event_shape))`, first. Received: model={model!r}"
+                "`model` must be a built `keras_vae.VAE`: call `fit`, or "
+                f"`build((None, *event_shape))`, first. Received: model={model!r}"
             )
         beta = float(model.objective.kl_weight.value)
         sizes = model.event_shape, model.latent_dim
         weight = of_likelihood(model.likelihood, beta, *sizes)
         if weight is None:
             raise ValueError(
-                "`model` must have a Normal or Bernoulli likelihood, which alone "
+                "`model` must have a Normal or Bernoulli likelihood: only these "
                 "convert to squared errors and cross-entropies. "
                 f"Received: likelihood={model.likelihood!r}"
             )
@@ -220,17 +216,17 @@ class Weight:
 
     @property
     def exact(self):
-        """Whether the weight is a parameter of the likelihood, its variance."""
+        """Whether the weight is the variance of the likelihood."""
         return self.reconstruction not in _NOT_SIGMA
 
     @property
     def beta_norm(self):
-        """Beta M / N, the weight where reconstruction and KL are both averaged."""
+        """Beta M / N, the weight if reconstruction and KL are both averaged."""
         return self.beta * self.latent_dim / self.event_size
 
     @property
     def sigma2(self):
-        """Variance of the Gaussian decoder of which the loss is the ELBO at beta = 1.
+        """Variance of the Gaussian decoder whose ELBO is the loss, at beta = 1.
 
         Raises:
             ValueError: If the reconstruction is no Gaussian of fixed variance.
@@ -249,10 +245,10 @@ class Weight:
             reconstruction: "normal" or "squared_error".
 
         Returns:
-            A `Weight`, whose loss has the same minima.
+            A `Weight`. Its loss has the same minima.
 
         Raises:
-            ValueError: If there is no such weight.
+            ValueError: If the reconstruction does not convert.
 
         Example:
         >>> kv.weighing.Weight(2.0, 784, 10, "squared_error").to("normal").beta
@@ -290,7 +286,7 @@ class Weight:
         return weight.beta_norm if kl == "mean" else weight.beta / weight.event_size
 
     def table(self):
-        """Returns a list of rows (loss as written, its weight, what is exact)."""
+        """Returns a list of rows (loss, weight w, words on exactness)."""
         if self.reconstruction == "learned":
             return [
                 (
@@ -345,8 +341,18 @@ class Weight:
         return dataclasses.replace(self, beta=beta)
 
 
+def count_of(event_size):
+    """Returns how many numbers an event has, of its size or its shape.
+
+    Raises:
+        ValueError: If it is neither a positive integer nor several.
+    """
+    shape = np.atleast_1d(event_size)
+    return math.prod(check_count("event_size", n) for n in shape)
+
+
 def of_likelihood(likelihood, beta, event_size, latent_dim):
-    """Takes the weight of the KL beside -log p(x|z) of a likelihood.
+    """Returns the weight of the KL against -log p(x|z) of a likelihood.
 
     Args:
         likelihood: A likelihood of this library, or None.
@@ -355,7 +361,7 @@ def of_likelihood(likelihood, beta, event_size, latent_dim):
         latent_dim: Integer M.
 
     Returns:
-        A `Weight`, or None for all but Normal and Bernoulli.
+        A `Weight`, or None unless the likelihood is Normal or Bernoulli.
     """
     sizes = event_size, latent_dim
     if isinstance(likelihood, likelihoods.Bernoulli):

@@ -1,7 +1,7 @@
 """The weighing program: on planted curves and data whose answers are known."""
 
 import csv
-import types
+import json
 
 import keras
 import numpy as np
@@ -12,10 +12,8 @@ import tensorflow as tf
 from programs import read
 
 import keras_vae as kv
-from trainers import _advice
 from trainers import _data
 from trainers import _flags
-from trainers import _reading
 from trainers import _run
 from trainers import _sources
 from trainers import _weigh_flags
@@ -23,192 +21,15 @@ from trainers import _weigh_flags
 run = programs.WEIGH.run
 
 
-# === Planted curves ===
+# === Weights ===
 
 
-def reading_of(monkeypatch, curve, data, *args):
-    """The reading of a curve that was not measured."""
-    chosen = _weigh_flags.parse("--run_dir=none", *args)
-    chosen.likelihood = chosen.likelihood or "normal"
-    chosen.betas = curve.beta.tolist()
-    monkeypatch.setattr(_reading, "measure", lambda *_: curve)
-    samples = types.SimpleNamespace(generate=lambda n, seed: tf.convert_to_tensor(data))
-    source = types.SimpleNamespace(
-        is_continuous=False, nearest=lambda beta: beta, at=lambda beta: samples
-    )
-    return _reading.Reading(chosen, _data.Data(data, data, data), source)
-
-
-def linear_curve(eigenvalues, latent_dim, betas):
-    """The curve of the optimal linear VAE under unit variance."""
-    betas, values = np.asarray(betas), np.asarray(eigenvalues)
-    coded = values[:latent_dim, None]
-    lost = np.minimum(coded, betas).sum(axis=0) + values[latent_dim:].sum()
-    constant = len(values) / 2 * np.log(2 * np.pi)
-    terms = {
-        "rate": np.maximum(np.log(coded / betas), 0).sum(axis=0) / 2,
-        "distortion": lost / 2 + constant,
-    }
-    return kv.weighing.RateDistortionCurve(
-        betas,
-        terms,
-        (coded > betas).sum(axis=0),
-        latent_dim,
-        100,
-        replicates={name: np.tile(v, (5, 1)) for name, v in terms.items()},
-    )
-
-
-NOISE = 0.3**2
-EIGENVALUES = np.array([4.0, 2.0, 1.0] + [NOISE] * 7)
-
-
-@pytest.fixture
-def linear_reading(monkeypatch):
-    curve = linear_curve(EIGENVALUES, 3, np.geomspace(0.005, 8, 13))
-    data = np.random.default_rng(0).normal(size=(20, 10))
-    return reading_of(monkeypatch, curve, data)
-
-
-def test_best_noise_is_that_of_the_planted_linear_model(linear_reading):
-    likelihood = _advice.advise(linear_reading)[0]
-    assert likelihood.units.sigma == pytest.approx(0.3, rel=0.01)
-    assert likelihood.units.sigma**2 == pytest.approx(likelihood.beta)
-    assert likelihood.units.remark.startswith("all exact")
-    # 10 numbers and 3 latents.
-    assert likelihood.units.beta_norm == pytest.approx(0.3 * likelihood.beta)
-    assert likelihood.units.mean_weight == pytest.approx(0.2 * likelihood.beta)
-
-
-def test_bound_of_a_noise_is_the_likelihood_of_probabilistic_pca(linear_reading):
-    # In closed form, at the noise that is most likely: there the bound is tight.
-    log_det = np.log(EIGENVALUES).sum()
-    expected = (10 * np.log(2 * np.pi) + log_det + 10) / 2
-    betas = linear_reading.curve.beta
-    near = np.interp(np.log(NOISE), np.log(betas), linear_reading.bound)
-    assert expected <= linear_reading.bound.min() < near < expected + 0.2
-
-
-def test_planted_collapse_lies_between_weights_around_the_eigenvalue(linear_reading):
-    advice = {item.purpose: item for item in _advice.advise(linear_reading)}
-    betas = linear_reading.curve.beta
-    below, above = betas[betas < 1.0].max(), betas[betas > 1.0].min()
-    assert advice["Most active units"].beta == pytest.approx(below)
-    assert below < advice["Units begin to collapse"].beta < above
-    assert "3 of 3 units" in advice["Units begin to collapse"].reason
-
-
-@pytest.mark.parametrize(
-    ("betas", "place", "side"), [([0.5, 1, 4], 0, "below"), ([1e-3, 1e-2], -1, "above")]
-)
-def test_noise_outside_of_the_weights_says_so(betas, place, side, monkeypatch):
-    curve = linear_curve(EIGENVALUES, 3, betas)
-    reading = reading_of(monkeypatch, curve, np.eye(10))
-    advice = _advice.advise(reading)[0]
-    assert advice.beta == betas[place]
-    assert f"lies {side} the weights" in advice.reason
-    assert "--beta_range" in advice.reason
-
-
-def test_data_units_of_sigma_are_those_of_one_scale(monkeypatch, linear_reading):
-    scaling = _data.Scaling(np.array(7.0), np.array(5.0))
-    linear_reading.data = _data.Data(*linear_reading.data, scaling)
-    units = linear_reading.units(4.0)
-    assert (units.sigma, units.data_sigma) == (2.0, 10.0)
-
-
-def bernoulli_curve(bounds):
-    """A curve whose -ELBO at 0.1, 1 and 10 is planted."""
-    rate = np.array([20.0, 10.0, 1.0])
-    terms = {"rate": rate, "distortion": np.array(bounds) - rate}
-    noise = np.linspace(-0.5, 0.5, 9)[:, None]
-    return kv.weighing.RateDistortionCurve(
-        [0.1, 1.0, 10.0],
-        terms,
-        [3, 3, 1],
-        3,
-        100,
-        replicates={
-            "rate": rate + 0 * noise,
-            "distortion": terms["distortion"] + noise,
-        },
-    )
-
-
-@pytest.mark.parametrize(
-    ("bounds", "evidence"),
-    [
-        ([80.0, 70.0, 90.0], "70.00 nats, the least of all"),
-        ([80.0, 70.0, 60.0], "10.00 to 10.00 nats less at 10: the model overfits"),
-        ([60.0, 70.0, 90.0], "10.00 to 10.00 nats less at 0.1: it is not trained"),
-    ],
-)
-@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli"])
-def test_likelihoods_without_a_scale_have_their_bound_at_one(
-    likelihood, bounds, evidence, monkeypatch
-):
-    flag = f"--likelihood={likelihood}"
-    x = np.eye(4)
-    reading = reading_of(monkeypatch, bernoulli_curve(bounds), x, flag)
-    advice = _advice.advise(reading)[0]
-    assert advice.beta == 1.0
-    assert evidence in advice.reason
-    assert advice.units.sigma is None
-    assert advice.units.beta_norm == pytest.approx(3 / 4)
-    mean_weight = 1 / 4 if likelihood == "bernoulli" else None
-    assert advice.units.mean_weight == mean_weight
-
-
-def test_targets_are_met_on_the_planted_curve(monkeypatch):
-    curve = linear_curve(EIGENVALUES, 3, np.geomspace(0.005, 8, 200))
-    args = ("--target_rate=2", "--target_rmse=0.5")
-    reading = reading_of(monkeypatch, curve, np.eye(10), *args)
-    advice = {item.purpose: item for item in _advice.advise(reading)}
-    # log(4 * 2 * 1 / beta^3) / 2 = 2, and 3 beta + 7 NOISE = 10 / 4.
-    rate = (8 / np.exp(4)) ** (1 / 3)
-    assert advice["Target rate"].beta == pytest.approx(rate, rel=1e-3)
-    error = (2.5 - 7 * NOISE) / 3
-    assert advice["Target rmse"].beta == pytest.approx(error, rel=1e-2)
-
-
-def test_target_out_of_reach_names_the_flag(monkeypatch):
-    curve = linear_curve(EIGENVALUES, 3, [0.1, 1.0])
-    reading = reading_of(monkeypatch, curve, np.eye(10), "--target_rate=99")
-    advice = {item.purpose: item for item in _advice.advise(reading)}["Target rate"]
-    assert advice.beta is None
-    assert "`--target_rate`=99: " in str(advice)
-
-
-def test_a_curve_without_active_units_says_so(monkeypatch):
-    curve = linear_curve(EIGENVALUES, 3, [5.0, 50.0])
-    reading = reading_of(monkeypatch, curve, np.eye(10))
-    advice = {item.purpose: item for item in _advice.advise(reading)}
-    assert advice["Most active units"].beta is None
-    assert advice["Units begin to collapse"].beta is None
-
-
-def test_energy_distance_is_scipys():
-    generator = np.random.default_rng(0)
-    x, y = generator.normal(size=(30, 1)), generator.normal(1.0, 2.0, size=(40, 1))
-    # SciPy counts the distances of points to themselves.
-    pairs = [np.abs(v - v.T).mean() * n / (n - 1) for v, n in ((x, 30), (y, 40))]
-    own = [np.abs(v - v.T).mean() for v in (x, y)]
-    expected = scipy.stats.energy_distance(x[:, 0], y[:, 0]) ** 2 / 2
-    expected -= (sum(pairs) - sum(own)) / 2
-    assert _advice.energy_distance(x, y) == pytest.approx(expected)
-
-
-# === Weights and noise ===
-
-
-def test_range_of_a_normal_spans_the_variances_of_the_data():
+def test_range_of_a_normal_is_that_of_its_noise():
     chosen = _weigh_flags.parse("--latent_dim=2")
     chosen.likelihood = "normal"
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(1000, 6)) * [3.0, 2.0, 0.1, 0.1, 0.1, 0.1]
+    x = np.random.default_rng(0).normal(size=(1000, 6)) * [3, 2, 0.1, 0.1, 0.1, 0.1]
     low, high = _sources.beta_range(chosen, _data.Data(x, None, x))
-    assert low == pytest.approx(0.01 / 20, rel=0.1)
-    assert high == pytest.approx(1.5 * 9, rel=0.1)
+    assert (low, high) == kv.weighing.beta_range(x, 2)
     chosen.beta_range = [low, high]
     betas = _sources.betas(chosen)
     assert (len(betas), betas[0], betas[-1]) == (13, low, high)
@@ -218,31 +39,9 @@ def test_range_of_a_normal_spans_the_variances_of_the_data():
 def test_one_is_among_the_weights_of_a_bernoulli():
     chosen = _weigh_flags.parse("--mode=sweep")
     chosen.likelihood = "bernoulli"
-    chosen.beta_range = _sources.beta_range(chosen, None)
+    x = np.zeros((3, 4))
+    chosen.beta_range = _sources.beta_range(chosen, _data.Data(x, None, x))
     assert _sources.betas(chosen) == [0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0]
-
-
-def test_own_noise_turns_the_loss_of_a_weight_into_a_bound():
-    beta, x = 0.04, np.random.default_rng(0).uniform(size=(6, 5)).astype("float32")
-    vae = kv.VAE(
-        kv.networks.mlp_encoder([4]),
-        kv.networks.mlp_decoder([4], (5,)),
-        2,
-        likelihood=kv.distributions.Normal(scale=1.0),
-        objective=kv.ELBO(beta),
-        seed=0,
-    )
-    vae.build((None, 5))
-    plain = _sources.with_own_noise(vae, beta)
-    key = kv.random.key(0)
-    weighted, own = vae.estimate(x, x, 1, key), plain.estimate(x, x, 1, key)
-    np.testing.assert_allclose(own.z, weighted.z, rtol=1e-6)
-    loss = weighted.distortion + beta * vae.objective.rate(weighted)
-    constant = 5 / 2 * np.log(2 * np.pi)
-    bound = own.distortion + plain.objective.rate(own)
-    expected = (loss - constant) / beta + constant + 5 / 2 * np.log(beta)
-    np.testing.assert_allclose(bound, expected, rtol=1e-5)
-    assert float(plain.objective.kl_weight.value) == 1.0
 
 
 # === Flags ===
@@ -371,6 +170,27 @@ def test_tensorboard_shows_curve_pictures_advice_and_weights(finished):
     assert {"weigh/rate", "weigh/negative_elbo", "_hparams_/experiment"} < tags
     assert len(hparams) == 3
     assert all(b"beta_norm" in content for content in hparams)
+
+
+def test_program_says_what_the_library_says(finished):
+    directory, text = finished
+    data = _data.load(_weigh_flags.parse())
+    multi = keras.saving.load_model(directory / "last.keras")
+    report = kv.advise(
+        multi,
+        data.held_out,
+        [0.005, 0.02, 0.5],
+        target_rate=1.0,
+        reference=data.test,
+        num_samples=2,
+        num_resamples=400,
+    )
+    assert str(report) in text
+    for item, written in zip(report, read(directory, "advice.json"), strict=True):
+        content = json.loads(json.dumps(item.to_dict()))
+        assert written == {**content, "purpose": content.pop("title")}
+    beta = report["likelihood"].beta
+    assert report.curve.recommend("likelihood").beta == beta
 
 
 def test_resume_reports_again_and_may_ask_for_more(finished):
@@ -549,7 +369,7 @@ def test_planted_noise_of_grey_images_is_found(tmp_path):
 def test_cross_entropy_of_grey_images_is_called_no_likelihood(tmp_path):
     advice = planted(tmp_path, grey, "--likelihood=bernoulli")
     assert "no likelihood" in advice["reason"]
-    assert "--likelihood=normal" in advice["reason"]
+    assert "a normal likelihood" in advice["reason"]
     # What it advises makes the error of the means that of the noise.
     with open(tmp_path / "run" / "curve.csv", newline="") as file:
         rows = {float(r["beta"]): float(r["sigma"]) for r in csv.DictReader(file)}

@@ -84,7 +84,7 @@ def test_likelihood_is_that_of_probabilistic_pca(measured):
     best = oracle.ProbabilisticPCA.fit(3, oracle.EIGENVALUES, VECTORS)
     nll = measured.negative_log_likelihood
     assert nll[2] == pytest.approx(-best.log_prob(X).mean(), abs=1e-4)
-    assert measured.recommend("likelihood").beta == 1.0
+    assert measured.recommend("likelihood").beta == pytest.approx(1.0, rel=0.02)
     np.testing.assert_array_less(nll, measured.negative_elbo + 0.02)
 
 
@@ -282,6 +282,15 @@ def test_targets_and_units_are_recommended(measured):
     assert measured.collapses() == [(2, 4, 3, 2), (4, 8, 2, 1), (8, 16, 1, 0)]
 
 
+def test_the_likeliest_weight_of_a_unit_normal_is_its_noise():
+    # Half the squared error + beta KL is the loss of most code; 1 means nothing there.
+    betas = [0.1, 0.35, 0.4, 1.0, 2.0]
+    models = {b: linear.optimal(b, VECTORS, scale=1.0, kl_weight=b) for b in betas}
+    best = kv.rate_distortion(models, X, num_samples=8).recommend("likelihood")
+    assert best.beta == pytest.approx(VARIANCE, rel=0.03)
+    assert best.interval[0] < VARIANCE < best.interval[1]
+
+
 def test_the_knee_is_where_the_slope_is_the_mean_one():
     curve = known(np.geomspace(0.1, 20, 60))
     slope = np.ptp(curve.distortion) / np.ptp(curve.rate)
@@ -291,9 +300,12 @@ def test_the_knee_is_where_the_slope_is_the_mean_one():
 
 def test_weights_that_the_data_cannot_tell_apart_are_named():
     models = {beta: optimal(beta) for beta in (0.97, 1.0, 1.03, 8.0)}
-    best = kv.rate_distortion(models, X[:60], num_samples=8).recommend("likelihood")
+    curve = kv.rate_distortion(models, X[:60], num_samples=8)
+    curve.meaning = None
+    best = curve.recommend("likelihood")
     assert best.interval == (0.97, 1.03)
     assert "too few to tell" in best.reason
+    assert "does not know its likelihood" in best.reason
 
 
 # === Compared ===

@@ -1,4 +1,4 @@
-"""What a graph says about how a loss is written, which no gradient shows."""
+"""Finds means in the graph of a loss, which a gradient does not show."""
 
 import math
 
@@ -15,8 +15,8 @@ def mean_axes(loss, starts, batch_size):
         batch_size: Integer.
 
     Returns:
-        List of (size of the axes without the batch, whether a product with that size
-        undoes it).
+        List of (size of the axes without the batch, whether the graph multiplies by
+        that size).
     """
     ancestors = _walk([loss.op], lambda op: [tensor.op for tensor in op.inputs])
 
@@ -31,7 +31,7 @@ def mean_axes(loss, starts, batch_size):
 
 
 def _walk(ops, following):
-    """All operations that are met by name, with none past a stopped gradient."""
+    """Returns all operations on the way, by name; a stopped gradient ends it."""
     met, stack = {}, list(ops)
     while stack:
         op = stack.pop()
@@ -44,6 +44,7 @@ def _walk(ops, following):
 
 
 def _mean_size(op, batch_size):
+    """Returns the number of values that a mean combines for each example."""
     shape = op.inputs[0].shape
     axes = np.ravel(tf.get_static_value(op.inputs[1])) % max(len(shape), 1)
     reduced = [shape[int(axis)] for axis in axes]

@@ -1,4 +1,4 @@
-"""Runs the training step of a model and notes what passes through its layers."""
+"""Runs the training step of a model and records the tensors of its layers."""
 
 import collections
 import contextlib
@@ -12,42 +12,37 @@ import tensorflow as tf
 from keras_vae import _keras
 
 
-class Restored:
-    """Context in which a model may train, after which all is as it was.
+@contextlib.contextmanager
+def restored(model):
+    """Returns a context after which a model has the state that it has now.
 
     Args:
         model: The compiled model.
     """
-
-    def __init__(self, model):
-        self._model = model
-
-    def __enter__(self):
-        self._values = [(v, v.numpy()) for v in self._variables()]
-        self._known = {id(v) for v, _ in self._values}
-
-    def __exit__(self, *_):
-        for variable, value in self._values:
+    values = {id(v): (v, v.numpy()) for v in _variables(model)}
+    try:
+        yield
+    finally:
+        for variable, value in values.values():
             variable.assign(value)
-        for metric in self._model.metrics:
-            # Made by the probe's first step: their state before is that of a reset.
-            if any(id(v) not in self._known for v in metric.variables):
+        for metric in model.metrics:
+            # The first step made them: their state before is that of a reset.
+            if any(id(v) not in values for v in metric.variables):
                 metric.reset_state()
 
-    def _variables(self):
-        variables = list(self._model.variables)
-        for metric in self._model.metrics:
-            variables += metric.variables
-        optimizer_variables = self._model.optimizer.variables
-        if callable(optimizer_variables):
-            optimizer_variables = optimizer_variables()
-        variables += optimizer_variables
-        return list({id(v): v for v in variables}.values())
+
+def _variables(model):
+    """Returns the variables of a model, its metrics and its optimiser."""
+    variables = model.optimizer.variables
+    variables = list(variables() if callable(variables) else variables)
+    for item in (model, *model.metrics):
+        variables += item.variables
+    return variables
 
 
 @dataclasses.dataclass
 class Batch:
-    """What one step takes.
+    """The data of one training step.
 
     Args:
         data: Argument of `train_step`.
@@ -63,7 +58,13 @@ class Batch:
 
 
 def take_batch(x, y, size):
-    """Takes the first examples, from the start again where there are too few."""
+    """Returns a `Batch` of the first examples, repeated if they are too few.
+
+    Args:
+        x: See `audit`.
+        y: See `audit`.
+        size: Integer, the number of examples.
+    """
 
     def take(values):
         values = np.asarray(values)
@@ -80,14 +81,14 @@ def take_batch(x, y, size):
 
 @dataclasses.dataclass
 class Seen:
-    """A tensor that went into or out of a layer."""
+    """An input or output of a layer, a tensor."""
 
     layer: object
     tensor: object
     is_output: bool
     call: int
     index: int
-    # Keras gives its cross-entropy what went into a sigmoid, past what came out.
+    # Whether it is the input of a final sigmoid, which Keras's cross-entropy takes.
     is_logits: bool = False
 
     @property
@@ -98,234 +99,188 @@ class Seen:
 
 @dataclasses.dataclass
 class Added:
-    """A loss given to `add_loss`."""
+    """A loss that a layer gave to `add_loss`."""
 
     layer: object
     tensor: object
     by_regularizer: bool
 
 
-class Trace:
-    """What happened in one training step."""
+@dataclasses.dataclass
+class Step:
+    """Record of one training step.
 
-    def __init__(self):
-        self.seen = []
-        self.added = []
-        self.results = {}
-        self.targets = []
-        self.computed = []
-        self.calls = collections.Counter()
+    Attributes:
+        batch: `Batch`.
+        tape: `tf.GradientTape` that recorded the step. More can be recorded in its
+            context.
+        seen: List of `Seen`, in the order of the calls.
+        added: List of `Added`.
+        results: Dict, (id of a layer, number of its call) to an output that is a dict.
+        targets: List of the tensors that the step differentiates.
+        computed: List of the results of `compute_loss`.
+        calls: Counter of the calls of each layer, by id.
+    """
+
+    batch: Batch
+    tape: tf.GradientTape
+    seen: list = dataclasses.field(default_factory=list)
+    added: list = dataclasses.field(default_factory=list)
+    results: dict = dataclasses.field(default_factory=dict)
+    targets: list = dataclasses.field(default_factory=list)
+    computed: list = dataclasses.field(default_factory=list)
+    calls: collections.Counter = dataclasses.field(default_factory=collections.Counter)
 
     @property
     def outputs(self):
-        """List of what was `Seen` coming out of layers, in the order of the calls."""
+        """List of the outputs among `seen`."""
         return [seen for seen in self.seen if seen.is_output]
 
-
-@dataclasses.dataclass
-class Step:
-    """A training step, differentiable by all that passed through it."""
-
-    tape: tf.GradientTape
-    trace: Trace
-    batch: Batch
-
     def gradient(self, target, sources):
-        """The gradient, zeros where there is none."""
+        """Returns the gradient, with zeros if there is none."""
         zeros = tf.UnconnectedGradients.ZERO
         return self.tape.gradient(target, sources, unconnected_gradients=zeros)
 
     def weigh(self, loss, tensor):
-        """The coefficient with which an added loss reaches the loss, a float."""
+        """Returns the coefficient of an added loss in the loss, a float."""
         return float(np.mean(self.gradient(loss, tensor).numpy()))
 
 
-class Probe:
-    """Runs a model's training step and notes what passes through.
+def run_step(model, batch, detached=None):
+    """Runs one training step of a model, without its optimiser.
 
     Args:
         model: The compiled model.
-        posterior: See `audit`.
-        kl: See `audit`.
+        batch: `Batch`.
+        detached: `Seen.place` of an output that passes no gradient on, or None.
+
+    Returns:
+        A `Step`.
     """
-
-    def __init__(self, model, posterior=None, kl=None):
-        self.model = model
-        self.posterior = (posterior,) if isinstance(posterior, str) else posterior
-        self.kl = kl
-
-    def step(self, batch, detach=None):
-        """Runs one step under a tape; see `run`.
-
-        Returns:
-            A `Step`. In the context of its tape more can be recorded.
-        """
-        with tf.GradientTape(persistent=True) as tape:
-            trace = self.run(batch, detach)
-        return Step(tape, trace, batch)
-
-    def run(self, batch, detach=None):
-        """Runs one step.
-
-        Args:
-            batch: `Batch`.
-            detach: Place of the output through which no gradient shall flow, see
-                `Seen`, or None.
-
-        Returns:
-            A `Trace`.
-        """
-        trace = Trace()
-        with contextlib.ExitStack() as stack:
-            for layer in layers(self.model):
-                watch = _Watch(layer, trace, detach)
-                replace_method(stack, layer, "call", watch.around_call)
-                replace_method(stack, layer, "add_loss", watch.around_add_loss)
-            replace_method(stack, self.model, "compute_loss", _noting(trace.computed))
-            _silence(stack, self.model.optimizer)
-            _note_targets(stack, trace.targets)
-            self.model.train_step(batch.data)
-        if not trace.targets:
-            raise RuntimeError(
-                "`model.train_step` must take its gradient with `tf.GradientTape`, "
-                "because the audit measures the loss that it differentiates."
-            )
-        return trace
+    step = Step(batch, tf.GradientTape(persistent=True))
+    with contextlib.ExitStack() as stack:
+        for layer in layers(model):
+            watch = _Watch(layer, step, detached)
+            replace_method(stack, layer, "call", watch.call)
+            replace_method(stack, layer, "add_loss", watch.add_loss)
+        note = functools.partial(_note_result, step.computed)
+        replace_method(stack, model, "compute_loss", note)
+        # No update, and no scaling of the loss in half precision.
+        for name in ("apply", "apply_gradients", "scale_loss", "get_scaled_loss"):
+            if hasattr(model.optimizer, name):
+                replace_method(stack, model.optimizer, name, _pass_on)
+        _note_targets(stack, step.targets)
+        with step.tape:
+            model.train_step(batch.data)
+    if not step.targets:
+        raise RuntimeError(
+            "`model.train_step` must take its gradient with `tf.GradientTape`, "
+            "because the audit measures the loss that it differentiates."
+        )
+    return step
 
 
 class _Watch:
-    """Notes what passes through one layer in one step."""
+    """Records the tensors and losses of one layer in one step."""
 
-    def __init__(self, layer, trace, detach):
+    def __init__(self, layer, step, detached):
         self.layer = layer
-        self.trace = trace
-        self.detach = detach
+        self.step = step
+        self.detached = detached
         self.depth = 0
 
-    def around_call(self, original):
-        """Notes inputs and outputs, and detaches the output that shall be."""
+    def call(self, original, *args, **kwargs):
+        """Records inputs and outputs, and stops the gradient of one output."""
+        number = self.step.calls[id(self.layer)]
+        self.step.calls[id(self.layer)] += 1
+        self._note((args, kwargs), number, is_output=False)
+        self.depth += 1
+        outputs = original(*args, **kwargs)
+        self.depth -= 1
+        if self.detached is not None and self.detached[:2] == (self.layer, number):
+            flat, index = tf.nest.flatten(outputs), self.detached[2]
+            flat[index] = tf.stop_gradient(flat[index])
+            outputs = tf.nest.pack_sequence_as(outputs, flat)
+        if isinstance(outputs, dict):
+            self.step.results[id(self.layer), number] = outputs
+        self._note(outputs, number, is_output=True)
+        return outputs
 
-        @functools.wraps(original)
-        def call(*args, **kwargs):
-            number = self.trace.calls[id(self.layer)]
-            self.trace.calls[id(self.layer)] += 1
-            self._note((args, kwargs), number, is_output=False)
-            self.depth += 1
-            outputs = original(*args, **kwargs)
-            self.depth -= 1
-            outputs = self._detached(outputs, number)
-            if isinstance(outputs, dict):
-                self.trace.results[id(self.layer), number] = outputs
-            self._note(outputs, number, is_output=True)
-            return outputs
-
-        return call
-
-    def around_add_loss(self, original):
-        """Notes the losses, and whether a regulariser adds them."""
-
-        @functools.wraps(original)
-        def add_loss(losses, *args, **kwargs):
-            regularizer = getattr(self.layer, "activity_regularizer", None)
-            outside = regularizer is not None and not self.depth
-            self.trace.added += [
-                Added(self.layer, loss, outside)
-                for loss in tf.nest.flatten(losses)
-                if is_tensor(loss)
-            ]
-            return original(losses, *args, **kwargs)
-
-        return add_loss
+    def add_loss(self, original, losses, *args, **kwargs):
+        """Records the losses, and whether a regulariser adds them."""
+        regularizer = getattr(self.layer, "activity_regularizer", None)
+        outside = regularizer is not None and not self.depth
+        tensors = filter(is_tensor, tf.nest.flatten(losses))
+        self.step.added += [Added(self.layer, loss, outside) for loss in tensors]
+        return original(losses, *args, **kwargs)
 
     def _note(self, structure, number, is_output):
         for index, tensor in enumerate(tf.nest.flatten(structure)):
             place = is_output, number, index
             logits = _keras.logits_behind(tensor) if is_output else None
-            if is_tensor(logits):
-                self.trace.seen.append(Seen(self.layer, logits, *place, is_logits=True))
-            if is_tensor(tensor):
-                self.trace.seen.append(Seen(self.layer, tensor, *place))
-
-    def _detached(self, outputs, number):
-        if self.detach is None or self.detach[:2] != (self.layer, number):
-            return outputs
-        flat = tf.nest.flatten(outputs)
-        flat[self.detach[2]] = tf.stop_gradient(flat[self.detach[2]])
-        return tf.nest.pack_sequence_as(outputs, flat)
+            self.step.seen += [
+                Seen(self.layer, value, *place, is_logits=value is not tensor)
+                for value in filter(is_tensor, (logits, tensor))
+            ]
 
 
 def layers(model):
-    """All layers of a model, itself included."""
+    """Returns all layers of a model, itself included."""
     return _keras.sublayers(model, object)
 
 
 def trainable(model):
-    """The TensorFlow variables that the optimiser moves."""
+    """Returns the TensorFlow variables that the optimiser moves."""
     variables = model.trainable_variables
     return [v.value if isinstance(v, keras.Variable) else v for v in variables]
 
 
 def is_tensor(value):
-    """Whether a gradient by the value may exist."""
+    """Whether a value can have a gradient."""
     return isinstance(value, tf.Tensor) and value.dtype.is_floating
 
 
-# === Methods, replaced until a stack unwinds ===
+# === Methods, replaced until a stack closes ===
 
 
-def replace_method(stack, item, name, around):
+def replace_method(stack, item, name, replacement):
     """Replaces a method of one object.
 
     Args:
-        stack: `contextlib.ExitStack`, at whose end the method is itself again.
+        stack: `contextlib.ExitStack`, which puts the method back as it closes.
         item: Object.
         name: String, name of the method.
-        around: Callable, method -> replacement.
+        replacement: Callable, of the original method and its arguments.
     """
-    # Past `__setattr__`, which tracks state and refuses much.
-    original = getattr(item, name)
-    previous = item.__dict__.get(name)
-    item.__dict__[name] = around(original)
+    original, previous = getattr(item, name), item.__dict__.get(name)
+
+    @functools.wraps(original)
+    def method(*args, **kwargs):
+        return replacement(original, *args, **kwargs)
 
     def restore():
-        if previous is None:
-            item.__dict__.pop(name)
-        else:
+        item.__dict__.pop(name)
+        if previous is not None:
             item.__dict__[name] = previous
 
+    # Keras's `__setattr__` tracks state and refuses some assignments.
+    item.__dict__[name] = method
     stack.callback(restore)
 
 
-def _silence(stack, optimizer):
-    """Takes the optimiser's updates and its scaling of the loss away."""
-    replacements = {
-        "apply": lambda *args, **kwargs: None,
-        "apply_gradients": lambda *args, **kwargs: None,
-        "scale_loss": lambda loss: loss,
-        "get_scaled_loss": lambda loss: loss,
-    }
-    for name, replacement in replacements.items():
-        if hasattr(optimizer, name):
-            replace_method(stack, optimizer, name, lambda _, new=replacement: new)
+def _pass_on(_, first, *args, **kwargs):
+    """Returns the first argument and does nothing."""
+    return first
 
 
-def _noting(results):
-    """Makes a method note its results."""
-
-    def around(original):
-        @functools.wraps(original)
-        def compute(*args, **kwargs):
-            result = original(*args, **kwargs)
-            results.append(result)
-            return result
-
-        return compute
-
-    return around
+def _note_result(results, original, *args, **kwargs):
+    """Calls a method and appends its result to a list."""
+    results.append(original(*args, **kwargs))
+    return results[-1]
 
 
 def _note_targets(stack, targets):
-    """Notes what is differentiated; gradients that do not exist become zeros."""
+    """Records what is differentiated; gradients that do not exist become zeros."""
     original = tf.GradientTape.gradient
 
     def gradient(tape, target, sources, *args, **kwargs):

@@ -2,21 +2,21 @@
 
 import numpy as np
 
-# Relative distance within which a gradient is that of a known term. Half precision
-# rounds each gradient by some 1e-3.
+# Largest relative distance between a gradient and a multiple of a known one that still
+# counts as equality. Half precision rounds each gradient by some 1e-3.
 TOLERANCE = {"float16": 3e-2, "bfloat16": 1e-1}
 FLOAT32_TOLERANCE = 2e-3
-# For what is put together of several gradients.
+# The same for several gradients at once.
 JOINT_TOLERANCE = 5 * FLOAT32_TOLERANCE
 
 
 def tolerance(tensor):
-    """The distance that the precision of a tensor asks for."""
+    """Returns the relative distance that the precision of a tensor needs."""
     return TOLERANCE.get(tensor.dtype.name, FLOAT32_TOLERANCE)
 
 
 def flat(arrays):
-    """Arrays behind one another, as one float64 vector."""
+    """Returns arrays joined to one float64 vector."""
     return np.concatenate([np.ravel(a).astype("float64") for a in arrays])
 
 
@@ -28,41 +28,40 @@ def project(gradient, reference):
         reference: Array of the same size.
 
     Returns:
-        Tuple (c, relative residual), the residual infinite where nothing can be said.
+        Tuple (c, relative residual). The residual is infinite if the reference is zero
+        or a number is not finite.
     """
     gradient, reference = flat([gradient]), flat([reference])
     square = reference @ reference
     norm = np.linalg.norm(gradient)
     if not (np.isfinite(square) and np.isfinite(norm)) or square == 0:
         return 0.0, np.inf
-    c = gradient @ reference / square
+    c = float(gradient @ reference / square)
     return c, relative(gradient - c * reference, gradient)
 
 
 def relative(rest, gradient):
-    """Size of a rest relative to the gradient."""
+    """Returns the norm of a rest, relative to that of the gradient."""
     norm = np.linalg.norm(gradient)
     return np.linalg.norm(rest) / norm if norm > 0 else 0.0
 
 
-def terms(step, sides):
+def weigh_in_added(step, sides):
     """Finds the coefficients of a KL in each added loss.
 
     Args:
         step: `Step`.
-        sides: List of (tensor, gradient of the KL by it, where in its last axis).
+        sides: List of (tensor, gradient of the KL by it, slice of its last axis).
 
     Returns:
-        List of (`Added`, coefficient), those without it left out.
+        Tuple of (`Added`, coefficient), for the added losses that hold the KL.
     """
     found = []
-    reference = flat([side[1] for side in sides])
-    for added in step.trace.added:
-        gradients = [
-            step.gradient(added.tensor, tensor).numpy()[..., where]
-            for tensor, _, where in sides
-        ]
-        c, residual = project(flat(gradients), reference)
+    tensors, references, slices = zip(*sides, strict=True)
+    for added in step.added:
+        gradients = zip(step.gradient(added.tensor, tensors), slices, strict=True)
+        gradient = flat([values.numpy()[..., where] for values, where in gradients])
+        c, residual = project(gradient, flat(references))
         if c and residual < JOINT_TOLERANCE:
-            found.append((added, float(c)))
-    return found
+            found.append((added, c))
+    return tuple(found)

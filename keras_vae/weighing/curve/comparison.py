@@ -1,4 +1,4 @@
-"""One curve against another."""
+"""The difference of two curves."""
 
 import dataclasses
 
@@ -14,10 +14,10 @@ class Comparison:
 
     Args:
         beta: (points,) array.
-        excess: (points,) array, the difference of distortion + beta rate, nats;
-            positive where the first curve is worse.
-        error: (points, 2) array, the 95% interval of `excess`, or None where it is
-            not known.
+        excess: (points,) array, the difference of distortion + beta rate, nats. It is
+            positive if the first curve is worse.
+        error: (points, 2) array, the 95% interval of `excess`, or None if it is not
+            known.
     """
 
     beta: np.ndarray
@@ -38,7 +38,7 @@ class Comparison:
 
 
 def compare(curve, other):
-    """Does what `RateDistortionCurve.compare` says."""
+    """See `RateDistortionCurve.compare`."""
     inside = (other.beta >= curve.beta[0]) & (other.beta <= curve.beta[-1])
     if not inside.any():
         raise ValueError(
@@ -55,7 +55,7 @@ def compare(curve, other):
 
 
 def _error(curve, other, betas):
-    """The interval over examples that were drawn alike for both, else None."""
+    """Returns the interval if both curves resample the same examples, else None."""
     if None in (curve.replicates, other.replicates):
         return None
     if curve.num_examples != other.num_examples:

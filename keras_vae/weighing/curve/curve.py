@@ -1,4 +1,4 @@
-"""The curve: what was measured at each weight, and what can be asked of it."""
+"""The rate-distortion curve: measured values at each weight, and its methods."""
 
 import numbers
 
@@ -11,6 +11,7 @@ from keras_vae.weighing.curve import recommendation
 from keras_vae.weighing.curve import table
 from keras_vae.weighing.curve.interpolation import Interpolation
 from keras_vae.weighing.curve.interpolation import Point
+from keras_vae.weighing.curve.reading import Reading
 
 
 class RateDistortionCurve:
@@ -24,8 +25,10 @@ class RateDistortionCurve:
     Args:
         beta: (points,) array of positive floats, in any order.
         values: Dict, "rate" and "distortion" to (points,) arrays in nats, and perhaps
-            "negative_log_likelihood" and "gap", KL(q(z) || p(z)), NaN where it could
-            not be measured.
+            "negative_log_likelihood" and "gap", KL(q(z) || p(z)), in nats;
+            "squared_error", the mean over numbers of the squared error of the means of
+            p(x|z); and "sample_distance", the energy distance of generated events and
+            data, in units of x. NaN where one could not be measured.
         active_units: (points,) array of integers.
         latent_dim: Integer.
         num_examples: Integer, on how many examples it was measured.
@@ -33,6 +36,8 @@ class RateDistortionCurve:
             on examples drawn anew; or None.
         intervals: Dict, names to (points, 2) arrays, 95% intervals where there are no
             replicates; or None.
+        meaning: `Meaning`, the likelihood and the size of an event, or None where they
+            are not known; see `reading`.
 
     Example:
     >>> curve = kv.weighing.RateDistortionCurve(
@@ -58,6 +63,7 @@ class RateDistortionCurve:
         num_examples,
         replicates=None,
         intervals=None,
+        meaning=None,
     ):
         beta = np.asarray(beta, np.float64)
         if beta.ndim != 1 or not beta.size or not np.all(np.isfinite(beta)):
@@ -71,11 +77,17 @@ class RateDistortionCurve:
         self.beta = beta[order]
         self.latent_dim, self.num_examples = int(latent_dim), int(num_examples)
         self.active_units = np.asarray(active_units, np.int64)[order]
-        self.gap = np.asarray(values.get("gap", np.full(beta.size, np.nan)))[order]
+        self.meaning = meaning
+        for name in ("gap", "squared_error", "sample_distance"):
+            measured = values.get(name, np.full(beta.size, np.nan))
+            setattr(self, name, np.asarray(measured, np.float64)[order])
         known = quantities.known(values)
         self._values = quantities.with_elbo(
             {n: np.asarray(v, np.float64)[order] for n, v in known.items()}
         )
+        self._keep_intervals(replicates, intervals, order)
+
+    def _keep_intervals(self, replicates, intervals, order):
         self.replicates = None
         if replicates is not None:
             known = quantities.known(replicates)
@@ -107,6 +119,11 @@ class RateDistortionCurve:
         """(points,) array, -log p(x) by importance sampling, nats, or None."""
         return self._values.get("negative_log_likelihood")
 
+    @property
+    def reading(self):
+        """What the weights mean, a `Reading`, or None without a `meaning`."""
+        return None if self.meaning is None else Reading(self)
+
     # === Between the points ===
 
     def at(self, beta):
@@ -130,12 +147,12 @@ class RateDistortionCurve:
         return Point(float(beta), *map(float, self._lines.at(beta)))
 
     def at_rate(self, rate):
-        """Finds the `Point` of a rate in nats; of several, that of least distortion."""
+        """Finds the `Point` of a rate in nats; of several, the least distortion."""
         betas = self._lines.crossings("rate", rate)
         return min((self.at(b) for b in betas), key=lambda point: point.distortion)
 
     def at_distortion(self, distortion):
-        """Finds the `Point` of a distortion in nats; of several, that of least rate."""
+        """Finds the `Point` of a distortion in nats; of several, the least rate."""
         betas = self._lines.crossings("distortion", distortion)
         return min((self.at(b) for b in betas), key=lambda point: point.rate)
 
@@ -143,13 +160,13 @@ class RateDistortionCurve:
     def knee(self):
         """The `Point` farthest below the straight line between the ends of the curve.
 
-        There beta is the slope of that line: a nat of rate buys what it buys on
-        average. It depends on the range of weights that was measured.
+        There beta equals the slope of that line: a nat of rate saves as much
+        distortion as on average. The knee depends on the range of measured weights.
         """
         return self.at(self._lines.knee())
 
     def collapses(self):
-        """Where the number of active units falls.
+        """Finds the weights between which the number of active units falls.
 
         Returns:
             List of (beta below, beta above, units below, units above).
@@ -168,20 +185,31 @@ class RateDistortionCurve:
     # === Which weight ===
 
     def recommend(self, purpose, target=None):
-        """Says which weight serves a purpose.
+        """Recommends a weight for a purpose.
 
         | purpose | the weight | `target` |
         |---|---|---|
-        | "likelihood" | of the least -log p(x), else of the least -ELBO | |
+        | "likelihood" | at which the loss is a likelihood's bound, see below | |
         | "rate" | at which a code costs that much | nats |
         | "distortion" | at which data are lost that much | nats |
         | "active_units" | the largest that still uses the units | how many; all |
         | "knee" | see `knee` | |
+        | "samples" | whose generated events are nearest to the data | |
         | "samples" | the smallest whose gap, KL(q(z), p(z)), is small | nats; 1 |
 
-        "samples" asks that the decoder sees from the prior what it was trained on, and
-        among such weights for the least distortion. It needs a rate well below the log
-        of the number of examples: beyond that no gap can be measured.
+        For "likelihood" the likelihood tells. Under a normal of fixed scale s beta s^2
+        is a noise, best where it equals the mean squared error; the loss of all others
+        bounds -log p(x) at beta = 1, but for the cross-entropy of grey values, which is
+        read as a normal. A curve without `meaning`, such as one from a CSV file, takes
+        the least -log p(x) or -ELBO that was measured, and says so.
+
+        For "samples" generated events are compared where `rate_distortion` had
+        `num_generated`, and no target is given. Else it is asked that the decoder sees
+        from the prior what it was trained on, and among such weights for the least
+        distortion. That needs a rate well below the log of the number of examples:
+        beyond it no gap can be measured.
+
+        `kv.advise` gives the same weights for all purposes at once, in all units.
 
         Args:
             purpose: String, see the table.
@@ -191,9 +219,9 @@ class RateDistortionCurve:
             A `Recommendation`.
 
         Raises:
-            ValueError: If the purpose is unknown, its target is missing or out of the
-                curve's reach, what it needs was not measured, or a rate or distortion
-                is not finite.
+            ValueError: If the purpose is unknown, its target is missing or outside of
+                the curve, a quantity that it needs was not measured, or a rate or
+                distortion is not finite.
         """
         return recommendation.recommend(self, purpose, target)
 
@@ -202,19 +230,19 @@ class RateDistortionCurve:
     def compare(self, other):
         """Compares the loss of both at the weights of `other`.
 
-        The excess is `(D + beta R) - (D' + beta R')` at equal beta, in which being
-        elsewhere on the same optimal curve costs nothing to first order. The interval
-        is that of paired examples where both curves were measured on the same data
-        with the same `num_resamples` and `seed`.
+        The excess is `(D + beta R) - (D' + beta R')` at equal beta. Two points of one
+        optimal curve have an excess of zero to first order. There is an interval, of
+        paired examples, if both curves were measured on the same data with the same
+        `num_resamples` and `seed`.
 
         Args:
             other: `RateDistortionCurve`, for example of models trained one by one.
 
         Returns:
-            A `Comparison` at the weights of `other` which this curve covers.
+            A `Comparison` at the weights of `other` in the range of this curve.
 
         Raises:
-            ValueError: If this curve covers none of them.
+            ValueError: If no weight of `other` is in that range.
         """
         return comparison.compare(self, other)
 
@@ -229,7 +257,7 @@ class RateDistortionCurve:
         return self.table()
 
     def plot(self, path=None, others=None):
-        """Draws distortion over rate, and all over beta.
+        """Draws distortion over rate, and all quantities over beta.
 
         Args:
             path: String or path of a PNG to write, or None.
@@ -244,7 +272,7 @@ class RateDistortionCurve:
         )
 
     def _columns(self):
-        """Everything by name: arrays (points,), of which those of errors are `_low`."""
+        """Returns all arrays (points,) by name; see the module `table`."""
         columns = {"beta": self.beta, **self._values}
         for name, bounds in (self.intervals or {}).items():
             columns[f"{name}_low"], columns[f"{name}_high"] = bounds.T
@@ -262,17 +290,18 @@ class RateDistortionCurve:
         table.write(self._columns(), path)
 
     @classmethod
-    def from_csv(cls, path):
-        """Reads what `to_csv` wrote: the same numbers, without the replicates.
+    def from_csv(cls, path, meaning=None):
+        """Reads what `to_csv` wrote: the same columns, without the replicates.
 
         Args:
             path: String or path.
+            meaning: `Meaning` of the curve, which the file does not hold, or None.
 
         Returns:
             A `RateDistortionCurve`.
 
         Raises:
-            ValueError: If the file is of another kind.
+            ValueError: If `to_csv` did not write the file.
         """
         columns = table.read(path)
         return cls(
@@ -282,4 +311,5 @@ class RateDistortionCurve:
             columns["latent_dim"][0],
             columns["num_examples"][0],
             intervals=table.intervals(columns) or None,
+            meaning=meaning,
         )

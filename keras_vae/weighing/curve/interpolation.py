@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A place on the curve.
+    """A point of the curve.
 
     Args:
         beta: Float, weight of the KL.
@@ -27,12 +27,12 @@ class Point:
 
     @property
     def loss(self):
-        """What training at `beta` minimises, distortion + beta rate, nats."""
+        """The loss of training at `beta`, distortion + beta rate, nats."""
         return self.distortion + self.beta * self.rate
 
 
 class Interpolation:
-    """Lines through rates and distortions; see `RateDistortionCurve` for which.
+    """Interpolates rates and distortions as `RateDistortionCurve` says.
 
     Args:
         beta: (points,) array, rising.
@@ -44,12 +44,12 @@ class Interpolation:
         self.beta, self.rate, self.distortion = beta, rate, distortion
 
     def at(self, betas):
-        """Returns rates and distortions (..., betas) at weights within the measured."""
+        """Returns rates and distortions (..., betas) at weights in range."""
         last = len(self.beta) - 1
         i = np.clip(np.searchsorted(self.beta, betas) - 1, 0, max(last - 1, 0))
         j = np.minimum(i + 1, last)
         low, high = self.beta[i], self.beta[j]
-        # Of a single point both ends are the same.
+        # A single point is both ends.
         logarithmic = np.log(betas / low) / np.where(i == j, 1.0, np.log(high / low))
         linear = (betas - low) / np.where(i == j, 1.0, high - low)
         return [
@@ -66,7 +66,7 @@ class Interpolation:
         """Returns the weights at which "rate" or "distortion" has a value.
 
         Raises:
-            ValueError: If it has that at none.
+            ValueError: If no weight has that value.
         """
         places = np.log(self.beta) if name == "rate" else self.beta
         heights = getattr(self, name)
@@ -93,7 +93,7 @@ class Interpolation:
         """Returns the weight of the knee; see `RateDistortionCurve.knee`.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If the rate does not fall.
         """
         self._check_several("a knee")
         betas = np.geomspace(self.beta[0], self.beta[-1], 40 * len(self.beta) + 1)

@@ -1,9 +1,10 @@
-"""What a curve holds for each weight, how sure that is, and how it is written."""
+"""The quantities of a curve: their names, their intervals and their text."""
 
 import numpy as np
 
 CONFIDENCE = 0.95
-# The values, and what they are called in words.
+PERCENTILES = 2.5, 97.5
+# Names of the measured quantities, and words for them.
 MEASURED = {
     "rate": "rate",
     "distortion": "distortion",
@@ -13,13 +14,13 @@ MEASURED = {
 
 
 def known(values):
-    """Returns those of a dict that are measured; the others follow or are not known."""
+    """Returns the measured quantities of a dict, as arrays; -ELBO follows from them."""
     names = [n for n in MEASURED if n in values and n != "negative_elbo"]
     return {name: np.asarray(values[name]) for name in names}
 
 
 def with_elbo(values):
-    """Returns the dict with what follows from rate and distortion."""
+    """Returns the dict with rate + distortion added."""
     return {**values, "negative_elbo": values["rate"] + values["distortion"]}
 
 
@@ -30,7 +31,7 @@ def interval(replicates):
 
 
 def with_error(value, bounds):
-    """Returns a value as text, with half of its interval where there is one."""
+    """Returns a value as text, with half the width of its interval unless None."""
     if bounds is None:
         return f"{value:.2f}"
     return f"{value:.2f} +-{(bounds[1] - bounds[0]) / 2:.2f}"

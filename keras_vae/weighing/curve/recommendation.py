@@ -1,4 +1,4 @@
-"""Which weight serves which purpose."""
+"""The choice of a weight for a purpose."""
 
 import dataclasses
 
@@ -8,8 +8,9 @@ from keras_vae.arguments import is_integer
 from keras_vae.weighing.curve import quantities
 from keras_vae.weighing.curve.interpolation import Interpolation
 from keras_vae.weighing.curve.interpolation import Point
+from keras_vae.weighing.curve.likeliest import likeliest
 
-# Nats of the aggregate posterior's gap that make no difference.
+# The default for the largest gap of the aggregate posterior, in nats.
 _GAP = 1.0
 
 
@@ -22,8 +23,8 @@ class Recommendation:
         beta: Float, the weight.
         reason: String, why, with the numbers.
         point: `Point` of the curve at `beta`.
-        interval: Pair of floats, the weights between which it lies with 95%
-            confidence, or None where that is not known.
+        interval: Pair of floats, the 95% interval of the weight, or None if it is not
+            known.
     """
 
     purpose: str
@@ -37,8 +38,15 @@ class Recommendation:
         return f"beta = {self.beta:.4g} for {self.purpose}: {self.reason}"
 
 
-def recommend(curve, purpose, target):
-    """Does what `RateDistortionCurve.recommend` says."""
+def recommend(curve, purpose, target, bound_at=None):
+    """Does what `RateDistortionCurve.recommend` says.
+
+    Args:
+        curve: `RateDistortionCurve`.
+        purpose: String.
+        target: Number or None.
+        bound_at: See `likeliest`.
+    """
     if purpose not in PURPOSES:
         raise ValueError(
             f"`purpose` must be one of {PURPOSES}. Received: purpose={purpose!r}"
@@ -55,35 +63,14 @@ def recommend(curve, purpose, target):
             "diverged. Received: rates or distortions that are not finite at beta="
             f"{[float(f'{beta:.4g}') for beta in curve.beta[~finite]]}"
         )
-    beta, reason, interval = _RULES[purpose](curve, target)
+    if purpose == "likelihood":
+        beta, reason, interval = likeliest(curve, bound_at)
+    else:
+        beta, reason, interval = _RULES[purpose](curve, target)
     return Recommendation(purpose, float(beta), reason, curve.at(beta), interval)
 
 
 # === A rule for each purpose: the weight, the reason, and the interval or None ===
-
-
-def _likelihood(curve, _):
-    name = "negative_log_likelihood"
-    if curve.negative_log_likelihood is None:
-        name = "negative_elbo"
-    heights = getattr(curve, name)
-    best = int(np.argmin(heights))
-    bounds = None if curve.intervals is None else curve.intervals[name][best]
-    reason = (
-        f"the least {quantities.MEASURED[name]} of the measured weights, "
-        f"{quantities.with_error(heights[best], bounds)} nats"
-    )
-    interval = None
-    if curve.replicates is not None:
-        above = curve.replicates[name] - curve.replicates[name][:, best : best + 1]
-        equal = np.percentile(above, 100 * (1 - quantities.CONFIDENCE), axis=0) <= 0
-        interval = tuple(float(b) for b in curve.beta[equal][[0, -1]])
-        if np.count_nonzero(equal) > 1:
-            reason += (
-                f"; between {interval[0]:.4g} and {interval[1]:.4g} the examples "
-                "are too few to tell weights apart"
-            )
-    return curve.beta[best], reason, interval
 
 
 def _rate(curve, target):
@@ -134,7 +121,23 @@ def _knee(curve, _):
 
 
 def _samples(curve, target):
-    target = _GAP if target is None else target
+    if target is None and np.isfinite(curve.sample_distance).all():
+        return _nearest_samples(curve)
+    return _small_gap(curve, _GAP if target is None else target)
+
+
+def _nearest_samples(curve):
+    distances = curve.sample_distance
+    best = int(np.argmin(distances))
+    reason = (
+        "what `generate` returns is nearest to held-out data: energy distance "
+        f"{distances[best]:.3g}, from {distances.min():.3g} to "
+        f"{distances.max():.3g} over all weights"
+    )
+    return curve.beta[best], reason, None
+
+
+def _small_gap(curve, target):
     measured = np.isfinite(curve.gap)
     if not measured.any():
         raise ValueError(
@@ -161,7 +164,7 @@ def _samples(curve, target):
 
 
 def _interval_of(curve, solve):
-    """The 95% interval of a weight over the replicates that have one, or None."""
+    """Returns the 95% interval of a weight over its replicates, or None."""
     if curve.replicates is None:
         return None
     found = []
@@ -179,11 +182,10 @@ def _interval_of(curve, solve):
 
 
 _RULES = {
-    "likelihood": _likelihood,
     "rate": _rate,
     "distortion": _distortion,
     "active_units": _active_units,
     "knee": _knee,
     "samples": _samples,
 }
-PURPOSES = tuple(_RULES)
+PURPOSES = ("likelihood", *_RULES)

@@ -1,7 +1,7 @@
 """Curves as text and in files.
 
-All of it is on columns: a dict, names to (points,) arrays, in which "rate_low" and
-"rate_high" are the interval of "rate".
+Columns are a dict, names to (points,) arrays. The arrays "rate_low" and "rate_high" are
+the interval of "rate", and likewise for other names.
 """
 
 import csv
@@ -15,7 +15,7 @@ _NEEDED = {"beta", "rate", "distortion", "active_units", "latent_dim"}
 
 
 def text(columns):
-    """Returns a line for each weight, nats, with the half width of intervals."""
+    """Returns a line for each weight, nats, with half the width of intervals."""
     names = [name for name in quantities.MEASURED if name in columns]
     header = [f"{quantities.MEASURED[name]:>18}" for name in names]
     lines = [f"{'beta':>10}" + "".join(header) + f"{'active units':>14}"]
@@ -33,7 +33,7 @@ def text(columns):
 
 
 def intervals(columns):
-    """Returns a dict, names to (points, 2) arrays, of those that have an interval."""
+    """Returns all intervals as a dict, names to (points, 2) arrays."""
     return {
         name: np.stack([columns[f"{name}_low"], columns[f"{name}_high"]], axis=1)
         for name in quantities.MEASURED
@@ -50,10 +50,10 @@ def write(columns, path):
 
 
 def read(path):
-    """Returns the columns that `write` wrote, all of them floats.
+    """Returns the columns of a file that `write` wrote, as floats.
 
     Raises:
-        ValueError: If the file is of another kind.
+        ValueError: If the file lacks columns.
     """
     with open(os.fspath(path), newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)

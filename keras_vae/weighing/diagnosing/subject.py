@@ -29,10 +29,14 @@ class Subject:
         likelihood: `Likelihood` of the model's output, or None.
         notes: List of strings: quantities that cannot be measured, and why.
         may_bypass: Boolean, whether the decoder may see the input past z.
+        is_plain: Boolean, whether the loss weighs the KL as the objective says.
+        compiled_target: Array of targets that a compiled loss takes, or None.
     """
 
     notes = ()
     may_bypass = False
+    is_plain = False
+    compiled_target = None
 
     def encode(self, x):
         """Returns the posterior parameters (batch, params_size) of each variable.
@@ -75,6 +79,8 @@ class VAESubject(Subject):
         self.variables = model.latents
         self.objectives = [model.objective]
         self.likelihood = model.likelihood
+        # A subclass may have another loss.
+        self.is_plain = type(model) is VAE
         with keras.StatelessScope():
             params = model.infer(_first(self.x))
         self._encodes_masks = _keras.mask_of(params[0]) is not None
@@ -111,7 +117,7 @@ class LatentSubject(Subject):
     def __init__(self, model, data):
         self.model = model
         self.x, y = measuring.unpack(data)
-        self.y = self.x if y is None else y
+        self.y = self.compiled_target = self.x if y is None else y
         for value in (*tf.nest.flatten(self.x), self.y):
             checks.check_array(value, "data")
         self.layers = _keras.sublayers(model, Latent)
@@ -139,8 +145,10 @@ class LatentSubject(Subject):
         calls = []
         with contextlib.ExitStack() as stack:
             for layer in self.layers:
-                replace_method(stack, layer, "call", _noting_call(calls, layer))
-                replace_method(stack, layer, "infer", _noting_params(calls))
+                note = functools.partial(_note_call, calls, layer)
+                replace_method(stack, layer, "call", note)
+                note = functools.partial(_note_params, calls)
+                replace_method(stack, layer, "infer", note)
             self.model(x, training=False)
         pairs = [
             (layer, _keras.with_mask(params, example_mask(mask)))
@@ -163,7 +171,8 @@ class LatentSubject(Subject):
                     for variable, z in zip(self.variables, latents, strict=True)
                     if variable is layer
                 ]
-                replace_method(stack, layer, "call", _returning(drawn))
+                take_next = functools.partial(_next, iter(drawn))
+                replace_method(stack, layer, "call", take_next)
             params = self.model(x, training=False)
         return _keras.with_mask(tf.cast(params, tf.float32), _keras.mask_of(params))
 
@@ -176,40 +185,24 @@ def _first(x):
     return tf.nest.map_structure(lambda v: v[:1], x)
 
 
-def _noting_call(calls, layer):
-    """Notes that a layer is called."""
-
-    def around(original):
-        @functools.wraps(original)
-        def call(*args, **kwargs):
-            calls.append((layer, kwargs.get("mask"), None))
-            return original(*args, **kwargs)
-
-        return call
-
-    return around
+def _note_call(calls, layer, original, *args, **kwargs):
+    """Calls a layer and records the call."""
+    calls.append((layer, kwargs.get("mask"), None))
+    return original(*args, **kwargs)
 
 
-def _noting_params(calls):
-    """Notes the first parameters of a running call, which are those of the data."""
-
-    def around(original):
-        def infer(features):
-            params = original(features)
-            if calls and calls[-1][-1] is None:
-                layer, mask, _ = calls[-1]
-                calls[-1] = layer, mask, params
-            return params
-
-        return infer
-
-    return around
+def _note_params(calls, original, features):
+    """Infers the parameters and records the first ones of a call, those of the data."""
+    params = original(features)
+    if calls and calls[-1][-1] is None:
+        layer, mask, _ = calls[-1]
+        calls[-1] = layer, mask, params
+    return params
 
 
-def _returning(values):
-    """Lets each call return the next of some values."""
-    values = iter(values)
-    return lambda original: lambda *args, **kwargs: next(values)
+def _next(values, *args, **kwargs):
+    """Returns the next of some values instead of a call's result."""
+    return next(values)
 
 
 def subject_of(model, data):

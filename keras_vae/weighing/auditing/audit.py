@@ -1,15 +1,16 @@
-"""The audit: checks its arguments, measures and judges."""
+"""The audit: checks its arguments, measures two batches and judges."""
 
 import contextlib
 
 import tensorflow as tf
 
+from keras_vae.weighing.auditing import probe
+from keras_vae.weighing.auditing.adapters import adapt
 from keras_vae.weighing.auditing.judge import judge
-from keras_vae.weighing.auditing.measure import Measurement
-from keras_vae.weighing.auditing.probe import Probe
-from keras_vae.weighing.auditing.probe import Restored
-from keras_vae.weighing.auditing.probe import layers
-from keras_vae.weighing.auditing.probe import take_batch
+from keras_vae.weighing.auditing.measurement import averaged_sizes
+from keras_vae.weighing.auditing.measurement import measure_batch
+from keras_vae.weighing.auditing.pairing import Pair
+from keras_vae.weighing.auditing.report import AuditReport
 
 BATCH_SIZES = (7, 13)
 
@@ -17,21 +18,21 @@ BATCH_SIZES = (7, 13)
 def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
     """Measures with which coefficient KL and reconstruction reach the gradient.
 
-    The model's own `train_step` runs on two batch sizes, without the optimiser; the
-    loss which it differentiates is taken and differentiated by the outputs of the
-    layers. With R the reconstruction summed over the event, KL summed over the latents,
-    both averaged over the batch, and p the decoder's output
+    The model's own `train_step` runs on two batch sizes, without the optimiser. The
+    audit takes its loss L and differentiates it by the outputs of the layers. With R
+    the reconstruction summed over the event, KL summed over the latents, both averaged
+    over the batch, and p the decoder's output
 
         dL/dp = a dR/dp,        dL/d(mean, scale) at fixed p = b dKL/d(mean, scale)
 
-    are solved for a and b. They hold however the loss is written, whatever noise is
-    drawn. The layers that put out mean and scale are found by the second equation,
-    for a standard normal prior. Weights, metrics and optimiser are restored.
+    are solved for a and b. Both equations hold for any code of the loss and for any
+    noise. The second one finds the layers that put out mean and scale, for a standard
+    normal prior. Weights, metrics and optimiser are restored.
 
     A weight is no fault in itself. `audit` reports terms that depend on the batch size
     or on the number of pixels or latents, count twice, are lost, or have the wrong
-    sign. If you pass the weight that you meant as `kl_weight`, it also reports another
-    one.
+    sign. If you pass the weight that you meant as `kl_weight`, it also reports a
+    different measured weight.
 
     Args:
         model: Compiled Keras model: functional, subclassed or with a `train_step` of
@@ -43,11 +44,11 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
             reconstruction in nats (half the squared error, or the cross-entropy), or
             None.
         posterior: Names of the layers that put out mean and scale of q(z|x), for
-            example `("z_mean", "z_log_var")`, or of the one that puts out both; None
-            to find them.
+            example `("z_mean", "z_log_var")`, or name of one layer that puts out both;
+            None to find them.
         kl: Callable, x -> KL(q(z|x) || p(z)), a tensor (batch,) in nats, without noise,
-            for posteriors and priors that cannot be found. It is compared on the
-            trainable weights.
+            for posteriors and priors that the audit cannot find. Its gradient by the
+            trainable weights is compared.
 
     Returns:
         An `AuditReport`.
@@ -73,11 +74,26 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
     if not model.built:
         # Inference moves no statistics. A model without `call` has built parts.
         with contextlib.suppress(NotImplementedError):
-            model(take_batch(x, y, 1).x)
-    with Restored(model):
-        probe = Probe(model, posterior, kl)
-        measured = Measurement(probe, *[take_batch(x, y, n) for n in BATCH_SIZES])
-    return judge(measured, kl_weight)
+            model(probe.take_batch(x, y, 1).x)
+    audited = adapt(model)
+    names = [posterior] if isinstance(posterior, str) else posterior
+    small, large = (probe.take_batch(x, y, size) for size in BATCH_SIZES)
+    with probe.restored(model):
+        # Builds what is not built before anything is measured.
+        probe.run_step(model, small)
+        first = measure_batch(audited, small, names, kl)
+        second = measure_batch(audited, large, names, kl, like=first)
+        averaged, notes = averaged_sizes(model, small, first)
+    pair = Pair(first, second, averaged, kl_weight, named=bool(posterior or kl))
+    findings, remarks = judge(pair)
+    notes = (*notes, *pair.notes, *remarks)
+    measured = (
+        pair.sizes,
+        pair.reconstruction,
+        pair.kls,
+        pair.weight(audited.likelihood),
+    )
+    return AuditReport(findings, notes, *measured)
 
 
 def _check_arguments(model, x, y):
@@ -110,7 +126,7 @@ def _check_options(model, kl_weight, posterior, kl):
             f"Received: kl={kl!r}, posterior={posterior!r}"
         )
     names = (posterior,) if isinstance(posterior, str) else posterior or ()
-    have = {layer.name for layer in layers(model)}
+    have = {layer.name for layer in probe.layers(model)}
     if missing := [name for name in names if name not in have]:
         raise ValueError(
             "`posterior` must name layers of the model. "

@@ -1,0 +1,97 @@
+"""Which weights of the KL are worth a look, before anything is trained."""
+
+import numpy as np
+
+from keras_vae import arguments
+from keras_vae.distributions import likelihoods
+
+# Of likelihoods without a noise: around 1, the weight of the ELBO.
+_AROUND_ONE = (0.01, 10.0)
+# So many examples show the variances.
+_EXAMPLES = 1000
+
+
+def beta_range(x, latent_dim, likelihood="unit_normal"):
+    """Returns the smallest and the largest weight between which something happens.
+
+    With a normal likelihood of fixed scale s the weight is a noise: beta s^2 is the
+    variance of p(x|z). A linear model keeps no unit above the variance of the first
+    principal component, and below the variance which `latent_dim` components leave over
+    there is no noise: the range goes from a twentieth of that, since networks may
+    leave less, to 1.5 times the first. Other likelihoods have no such scale and
+    get 0.01 to 10.
+
+    Args:
+        x: Array (examples, ...), training data in the units that the model sees.
+        latent_dim: Integer.
+        likelihood: A likelihood or its name. Defaults to "unit_normal".
+
+    Returns:
+        Two floats, in two digits.
+
+    Raises:
+        ValueError: If `latent_dim` is no positive integer, or `x` has no examples.
+
+    Example:
+    >>> x = np.random.default_rng(0).normal(size=(500, 4)) * [3.0, 1.0, 0.1, 0.1]
+    >>> kv.weighing.beta_range(x, latent_dim=2)
+    (0.00052, 14.0)
+    >>> kv.weighing.beta_range(x, latent_dim=2, likelihood="optimal_normal")
+    (0.01, 10.0)
+
+    Reference:
+        [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469)
+    """
+    arguments.check_count("latent_dim", latent_dim)
+    likelihood = likelihoods.get(likelihood)
+    if not is_noise(likelihood):
+        return _AROUND_ONE
+    x = np.asarray(x)
+    if x.ndim < 2 or not x.size:
+        raise ValueError(
+            "`x` must be an array of examples, (examples, ...). Received: "
+            f"x.shape={x.shape}"
+        )
+    x = x[:_EXAMPLES].reshape(min(len(x), _EXAMPLES), -1)
+    x = np.asarray(x, np.float64) - x.mean(axis=0)
+    variances = np.linalg.svd(x, compute_uv=False) ** 2 / len(x)
+    mean = variances.sum() / x.shape[1]
+    left = variances[latent_dim:].sum() / max(1, x.shape[1] - latent_dim)
+    limits = max(left, 1e-3 * mean) / 20, 1.5 * variances[0]
+    low, high = (float(f"{limit / likelihood.scale**2:.2g}") for limit in limits)
+    return low, high
+
+
+def betas_between(low, high, num_betas=13, with_one=True, digits=None):
+    """Spreads weights evenly over the logarithm of a range, both ends included.
+
+    Args:
+        low: Positive float.
+        high: Float above `low`.
+        num_betas: Integer, at least 3.
+        with_one: Boolean, whether 1, the weight of the ELBO, takes the place of the
+            nearest one where the range holds it.
+        digits: Integer, to which the weights between the ends are rounded, or None.
+
+    Returns:
+        List of floats, rising.
+
+    Example:
+    >>> kv.weighing.betas_between(0.01, 10.0, num_betas=7, digits=3)
+    [0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0]
+    """
+    low, high = float(low), float(high)
+    between = np.geomspace(low, high, num_betas)[1:-1].tolist()
+    if digits is not None:
+        between = [float(f"{beta:.{digits}g}") for beta in between]
+    # The curve of the ELBO itself is asked for most, and rounds to be missed.
+    if with_one and low < 1 < high:
+        between[int(np.argmin(np.abs(np.log(between))))] = 1.0
+    return [low, *between, high]
+
+
+def is_noise(likelihood):
+    """Whether a weight is a noise: the likelihood is a normal of fixed scale."""
+    return isinstance(likelihood, likelihoods.Normal) and isinstance(
+        likelihood.scale, float
+    )
