@@ -18,6 +18,7 @@ from keras_vae import figures
 from keras_vae import files
 from keras_vae import layers
 from keras_vae import learning_rates
+from keras_vae import linear
 from keras_vae import losses
 from keras_vae import metrics
 from keras_vae import models
@@ -57,6 +58,7 @@ from keras_vae.callbacks import TensorBoard
 from keras_vae.weighing import advise
 from keras_vae.weighing import audit
 from keras_vae.weighing import diagnose
+from keras_vae.weighing import linear_forecast
 from keras_vae.weighing import rate_distortion
 
 # === Parts for custom methods ===

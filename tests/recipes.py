@@ -278,6 +278,11 @@ def skip_connections_and_input_dropout():
 
 
 @recipe
+def linear_path():
+    return Recipe(mlp(linear_path=True), binary_images())
+
+
+@recipe
 def multi_rate():
     model = kv.MultiRateVAE(
         encoder=kv.networks.mlp_encoder([16], activation="tanh"),

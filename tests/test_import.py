@@ -59,6 +59,7 @@ FLAT_NAMES = [
     "advise",
     "audit",
     "diagnose",
+    "linear_forecast",
     "rate_distortion",
     "Hyperparameter",
 ]

@@ -3,13 +3,18 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import priors
 from keras_vae import random
 from keras_vae.arguments import is_integer
 from keras_vae.distributions import posteriors
+from keras_vae.distributions.limits import inverse_soft_clip
 from keras_vae.objectives import Estimate
+
+# Share of its direction that a closed unit keeps.
+_CLOSED = 1e-3
 
 
 class LatentVariable(keras.layers.Layer):
@@ -91,6 +96,33 @@ class LatentVariable(keras.layers.Layer):
             **kwargs,
         )
 
+    def adapt(self, found, beta, noise):
+        """Sets the head to q(z|x) of the best linear VAE; see `linear_start.adapt`.
+
+        Args:
+            found: `keras_vae.linear.Components` of the data, whose elements are the
+                first inputs of the head.
+            beta: Float, the weight of the rate.
+            noise: Float, the variance of p(y|z).
+
+        Returns:
+            (units,) array, the length of the decoder's column for each unit.
+        """
+        excess = np.maximum(found.eigenvalues - beta * noise, 0.0)
+        is_open = excess > 0
+        # A closed unit could never open without a part of its direction.
+        gains = np.where(
+            is_open,
+            np.sqrt(excess) / found.eigenvalues,
+            _CLOSED / np.sqrt(found.eigenvalues),
+        )
+        stddev = np.sqrt(np.where(is_open, beta * noise / found.eigenvalues, 1.0))
+        limits = self.posterior.min_scale, self.posterior.max_scale
+        raw = [inverse_soft_clip(float(s), *limits) for s in stddev]
+        raw = np.array(raw) - inverse_soft_clip(1.0, *limits)
+        set_linear_head(self.head, found, gains, raw)
+        return np.sqrt(excess)
+
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""
         return {
@@ -100,6 +132,23 @@ class LatentVariable(keras.layers.Layer):
             "prior": keras.saving.serialize_keras_object(self.prior),
             "seed": self.noise.seed,
         }
+
+
+def set_linear_head(head, found, gains, raw):
+    """Sets a head to means that are linear in x, and to constant raw scales.
+
+    Args:
+        head: Dense layer, whose first inputs are the elements of x.
+        found: `keras_vae.linear.Components`.
+        gains: (units,) array, the mean of a unit for a residual of 1 along its
+            eigenvector.
+        raw: (units,) array.
+    """
+    rows = found.vectors * gains / np.sqrt(found.variance)[:, None]
+    kernel = np.zeros(head.kernel.shape)
+    kernel[: len(rows), : rows.shape[1]] = rows
+    head.kernel.assign(kernel)
+    head.bias.assign(np.concatenate([-found.mean @ rows, raw]))
 
 
 def flat_size(shape, what):

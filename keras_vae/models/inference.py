@@ -8,6 +8,7 @@ from keras_vae import checks
 from keras_vae import evaluation
 from keras_vae import export
 from keras_vae import random
+from keras_vae.models import linear_start
 
 
 class Inference:
@@ -34,6 +35,19 @@ class Inference:
             features.
         """
         return [self._infer_finite(self._tensor(x))]
+
+    def adapt(self, x):
+        """Starts the linear path at the best linear VAE of data, before training.
+
+        See `keras_vae.models.linear_start.adapt`.
+
+        Args:
+            x: Array (examples, *event_shape).
+        """
+        x = checks.check_examples(x)
+        if not self.built:
+            self.build((None, *x.shape[1:]))
+        linear_start.adapt(self, x)
 
     def encode(self, x):
         """Returns mean and standard deviation of q(z|x).

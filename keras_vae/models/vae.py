@@ -14,6 +14,8 @@ from keras_vae.arguments import warn_of_half_precision
 from keras_vae.distributions import likelihoods
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.layers.latent_variable import LatentVariable
+from keras_vae.layers.linear_path import LinearDecoder
+from keras_vae.layers.linear_path import LinearEncoder
 from keras_vae.metrics.trackers import CountedMean
 from keras_vae.metrics.trackers import Gauge
 from keras_vae.models import observed
@@ -55,6 +57,9 @@ class VAE(
         prior: Name, config or `Prior` p(z).
         objective: Name, config or objective; `ELBO(kl_weight=beta)` is a beta-VAE.
         seed: Integer, the seed of all noise, or None for a random one.
+        linear_path: Boolean, whether linear maps stand beside encoder and decoder: the
+            head of q(z|x) takes x beside the features, and `W z + b` is added to the
+            decoder's output. `adapt` sets them from data.
 
     Call arguments:
         inputs: Tensor of shape (batch, *event_shape).
@@ -98,12 +103,21 @@ class VAE(
         prior="standard_normal",
         objective="elbo",
         seed=None,
+        linear_path=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.encoder = checks.check_network(encoder, "encoder")
-        self.decoder = checks.check_network(decoder, "decoder")
-        self.likelihood = likelihoods.get(likelihood)
+        encoder = checks.check_network(encoder, "encoder")
+        decoder = checks.check_network(decoder, "decoder")
+        likelihood = likelihoods.get(likelihood)
+        checks.check_output_activation(decoder, likelihood)
+        self.linear_path = bool(linear_path)
+        if self.linear_path:
+            encoder = LinearEncoder(encoder, name="encoder")
+            decoder = LinearDecoder(decoder, name="decoder")
+        self.encoder = encoder
+        self.decoder = decoder
+        self.likelihood = likelihood
         self.objective = objectives.get(objective)
         self.latent = self._make_latent(
             latent_dim,
@@ -113,7 +127,6 @@ class VAE(
             name="latent",
             dtype=self.dtype_policy,
         )
-        checks.check_output_activation(self.decoder, self.likelihood)
         # Keras's own mean of the loss weights batches by their size. This one weights
         # them by the sum of `sample_weight`, comes later in `metrics` and replaces it.
         self._loss_mean = CountedMean("loss")
@@ -128,9 +141,22 @@ class VAE(
         return LatentVariable(*args, **kwargs)
 
     @property
+    def deep_decoder(self):
+        """The decoder without the linear path beside it."""
+        return self._networks["decoder"]
+
+    @property
+    def _networks(self):
+        """Encoder and decoder without the linear path, by name."""
+        networks = {"encoder": self.encoder, "decoder": self.decoder}
+        if not self.linear_path:
+            return networks
+        return {name: beside.network for name, beside in networks.items()}
+
+    @property
     def _plain_networks(self):
         """The networks as `__init__` takes them, by name."""
-        return {"encoder": self.encoder, "decoder": self.decoder}
+        return self._networks
 
     @property
     def latent_dim(self):
@@ -318,6 +344,7 @@ class VAE(
             "prior": latent["prior"],
             "objective": keras.saving.serialize_keras_object(self.objective),
             "seed": latent["seed"],
+            "linear_path": self.linear_path,
         }
 
     @classmethod

@@ -43,6 +43,16 @@ class GatedLayer(keras.layers.Layer):
         self.gate = make_gate(layer.activation, axis=self.axis, name="gate")
 
     @property
+    def kernel(self):
+        """The kernel that all u share."""
+        return self.layer.kernel
+
+    @property
+    def bias(self):
+        """The bias of that kernel, or None."""
+        return self.layer.bias
+
+    @property
     def units(self):
         """Channels of the layer's output."""
         return self.layer.units if self.is_dense else self.layer.filters

@@ -3,9 +3,11 @@
 import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae.layers.latent_variable import LatentVariable
+from keras_vae.layers.latent_variable import set_linear_head
 from keras_vae.multi_rate import gates
 from keras_vae.multi_rate.gated_layer import GATED
 from keras_vae.multi_rate.gated_layer import GatedLayer
@@ -179,6 +181,19 @@ class GatedLatentVariable(LatentVariable):
         if self.water_levels is not None and not self.water_levels.built:
             self.water_levels.build(self.units)
         super().build_from_features(features_shape, pseudo_input_shape)
+
+    def adapt(self, found, beta, noise):
+        """See `LatentVariable.adapt`: for all weights at once, whatever `beta` is."""
+        if self.water_levels is None:
+            raise ValueError(
+                "`gates` must be 'spline' for `adapt`: the gates of the paper do not "
+                f"hold the linear optimum. Received: gate={self.gating['gate']!r}"
+            )
+        self.water_levels.levels.assign(np.log(found.eigenvalues / noise) / gates.GAIN)
+        roots = np.sqrt(found.eigenvalues)
+        dense = self.head.network.layer
+        set_linear_head(dense, found, 1.0 / roots, np.zeros(self.units))
+        return roots
 
     def z_scale(self, u):
         """Returns the factor of z before the decoder.

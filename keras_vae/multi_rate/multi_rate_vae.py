@@ -4,6 +4,7 @@ import math
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import checks
@@ -153,8 +154,12 @@ class MultiRateVAE(VAE):
     @property
     def _plain_networks(self):
         """See `VAE._plain_networks`: the networks as given, without gates."""
-        networks = {"encoder": self.encoder, "decoder": self.decoder}
-        return {name: gated.plain_network for name, gated in networks.items()}
+        return {name: gated.plain_network for name, gated in self._networks.items()}
+
+    @property
+    def deep_decoder(self):
+        """See `VAE.deep_decoder`: the layers within the gated network."""
+        return self._networks["decoder"].network
 
     @property
     def beta(self):
@@ -247,13 +252,19 @@ class MultiRateVAE(VAE):
             vae = VAE(
                 **{
                     **super().get_config(),
-                    "encoder": self.encoder.fold(u),
-                    "decoder": self.decoder.fold(u, input_scale=scale),
+                    "encoder": self._networks["encoder"].fold(u),
+                    "decoder": self._networks["decoder"].fold(u, input_scale=scale),
                     "objective": objective,
                 }
             )
             vae.build(self.get_build_config()["input_shape"])
         vae.latent.head.set_weights(self.latent.head.fold(u).get_weights())
+        if self.linear_path:
+            linear, factor = self.decoder.linear, 1.0 if scale is None else scale
+            vae.decoder.linear.kernel.assign(
+                linear.kernel * np.reshape(factor, (-1, 1))
+            )
+            vae.decoder.linear.bias.assign(linear.bias)
         for part, own in zip(_parts(vae), _parts(self), strict=True):
             for variable, source in zip(part.variables, own.variables, strict=True):
                 variable.assign(source)

@@ -15,6 +15,8 @@ from keras_vae.weighing.curve import betas_between
 from keras_vae.weighing.curve import rate_distortion
 from keras_vae.weighing.diagnosing import Diagnosis
 from keras_vae.weighing.diagnosing import diagnose
+from keras_vae.weighing.forecast import LinearForecast
+from keras_vae.weighing.forecast import linear_forecast
 from keras_vae.weighing.units import Weight
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Diagnosis",
     "Finding",
     "Meaning",
+    "LinearForecast",
     "RateDistortionCurve",
     "Reading",
     "Weight",
@@ -32,6 +35,7 @@ __all__ = [
     "beta_range",
     "betas_between",
     "diagnose",
+    "linear_forecast",
     "rate_distortion",
     "with_own_noise",
 ]

@@ -129,6 +129,22 @@ class _LocationScale(Likelihood):
             return loc
         return np.concatenate([loc, np.zeros_like(loc)], axis=-1)
 
+    def adapt_scale(self, scale):
+        """Starts a scale that is "shared" or "optimal" at a number.
+
+        Args:
+            scale: Positive float, in units of the data; it is limited to the range of
+                the likelihood.
+        """
+        low, high = (math.exp(limit) for limit in self._log_limits)
+        scale = min(max(scale, 1.001 * low), 0.999 * high)
+        if self.scale == "shared":
+            raw = limits.inverse_soft_clip(math.log(scale), *self._log_limits)
+            self.log_scale.assign(raw)
+        if self.scale == "optimal":
+            self.deviation.assign(self._deviation(tf.constant(scale)))
+            self.deviation_weight.assign(1.0)
+
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
         return {

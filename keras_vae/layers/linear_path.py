@@ -1,0 +1,97 @@
+"""Linear maps beside a deep encoder and a deep decoder."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_vae import _keras
+from keras_vae import checks
+from keras_vae.layers.latent_variable import flat_size
+
+
+class _Beside(keras.layers.Layer):
+    """A network with a linear map beside it.
+
+    Args:
+        network: `keras.Model` or layer.
+    """
+
+    def __init__(self, network, **kwargs):
+        super().__init__(**kwargs)
+        self.network = network
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes a layer from the config that `get_config` returned."""
+        network = keras.saving.deserialize_keras_object(
+            config["network"], custom_objects=custom_objects
+        )
+        return cls(**{**config, "network": network})
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class LinearEncoder(_Beside):
+    """An encoder whose features begin with the input itself.
+
+    `features = [flat x, encoder(x)]`, so that the dense head of q(z|x) holds a linear
+    map of x beside that of the deep features.
+
+    Args:
+        network: `keras.Model` or layer, x -> features (batch, ...).
+    """
+
+    def build(self, input_shape):
+        """Creates the weights of the network."""
+        if not checks.is_shape(input_shape):
+            raise ValueError(
+                "`linear_path` needs an input of one tensor. Received: inputs of shape "
+                f"{input_shape}"
+            )
+        self.input_size = flat_size(input_shape, "the input")
+        shape = checks.build_network(self.network, input_shape, "encoder")
+        self.feature_size = flat_size(shape, "the encoder's output")
+        self.built = True
+
+    def call(self, x, **condition):
+        """Returns features, (batch, input_size + feature_size), float32."""
+        deep = self.network(x, **condition)
+        parts = [tf.reshape(x, [-1, self.input_size])]
+        parts.append(tf.reshape(deep, [-1, self.feature_size]))
+        features = tf.concat([tf.cast(part, tf.float32) for part in parts], axis=-1)
+        return _keras.with_mask(features, _keras.mask_of(deep))
+
+
+@keras.saving.register_keras_serializable("keras_vae")
+class LinearDecoder(_Beside):
+    """A decoder to whose output a linear map of z is added.
+
+    `params = decoder(z) + W z + b`.
+
+    Args:
+        network: `keras.Model` or layer, (batch, latent_dim) -> parameters of p(x|z).
+    """
+
+    def build(self, input_shape):
+        """Creates the weights of the network and of the linear map."""
+        shape = checks.build_network(self.network, input_shape, "decoder")
+        self.params_shape = shape[1:]
+        self.linear = keras.layers.Dense(
+            math.prod(self.params_shape), dtype="float32", name="linear"
+        )
+        self.linear.build(input_shape)
+        self.built = True
+
+    def call(self, z, **condition):
+        """Returns parameters of p(x|z), (batch, *params_shape), float32."""
+        deep = self.network(z, **condition)
+        straight = tf.reshape(self.linear(z), [-1, *self.params_shape])
+        params = tf.cast(deep, tf.float32) + straight
+        return _keras.with_mask(params, _keras.mask_of(deep))

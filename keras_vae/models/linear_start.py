@@ -1,0 +1,112 @@
+"""Where training starts: at the best linear VAE of the data."""
+
+import numpy as np
+
+from keras_vae import linear
+from keras_vae.distributions import likelihoods
+from keras_vae.distributions import posteriors
+from keras_vae.priors import StandardNormal
+
+
+def adapt(model, x):
+    """Sets linear path, output bias and noise of a VAE from data.
+
+    With working residuals `y = (x - mean) / sqrt(v)`, eigenvalues lam and eigenvectors
+    u of their covariance, and the level `theta = beta noise`, unit j is open if
+    `lam_j > theta`. Then
+
+        decoder:  eta = eta0 + sum_j z_j u_j sqrt(lam_j - theta) sqrt(v)^-1
+        encoder:  mean_j = u_j . y sqrt(lam_j - theta) / lam_j
+                  stddev_j = sqrt(theta / lam_j)
+
+    and the deep path puts out 0. Under a normal likelihood this is the minimum over all
+    linear VAEs, at beta = 1 probabilistic PCA. Under a Bernoulli it is that of a
+    quadratic approximation. A closed unit has mean 0, nearly, and stddev 1. A
+    `MultiRateVAE` is set for all its weights at once: its water levels follow beta
+    exactly, up to .0005 nats for each closed unit. A noise that it learns starts at
+    that of beta = 1.
+
+    Args:
+        model: `VAE` or `MultiRateVAE` with `linear_path=True` that is built, with a
+            `Normal` or `Bernoulli` likelihood, a `DiagonalNormal` posterior and a
+            `StandardNormal` prior. Its objective says the weight beta.
+        x: Array (examples, *event_shape).
+
+    Raises:
+        ValueError: If the model has no linear path, or parts of another kind, or its
+            deep decoder does not end in a layer with a kernel.
+
+    References:
+        [Probabilistic Principal Component Analysis](
+        https://doi.org/10.1111/1467-9868.00196);
+        [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469)
+    """
+    name = _check(model, x)
+    found = linear.components(x, model.latent_dim, name)
+    noise, beta = _fixed_noise(model.likelihood), model.objective.weight
+    best = linear.optimum(found, beta, noise)
+    _silence(model.deep_decoder)
+    lengths = model.latent.adapt(found, beta, best.noise)
+    kernel = found.vectors * lengths / np.sqrt(found.variance)[:, None]
+    if noise is None:
+        model.likelihood.adapt_scale(float(np.sqrt(best.noise)))
+    model.decoder.linear.kernel.assign(kernel.T)
+    model.decoder.linear.bias.assign(model.likelihood.initial_bias(found.mean))
+
+
+def _silence(network):
+    """Sets the last kernel and bias of a network to 0, so that it puts out 0."""
+    last = network
+    while steps := getattr(last, "operations", None) or getattr(last, "layers", None):
+        last = next((step for step in reversed(steps) if step.weights), None)
+    if not hasattr(last, "kernel"):
+        raise ValueError(
+            "`decoder` must end in a layer with a kernel, which `adapt` sets to 0. "
+            f"Received: {getattr(last, 'name', 'no weights')!r} as its last layer with "
+            "weights"
+        )
+    last.kernel.assign(np.zeros(last.kernel.shape))
+    if last.bias is not None:
+        last.bias.assign(np.zeros(last.bias.shape))
+
+
+def _fixed_noise(likelihood):
+    """Returns the variance of p(y|z), or None if it is learned."""
+    if isinstance(likelihood, likelihoods.Bernoulli):
+        return 1.0
+    fixed = isinstance(likelihood.scale, float)
+    return likelihood.scale**2 if fixed else None
+
+
+def _check(model, x):
+    """Returns the name of the likelihood's family."""
+    if not model.linear_path:
+        raise ValueError(
+            "`adapt` needs a linear path: make the model with `linear_path=True`. "
+            f"Received: {model.name!r} without one"
+        )
+    kinds = {"posterior": posteriors.DiagonalNormal, "prior": StandardNormal}
+    for part, kind in kinds.items():
+        value = getattr(model.latent, part)
+        if type(value) is not kind:
+            raise ValueError(
+                f"`{part}` must be a {kind.__name__} for `adapt`, whose start is known "
+                f"for no other. Received: {part}={value!r}"
+            )
+    names = {likelihoods.Normal: "normal", likelihoods.Bernoulli: "bernoulli"}
+    if type(model.likelihood) not in names:
+        raise ValueError(
+            "`likelihood` must be a Normal or a Bernoulli for `adapt`, whose start is "
+            f"known for no other. Received: likelihood={model.likelihood!r}"
+        )
+    if getattr(model.likelihood, "scale", None) == "per_output":
+        raise ValueError(
+            "`scale` of the likelihood must be a number, 'shared' or 'optimal' for "
+            "`adapt`: the linear optimum has one noise. Received: scale='per_output'"
+        )
+    if tuple(x.shape[1:]) != model.event_shape:
+        raise ValueError(
+            f"`x` must have shape (examples, *{model.event_shape}). Received: "
+            f"x.shape={x.shape}"
+        )
+    return names[type(model.likelihood)]
