@@ -4,7 +4,6 @@ import math
 import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_vae import checks
@@ -260,17 +259,20 @@ class MultiRateVAE(VAE):
             vae.build(self.get_build_config()["input_shape"])
         vae.latent.head.set_weights(self.latent.head.fold(u).get_weights())
         if self.linear_path:
-            linear, factor = self.decoder.linear, 1.0 if scale is None else scale
-            vae.decoder.linear.kernel.assign(
-                linear.kernel * np.reshape(factor, (-1, 1))
-            )
-            vae.decoder.linear.bias.assign(linear.bias)
+            self._fold_linear_path(vae.decoder.linear, scale)
         for part, own in zip(_parts(vae), _parts(self), strict=True):
             for variable, source in zip(part.variables, own.variables, strict=True):
                 variable.assign(source)
         if self.compiled:
             _compile_like(self, vae)
         return vae
+
+    def _fold_linear_path(self, plain, scale):
+        """Assigns the linear map of z, multiplied by `scale` for each unit."""
+        linear = self.decoder.linear
+        kernel = linear.kernel if scale is None else linear.kernel * scale[:, None]
+        plain.kernel.assign(kernel)
+        plain.bias.assign(linear.bias)
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal model from it."""
