@@ -74,14 +74,8 @@ def log_likelihood(
     checks.check_count("num_samples", num_samples)
     seed = random.check_seed(seed)
     x, y, size = _check_arrays(model, x, y)
-    params_size = math.prod(model.likelihood.params_shape(model.event_shape))
-    if batch_size is None:
-        batch_size = min(_MAX_ROWS, max(1, _MAX_PARAMS // params_size))
-    checks.check_count("batch_size", batch_size)
-    if verbose not in ("auto", 0, 1, 2):
-        raise ValueError(
-            f"`verbose` must be 'auto', 0, 1 or 2. Received: verbose={verbose!r}"
-        )
+    batch_size = _rows(model, batch_size)
+    _check_verbose(verbose)
     if jit_compile == "auto":
         jit_compile = choice.reason_against_xla(model) is None
 
@@ -109,6 +103,21 @@ def log_likelihood(
             progress.add(1)
         sums.append(total[: size - start])
     return np.concatenate(sums) - np.float32(np.log(num_samples))
+
+
+def _rows(model, batch_size):
+    """Returns how many draws are decoded at once."""
+    if batch_size is None:
+        size = math.prod(model.likelihood.params_shape(model.event_shape))
+        batch_size = min(_MAX_ROWS, max(1, _MAX_PARAMS // size))
+    return checks.check_count("batch_size", batch_size)
+
+
+def _check_verbose(verbose):
+    if verbose not in ("auto", 0, 1, 2):
+        raise ValueError(
+            f"`verbose` must be 'auto', 0, 1 or 2. Received: verbose={verbose!r}"
+        )
 
 
 def _check_arrays(model, x, y):
