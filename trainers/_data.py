@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_vae import datasets
 from trainers import _flag_checks
-from trainers import _flags
+from trainers import _settings
 
 # Binarisations of test and validation data, and the split, are the same for all seeds,
 # so that runs compare.
@@ -74,42 +74,46 @@ class Data:
         return -(-len(self.train) // batch_size)
 
 
-def load(chosen):
+def load(settings, likelihood, scaling=None):
     """Loads and splits the data that the flags name.
 
     Args:
-        chosen: Namespace from `_flags.read`.
+        settings: `_settings.DataSettings`.
+        likelihood: String, the name of p(x|z) that the values are for, or None.
+        scaling: `Scaling` that the values get, or None for that of the settings.
 
     Returns:
         `Data`; with dynamic binarisation `train` is still grey.
 
     Raises:
-        _flags.FlagError: If there are no such data or the flags do not suit them.
+        _settings.FlagError: If there are no such data or the flags do not suit them.
     """
-    with _flag_checks.blamed("dataset", chosen):
-        data = Data(*datasets.load(chosen.dataset, data_dir=chosen.data_dir))
-    if data.validation is None and chosen.validation_fraction:
-        data = _hold_out(data, chosen)
-    if chosen.binarize == "none":
-        return _standardized(data, chosen)
-    with _flag_checks.blamed("binarize", chosen):
+    with _flag_checks.blamed("dataset", settings.dataset):
+        data = Data(*datasets.load(settings.dataset, data_dir=settings.data_dir))
+    if data.validation is None and settings.validation_fraction:
+        data = _hold_out(data, settings)
+    if settings.binarize == "none":
+        if scaling is None:
+            scaling = _scaling(data, settings, likelihood)
+        return data if scaling is None else _scaled(data, scaling)
+    with _flag_checks.blamed("binarize", settings.binarize):
         data = dataclasses.replace(data, test=datasets.binarize(data.test, _TEST))
         if data.validation is not None:
             validation = datasets.binarize(data.validation, _VALIDATION)
             data = dataclasses.replace(data, validation=validation)
         train = datasets.binarize(data.train, _TRAIN)
-    if chosen.binarize == "dynamic":
+    if settings.binarize == "dynamic":
         return data
     return dataclasses.replace(data, train=train)
 
 
-def _hold_out(data, chosen):
-    number = round(chosen.validation_fraction * len(data.train))
+def _hold_out(data, settings):
+    number = round(settings.validation_fraction * len(data.train))
     if not 0 < number < len(data.train):
-        raise _flags.FlagError(
+        raise _settings.FlagError(
             "`--validation_fraction` must leave an example on both sides of the split "
             f"of {len(data.train)}; pass 0 to hold out none. Received: "
-            f"--validation_fraction={chosen.validation_fraction}"
+            f"--validation_fraction={settings.validation_fraction}"
         )
     order = np.random.default_rng(0).permutation(len(data.train))
     held_out, kept = np.sort(order[:number]), np.sort(order[number:])
@@ -118,23 +122,26 @@ def _hold_out(data, chosen):
     )
 
 
-def _standardized(data, chosen):
-    how = chosen.standardize
+def _scaling(data, settings, likelihood):
+    how = settings.standardize
     if how == "auto":
-        how = _automatic_standardization(data, chosen)
+        how = _automatic_standardization(data, settings.dataset, likelihood)
     if how == "none":
-        return data
+        return None
     train = np.asarray(data.train, np.float64)
     mean, scale = train.mean(axis=0), train.std(axis=0)
     if how == "whole":
         mean, scale = np.array(train.mean()), np.array(train.std())
     varies = scale > 1e-6 * np.maximum(np.abs(mean), 1e-30)
     if not varies.any():
-        raise _flags.FlagError(
-            f"`--dataset`={chosen.dataset}: no value varies over the "
+        raise _settings.FlagError(
+            f"`--dataset`={settings.dataset}: no value varies over the "
             f"{len(train)} training examples, so that there is nothing to model"
         )
-    scaling = Scaling(mean, np.where(varies, scale, 1.0), int(np.sum(~varies)))
+    return Scaling(mean, np.where(varies, scale, 1.0), int(np.sum(~varies)))
+
+
+def _scaled(data, scaling):
     splits = [
         x if x is None else ((x - scaling.mean) / scaling.scale).astype("float32")
         for x in data
@@ -142,10 +149,10 @@ def _standardized(data, chosen):
     return Data(*splits, scaling)
 
 
-def _automatic_standardization(data, chosen):
-    if chosen.likelihood not in (None, *_flag_checks.REAL):
+def _automatic_standardization(data, dataset, likelihood):
+    if likelihood not in (None, *_flag_checks.REAL):
         return "none"
-    if chosen.dataset.endswith(".csv"):
+    if dataset.endswith(".csv"):
         return "none" if is_binary(data) else "columns"
     return "none" if is_unit_interval(data) else "whole"
 
@@ -160,23 +167,26 @@ def is_unit_interval(data):
     return all(x.min() >= 0 and x.max() <= 1 for x in data if x is not None)
 
 
-def batches(x, chosen, initial_epoch=0):
+def batches(x, settings, initial_epoch=0):
     """Makes the training batches of the epochs from `initial_epoch` on.
 
     Args:
         x: Array of shape (n, *event_shape).
-        chosen: Namespace from `_flags.read`.
+        settings: `_settings.Settings`.
         initial_epoch: Integer, epochs that a resumed run has finished.
 
     Returns:
         What `fit(..., shuffle=False)` takes. The batches of an epoch are a function of
         the seed and the number of the epoch.
     """
-    if chosen.binarize == "dynamic":
+    if settings.data.binarize == "dynamic":
         return datasets.dynamic_binarization(
-            x, chosen.batch_size, seed=chosen.seed, initial_epoch=initial_epoch
+            x,
+            settings.fit.batch_size,
+            seed=settings.fit.seed,
+            initial_epoch=initial_epoch,
         )
-    return Batches(x, chosen.batch_size, chosen.seed, initial_epoch)
+    return Batches(x, settings.fit.batch_size, settings.fit.seed, initial_epoch)
 
 
 class Batches(keras.utils.PyDataset):

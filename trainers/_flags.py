@@ -1,19 +1,12 @@
-"""Flags of the programs and the recipes that set them."""
-
-import pathlib
-import types
+"""Flags of the programs, each defined once."""
 
 from absl import flags
 
 from trainers import _flag_checks
-from trainers import _recipes
 
-FlagError = _recipes.FlagError
-
-# The flags belong to the program that defines them with `define`.
+# The flags belong to the program that defines them.
 flags.disclaim_key_flags()
 
-SCHEDULES = ("linear", "sigmoid", "cosine", "exponential", "cyclical")
 LIKELIHOODS = (
     "bernoulli",
     "continuous_bernoulli",
@@ -21,6 +14,12 @@ LIKELIHOODS = (
     "optimal_normal",
     "unit_normal",
     "laplace",
+    "categorical",
+)
+WEIGHED_LIKELIHOODS = (
+    "bernoulli",
+    "continuous_bernoulli",
+    "normal",
     "categorical",
 )
 STANDARDIZATIONS = ("none", "whole", "columns")
@@ -62,8 +61,8 @@ class Definer:
         flags.DEFINE_float(name, default, text, **bounds, **self._values)
 
 
-def define(values):
-    """Defines the flags of training.
+def define_train(values):
+    """Defines the flags of `trainers.train`.
 
     Args:
         values: `absl.flags.FlagValues` that takes them up.
@@ -78,7 +77,12 @@ def define(values):
     )
     add.enum("objective", "elbo", ("elbo", "importance_weighted"), "What is optimised.")
     add.number("kl_weight", 1.0, "Weight of the KL, at the end of the schedule.")
-    add.enum("schedule", "sigmoid", ("none", *SCHEDULES), "How the weight gets there.")
+    add.enum(
+        "schedule",
+        "sigmoid",
+        ("none", *_flag_checks.SCHEDULES),
+        "How the weight gets there.",
+    )
     add.string(
         "warmup", None, "'50%', '5 epochs' or '1000' steps; default: schedule's."
     )
@@ -86,11 +90,82 @@ def define(values):
     define_run(add)
 
 
+def define_weigh(values):
+    """Defines the flags of `trainers.weigh`.
+
+    Args:
+        values: `absl.flags.FlagValues` that takes them up.
+    """
+    add = Definer(values)
+    define_data(add)
+    define_model(
+        add,
+        WEIGHED_LIKELIHOODS,
+        "p(x|z); default bernoulli for zeros and ones, else normal, whose variance is "
+        "what beta weighs.",
+    )
+    define_weights(add)
+    # At this rate from the first step on, latents can close before they are of use.
+    define_training(
+        add, epochs=200, learning_rate=3e-3, learning_rate_decay="warmup_cosine"
+    )
+    define_run(add)
+
+
+def define_evaluate(values):
+    """Defines the flags of `trainers.evaluate`.
+
+    Args:
+        values: `absl.flags.FlagValues` that takes them up.
+    """
+    add = Definer(values)
+    define_saved(add)
+    define_splits(add)
+    define_batch_size(add)
+    define_seed(add)
+    define_eval_samples(add)
+    add.integer(
+        "importance_samples",
+        0,
+        "Draws of z for each example by which -log p(x) is estimated, such as 5000; 0 "
+        "leaves it out.",
+        low=0,
+    )
+    add.string("output", None, "JSON file to write the figures and the diagnosis to.")
+
+
+def define_export(values):
+    """Defines the flags of `trainers.export`.
+
+    Args:
+        values: `absl.flags.FlagValues` that takes them up.
+    """
+    add = Definer(values)
+    define_saved(add)
+    add.string("output", None, "Directory of the SavedModel.")
+
+
+def define_saved(add):
+    """Defines the flags that choose a trained model, by a `Definer`."""
+    add.string("model", None, "A .keras file with a VAE, such as runs/a/best.keras.")
+    add.number(
+        "beta",
+        None,
+        "Of a Multi-Rate VAE, the weight of the KL whose model is meant.",
+        low=1e-30,
+    )
+
+
 def define_data(add):
     """Defines the flags that choose the data, by a `Definer`."""
     add.string(
         "config", None, "Recipe: a name in trainers/recipes, or a path to a .py."
     )
+    define_splits(add)
+
+
+def define_splits(add):
+    """Defines the flags that choose examples, by a `Definer`."""
     add.string(
         "dataset",
         "digits",
@@ -157,6 +232,39 @@ def define_model(add, likelihoods, text):
     )
 
 
+def define_weights(add):
+    """Defines the flags of the weights that are measured, by a `Definer`."""
+    add.enum(
+        "mode",
+        "multi",
+        ("multi", "sweep"),
+        "One Multi-Rate VAE for all weights, or a VAE for each of --betas.",
+    )
+    add.several("betas", "Weights to measure, in a sweep to train; default by range.")
+    add.several(
+        "beta_range",
+        "Smallest and largest weight; default 0.01,10, with a normal likelihood from "
+        "the principal components of the data.",
+    )
+    add.boolean("check", False, "Train VAEs at three weights too, and compare.")
+    add.integer("num_processes", 1, "Processes that train VAEs at the same time.")
+    add.number("export_beta", None, "Weight to export; default the advised one.")
+    add.number("target_rate", None, "Rate in nats for which to advise a weight.")
+    add.number(
+        "target_distortion",
+        None,
+        "Distortion in nats for which to advise; see --target_rmse for a normal.",
+        low=None,
+    )
+    add.number(
+        "target_rmse",
+        None,
+        "Root mean squared error, with a normal likelihood, for which to advise a "
+        "weight.",
+        low=1e-12,
+    )
+
+
 def define_training(add, epochs, learning_rate=1e-3, learning_rate_decay="none"):
     """Defines the flags of `fit`, by a `Definer`; three of their defaults are given."""
     add.integer(
@@ -166,7 +274,7 @@ def define_training(add, epochs, learning_rate=1e-3, learning_rate_decay="none")
         "also a finished one: schedules keep the steps that they had, the KL weight "
         "stays where it ended; not with --learning_rate_decay, which has ended near 0.",
     )
-    add.integer("batch_size", 100, "Examples in a step.")
+    define_batch_size(add)
     add.number("learning_rate", learning_rate, "Adam's, where highest.", low=1e-12)
     add.enum(
         "learning_rate_decay",
@@ -181,7 +289,7 @@ def define_training(add, epochs, learning_rate=1e-3, learning_rate_decay="none")
         "Where the loss is NaN or infinite: stop; go back, halve the learning rate and "
         "go on, three times; or nothing.",
     )
-    add.integer("seed", 0, "Seed of weights, order and noise.", low=0)
+    define_seed(add)
     add.enum(
         "precision",
         "float32",
@@ -197,118 +305,19 @@ def define_run(add):
     add.string("name", None, "Name of the run; default that of the recipe or data set.")
     add.string("run_dir", None, "Directory of the run; default runs/<name>.")
     add.boolean("resume", False, "Continue the run in this directory, if there is one.")
+    define_eval_samples(add)
+
+
+def define_batch_size(add):
+    """Defines the flag of the size of batches, by a `Definer`."""
+    add.integer("batch_size", 100, "Examples in a step.")
+
+
+def define_seed(add):
+    """Defines the flag of all that is random, by a `Definer`."""
+    add.integer("seed", 0, "Seed of weights, order and noise.", low=0)
+
+
+def define_eval_samples(add):
+    """Defines the flag of the draws in evaluation, by a `Definer`."""
     add.integer("eval_samples", 10, "Draws of z for each example of the table.")
-
-
-def parse(*args):
-    """Returns the settings of a command line, whatever the flags of this process.
-
-    Args:
-        *args: Strings, such as "--epochs=3".
-
-    Returns:
-        See `settings`.
-
-    Raises:
-        FlagError: If a flag is unknown, illegal or does not suit the others.
-    """
-    return settings(parsed(define, args))
-
-
-def parsed(define, args):
-    """Returns the flags of a command line, whatever the flags of this process.
-
-    Args:
-        define: Function that defines the flags of a program.
-        args: Sequence of strings, such as "--epochs=3".
-
-    Returns:
-        `absl.flags.FlagValues`.
-
-    Raises:
-        FlagError: If a flag is unknown or illegal.
-    """
-    values = flags.FlagValues()
-    define(values)
-    try:
-        values(["program", *args])
-    except flags.Error as error:
-        raise FlagError(str(error)) from error
-    return values
-
-
-def settings(values):
-    """Returns the checked values of all flags of training.
-
-    Args:
-        values: Parsed `absl.flags.FlagValues` on which `define` was called.
-
-    Returns:
-        A namespace with one attribute per flag, defaults filled in.
-
-    Raises:
-        FlagError: If the flags cannot be followed together.
-    """
-    chosen, recipe = read(values, define)
-    _flag_checks.check_only_with("warmup", chosen, "schedule", SCHEDULES)
-    _flag_checks.check_together(chosen)
-    _flag_checks.kl_schedule(chosen)
-    fill_in(chosen, recipe)
-    if chosen.num_samples is None:
-        chosen.num_samples = 1 if chosen.objective == "elbo" else 5
-    return chosen
-
-
-def read(values, define):
-    """Returns the values of all flags, and the name of the recipe that set some.
-
-    Args:
-        values: Parsed `absl.flags.FlagValues` on which `define` was called.
-        define: Function that defines flags.
-
-    Returns:
-        A namespace with one attribute per flag, and a string or None.
-
-    Raises:
-        FlagError: If the recipe cannot be followed, or a flag is no list of sizes.
-    """
-    defined = flags.FlagValues()
-    define(defined)
-    recipe = _recipes.apply(values, list(defined))
-    chosen = types.SimpleNamespace(**{name: values[name].value for name in defined})
-    for name in ("hidden", "filters"):
-        setattr(chosen, name, _sizes(name, getattr(chosen, name)))
-    return chosen, recipe
-
-
-def fill_in(chosen, recipe, suffix=""):
-    """Sets the name and directory of the run and the kind of the KL.
-
-    Args:
-        chosen: Namespace from `read`.
-        recipe: String or None, the name of the run where none is given.
-        suffix: String, what follows on a name that was not given.
-    """
-    if chosen.name is None:
-        chosen.name = (recipe or pathlib.Path(chosen.dataset).stem) + suffix
-    if chosen.run_dir is None:
-        chosen.run_dir = str(pathlib.Path("runs", chosen.name))
-    if chosen.kl is None:
-        chosen.kl = (
-            "monte_carlo" if chosen.prior in _flag_checks.MIXTURES else "analytic"
-        )
-
-
-def _sizes(name, texts):
-    if texts is None:
-        return None
-    try:
-        numbers = [int(text) for text in texts]
-    except ValueError:
-        numbers = [0]
-    if min(numbers, default=1) < 1:
-        raise FlagError(
-            f"`--{name}` must be positive integers with commas, such as "
-            f"--{name}=256,128. Received: --{name}={','.join(texts)}"
-        )
-    return numbers

@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from trainers import _flags
+from trainers import _settings
 
 try:
     import fcntl
@@ -27,7 +27,7 @@ def held(directory):
         String, the process that died and left its lock behind, or None.
 
     Raises:
-        _flags.FlagError: If another process holds it.
+        _settings.FlagError: If another process holds it.
     """
     path = directory / NAME
     with _locked(path, "a+") as file:
@@ -50,7 +50,7 @@ def check_free(directory):
         directory: `pathlib.Path`.
 
     Raises:
-        _flags.FlagError: If one does.
+        _settings.FlagError: If one does.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         _locked(directory / NAME, "r").close()
@@ -67,7 +67,7 @@ def _locked(path, mode):
             file.seek(0)
             process = file.read().strip()
             file.close()
-            raise _flags.FlagError(
+            raise _settings.FlagError(
                 f"`--run_dir` must not be in use. Received: {path.parent}, in which "
                 f"process {process or '(of unknown id)'} runs. Wait for that, stop it, "
                 "or choose another --name."

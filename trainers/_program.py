@@ -6,17 +6,19 @@ import sys
 
 import numpy as np
 import tensorflow as tf
+from absl import app
+from absl import flags
 from absl import logging
 
 import keras_vae as kv
 from trainers import _data
 from trainers import _files
 from trainers import _flag_checks
-from trainers import _flags
 from trainers import _run
+from trainers import _settings
 
 _ENCODED_AT_ONCE = 512
-_KNOWN = (_flags.FlagError, _files.FileError, kv.callbacks.DivergenceError)
+_KNOWN = (_settings.FlagError, _files.FileError, kv.callbacks.DivergenceError)
 _AFTER_DIVERGENCE = (
     "The last finished epoch goes on with the same command, --resume and "
     "--on_divergence=halve; other flags take another --name."
@@ -39,70 +41,92 @@ def main(name, argv, prepare, perform):
     """
     # TensorFlow tells of every function that it saves.
     logging.set_verbosity(logging.WARNING)
-    chosen = None
+    settings = None
     try:
         if len(argv) > 1:
-            raise _flags.FlagError(
+            raise _settings.FlagError(
                 f"Arguments must be flags, --name=value. Received: {argv[1:]}"
             )
         session = prepare()
-        chosen = session[0]
+        settings = session[0]
         print(perform(*session))
     except _KNOWN as error:
         sys.exit(f"{error}")
     except KeyboardInterrupt:
-        print(f"\nStopped. {_how_to_continue(name, chosen)}")
+        print(f"\nStopped. {_how_to_continue(name, settings)}")
         sys.exit(130)  # What shells return for an interrupted program.
     except (OSError, tf.errors.OpError) as error:
-        text = _files.in_one_line(error, chosen.run_dir if chosen else "A file")
+        run_dir = None if settings is None else settings.run_dir
+        text = _files.in_one_line(error, run_dir or "A file")
         if text is None:
             raise
         sys.exit(text)
 
 
-def _how_to_continue(name, chosen):
-    if chosen is None or not pathlib.Path(chosen.run_dir, "config.json").is_file():
+def run(define, main, text):
+    """Runs a program from the command line.
+
+    Args:
+        define: Function of `absl.flags.FlagValues` that defines its flags.
+        main: Function of what flags leave of the command line.
+        text: String, what --help begins with.
+    """
+    alone = flags.FlagValues()
+    define(alone)
+    # Not on import: all programs have some of the flags.
+    define(flags.FLAGS)
+    for flag in alone:
+        # Whatever started it: --help shows the flags of that, after its text.
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[flag])
+    sys.modules["__main__"].__doc__ = text
+    app.run(main)
+
+
+def _how_to_continue(name, settings):
+    run_dir = None if settings is None else settings.run_dir
+    if run_dir is None or not pathlib.Path(run_dir, "config.json").is_file():
         return "Nothing was written."
     command = shlex.join(["python", "-m", f"trainers.{name}", *sys.argv[1:]])
-    resume = "" if chosen.resume else " --resume"
-    return f"{chosen.run_dir} continues with\n  {command}{resume}"
+    resume = "" if settings.run.resume else " --resume"
+    return f"{run_dir} continues with\n  {command}{resume}"
 
 
-def prepare(chosen, settle, build, free=(), check_longer=None):
+def prepare(settings, resolve, build, free=(), check_longer=None):
     """Loads the data and makes the model; nothing is written before all is checked.
 
     Args:
-        chosen: Namespace of settings.
-        settle: Callable of `chosen` and data that sets what the flags leave to the
-            data, of which a run keeps a record.
-        build: Callable of `chosen` and data that returns the compiled model. It comes
+        settings: `_settings.Settings`.
+        resolve: Callable of settings and data that returns the settings with what the
+            flags leave to the data, of which a run keeps a record.
+        build: Callable of settings and data that returns the compiled model. It comes
             last, because it takes longest.
         free: See `_run.Run`.
-        check_longer: Callable of `chosen` and run, or None; raises a `_flags.FlagError`
-            where a run cannot get more epochs than it was begun with.
+        check_longer: Callable of settings and run, or None; raises a
+            `_settings.FlagError` where a run cannot get more epochs than it was begun
+            with.
 
     Returns:
         Settings, `_run.Run`, `_data.Data` and model, the arguments of what trains it.
 
     Raises:
-        _flags.FlagError: If the flags cannot be followed.
+        _settings.FlagError: If the flags cannot be followed.
     """
-    data = _data.load(chosen)
-    settle(chosen, data)
-    run = _run.Run(chosen, free)
+    data = _data.load(settings.data, settings.model.likelihood)
+    settings = resolve(settings, data)
+    run = _run.Run(settings, free)
     if run.is_longer:
-        _flag_checks.check_longer(chosen, run.planned_epochs)
+        _flag_checks.check_longer(settings, run.planned_epochs)
         if check_longer is not None:
-            check_longer(chosen, run)
-    _flag_checks.check_length(chosen, data.steps_per_epoch(chosen.batch_size))
-    return chosen, run, data, build(chosen, data)
+            check_longer(settings, run)
+    _flag_checks.check_length(settings, data.steps_per_epoch(settings.fit.batch_size))
+    return settings, run, data, build(settings, data)
 
 
-def start(chosen, run, data, model):
+def start(settings, run, data, model):
     """Writes the flags, and prints what is trained on what and how far the run is.
 
     Args:
-        chosen: Namespace from `_flags.read`.
+        settings: `_settings.Settings`.
         run: `_run.Run`.
         data: `_data.Data`.
         model: `keras_vae.VAE`.
@@ -110,19 +134,20 @@ def start(chosen, run, data, model):
     run.start(model)
     sizes = [0 if x is None else len(x) for x in data]
     print(
-        f"{chosen.dataset}: {sizes[0]} training, {sizes[1]} validation and {sizes[2]} "
-        f"test examples of shape {data.train.shape[1:]}; {chosen.likelihood} "
-        f"likelihood; {model.count_params():,} parameters"
+        f"{settings.data.dataset}: {sizes[0]} training, {sizes[1]} validation and "
+        f"{sizes[2]} test examples of shape {data.train.shape[1:]}; "
+        f"{settings.model.likelihood} likelihood; {model.count_params():,} parameters"
     )
     if data.scaling is not None:
         run.write_json("scaling.json", data.scaling.to_dict())
         print(data.scaling)
-    if chosen.kl == "monte_carlo":
-        print(f"The KL to {chosen.prior} is estimated by Monte Carlo.")
+    if settings.model.kl == "monte_carlo":
+        print(f"The KL to {settings.model.prior} is estimated by Monte Carlo.")
     for remark in run.remarks:
         print(remark)
-    if chosen.resume:
-        print(f"{run.path}: {run.finished_epochs} of {chosen.epochs} epochs are done")
+    if settings.run.resume:
+        done = f"{run.finished_epochs} of {settings.fit.epochs} epochs are done"
+        print(f"{run.path}: {done}")
     if run.is_longer:
         print(
             f"The run was begun with {run.planned_epochs} epochs, to which fractions "
@@ -130,12 +155,12 @@ def start(chosen, run, data, model):
         )
 
 
-def fit(model, chosen, run, data, callbacks):
+def fit(model, settings, run, data, callbacks):
     """Trains from the last finished epoch to the end.
 
     Args:
         model: Compiled `keras_vae.VAE`.
-        chosen: Namespace from `_flags.read`.
+        settings: `_settings.Settings`.
         run: `_run.Run`, which remembers each epoch.
         data: `_data.Data`.
         callbacks: List of callbacks beside it.
@@ -145,25 +170,25 @@ def fit(model, chosen, run, data, callbacks):
     """
     try:
         model.fit(
-            _data.batches(data.train, chosen, run.finished_epochs),
+            _data.batches(data.train, settings, run.finished_epochs),
             shuffle=False,
             validation_data=None if data.validation is None else (data.validation,),
-            validation_batch_size=chosen.batch_size,
+            validation_batch_size=settings.fit.batch_size,
             initial_epoch=run.finished_epochs,
-            epochs=chosen.epochs,
+            epochs=settings.fit.epochs,
             # The last one remembers what all others have done.
-            callbacks=[*guards(chosen), *callbacks, run.callback()],
+            callbacks=[*guards(settings), *callbacks, run.callback()],
             verbose=verbosity(),
         )
     except kv.callbacks.DivergenceError as error:
         raise kv.callbacks.DivergenceError(f"{error} {_AFTER_DIVERGENCE}") from error
 
 
-def guards(chosen):
+def guards(settings):
     """Returns the callbacks that look after a loss that is no number any more."""
-    if chosen.on_divergence == "ignore":
+    if settings.fit.on_divergence == "ignore":
         return []
-    factor = 0.5 if chosen.on_divergence == "halve" else None
+    factor = 0.5 if settings.fit.on_divergence == "halve" else None
     return [kv.callbacks.DivergenceGuard(learning_rate_factor=factor, raise_error=True)]
 
 
@@ -172,18 +197,25 @@ def verbosity():
     return 1 if sys.stdout.isatty() else 2
 
 
-def tensorboard(chosen, run, data):
+def tensorboard(settings, run, data):
     """Returns the callback that shows a run in TensorBoard."""
     return kv.callbacks.TensorBoard(
         str(run.path / "tensorboard"),
         data=data.held_out[:1000],
-        images_freq=max(1, chosen.epochs // 10),
+        images_freq=max(1, settings.fit.epochs // 10),
         write_graph=False,
     )
 
 
-def evaluate(chosen, data, model):
-    """Returns the figures of the table, on the test data."""
+def evaluate(model, x, batch_size, samples):
+    """Returns the figures of the table.
+
+    Args:
+        model: Compiled `keras_vae.VAE`.
+        x: Array (examples, ...), the test data.
+        batch_size: Integer.
+        samples: Integer, draws of z for each example.
+    """
     layer = kv.snapshot.first_not_finite(model)
     if layer is not None:
         raise kv.callbacks.DivergenceError(
@@ -191,7 +223,7 @@ def evaluate(chosen, data, model):
             "finite. Train under another --name with a lower --learning_rate, and "
             "without --on_divergence=ignore."
         )
-    repeated = _data.repeated(data.test, chosen.batch_size, chosen.eval_samples)
+    repeated = _data.repeated(x, batch_size, samples)
     logs = model.evaluate(repeated, verbose=0, return_dict=True)
     return {
         "negative_elbo": logs["negative_elbo"],
@@ -199,11 +231,34 @@ def evaluate(chosen, data, model):
         "rate": logs["kl_loss"],
         "loss": logs["loss"],
         "kl_weight": logs["kl_weight"],
-        "active_units": kv.metrics.active_units(encode(model, data.test)).number,
+        "active_units": kv.metrics.active_units(encode(model, x)).number,
         "latent_dim": model.latent_dim,
-        "test_examples": len(data.test),
-        "eval_samples": chosen.eval_samples,
+        "test_examples": len(x),
+        "eval_samples": samples,
     }
+
+
+def table(metrics, bounds=None):
+    """Returns the figures as text.
+
+    Args:
+        metrics: Dict from `measure`.
+        bounds: Dict, names to nats of further bounds that follow -ELBO, or None.
+    """
+    examples, samples = metrics["test_examples"], metrics["eval_samples"]
+    nats = {
+        "-ELBO": metrics["negative_elbo"],
+        **(bounds or {}),
+        "distortion": metrics["distortion"],
+        "rate (KL)": metrics["rate"],
+    }
+    units = f"{metrics['active_units']:7d} of {metrics['latent_dim']}"
+    lines = [
+        f"Test split, {examples} examples, {samples} draws of z each, nats per example",
+        *(f"  {name}".ljust(16) + f"{value:10.2f}" for name, value in nats.items()),
+        f"  active units  {units}",
+    ]
+    return "\n".join(lines)
 
 
 def encode(model, x):

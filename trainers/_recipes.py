@@ -4,13 +4,11 @@ import difflib
 import pathlib
 import runpy
 
+from trainers._settings import FlagError
+
 RECIPES = pathlib.Path(__file__).parent / "recipes"
 # They say where a run is or how to treat it, and not what is trained.
 _NOT_IN_RECIPES = ("config", "resume")
-
-
-class FlagError(ValueError):
-    """Flags that cannot be followed, found out before anything is written."""
 
 
 def apply(values, names):

@@ -8,8 +8,8 @@ import pathlib
 import keras
 
 from trainers import _files
-from trainers import _flags
 from trainers import _lock
+from trainers import _settings
 from trainers import _states
 
 replaced = _files.replaced
@@ -55,19 +55,19 @@ class Run:
         remarks: List of strings, what had to be put right.
 
     Args:
-        chosen: Namespace from `_flags.read`.
+        settings: `_settings.Settings`.
         free: Tuple of strings, further flags in which a resumed run may differ.
 
     Raises:
-        _flags.FlagError: If the directory holds something that must not be touched, or
-            another process runs in it.
+        _settings.FlagError: If the directory holds something that must not be touched,
+            or another process runs in it.
         _files.FileError: If a file that is needed cannot be read.
     """
 
-    def __init__(self, chosen, free=()):
+    def __init__(self, settings, free=()):
         self._free = (*_FREE, *free)
-        self.path = pathlib.Path(chosen.run_dir)
-        self.settings = vars(chosen)
+        self.path = pathlib.Path(settings.run.run_dir)
+        self.settings = settings.flat
         _lock.check_free(self.path)
         self._look()
 
@@ -109,19 +109,19 @@ class Run:
         """Returns the flags of the run that goes on, or None where one begins."""
         path = self.path
         if path.exists() and not path.is_dir():
-            raise _flags.FlagError(
+            raise _settings.FlagError(
                 f"`--run_dir` must be a directory. Received: the file {path}"
             )
         if not path.is_dir() or all(map(_is_left_over, path.iterdir())):
             return None
         config = _files.read_json(path / "config.json", dict, _CONFIG)
         if config is None or not isinstance(config.get("epochs"), int):
-            raise _flags.FlagError(
+            raise _settings.FlagError(
                 "`--run_dir` must be new, empty or the directory of a run. Received: "
                 f"{path}, which holds other files. Choose another --run_dir or --name."
             )
         if not self.settings["resume"]:
-            raise _flags.FlagError(
+            raise _settings.FlagError(
                 f"`--run_dir` must be new or empty. Received: {path}, which holds a "
                 "run. Continue that with --resume, choose another --name, or remove "
                 "the directory."
@@ -134,7 +134,7 @@ class Run:
             if name not in free and config.get(name) != value
         ]
         if different:
-            raise _flags.FlagError(
+            raise _settings.FlagError(
                 f"`--resume` must have the flags of the run in {path}, or choose "
                 "another --name; only --epochs may grow. Received: "
                 f"{'; '.join(different)}"

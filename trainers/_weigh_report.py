@@ -20,11 +20,11 @@ _COLORS = ("#d9742b", "#3a8f5c", "#7a5ba8", "#b5485d", "#6b7280", "#2f9e9e")
 _METRICS = ("rate", "distortion", "negative_elbo", "active_units")
 
 
-def write(chosen, run, data, report, exported, paragraphs):
+def write(settings, run, data, report, exported, paragraphs):
     """Writes curve, pictures and advice, and shows them in TensorBoard.
 
     Args:
-        chosen: Namespace from `_weigh_flags.settings`.
+        settings: `_settings.Settings`.
         run: `_run.Run`.
         data: `_data.Data`.
         report: `keras_vae.weighing.AdviceReport` of models.
@@ -34,17 +34,18 @@ def write(chosen, run, data, report, exported, paragraphs):
     _write_csv(run.path / "curve.csv", report.curve)
     with _run.replaced(run.path / "curve.png") as path:
         _draw_curve(path, report)
-    _draw_pictures(run.path / "pictures.png", chosen, data, report, exported)
+    _draw_pictures(run.path / "pictures.png", settings, data, report, exported)
     with _run.replaced(run.path / "advice.txt") as path:
         path.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     run.write_json("advice.json", [_as_json(item) for item in report])
-    _show(run.path, chosen, report, paragraphs)
+    _show(run.path, settings, report, paragraphs)
 
 
 def _as_json(item):
     """An advice by its title, under which it stands in the text."""
     content = item.to_dict()
-    return {**content, "purpose": content.pop("title")}
+    content["purpose"] = content.pop("title")
+    return content
 
 
 def contents(run):
@@ -104,8 +105,8 @@ def _draw_curve(path, report):
     figure.savefig(path, format="png")
 
 
-def _draw_pictures(path, chosen, data, report, exported):
-    betas = np.array(chosen.betas)
+def _draw_pictures(path, settings, data, report, exported):
+    betas = np.array(settings.weigh.betas)
     places = np.linspace(0, len(betas) - 1, min(_WEIGHTS, len(betas))).round()
     betas = betas[places.astype(int)]
     betas[np.argmin(np.abs(np.log(betas / exported)))] = exported
@@ -113,7 +114,7 @@ def _draw_pictures(path, chosen, data, report, exported):
     models = [report.at(beta) for beta in betas.tolist()]
     decoded = np.stack([model.reconstruct(x).numpy() for model in models])
     drawn = np.stack(
-        [model.generate(_SHOWN, seed=chosen.seed).numpy() for model in models]
+        [model.generate(_SHOWN, seed=settings.fit.seed).numpy() for model in models]
     )
     low, high = _model.picture_range(data)
     if not figures.is_image(x.shape[1:]):
@@ -122,7 +123,7 @@ def _draw_pictures(path, chosen, data, report, exported):
         path,
         *((events - low) / (high - low) for events in (x, decoded, drawn)),
         [f"{_MARK if beta == exported else ''}{beta:.2g}" for beta in betas],
-        title=f"{chosen.name}: what the weight of the KL does",
+        title=f"{settings.run.name}: what the weight of the KL does",
         subtitle=f"Numbers are beta; {_MARK}is exported. Samples are means of p(x|z), "
         "of the same z in all rows.",
     )
@@ -131,7 +132,7 @@ def _draw_pictures(path, chosen, data, report, exported):
 # === TensorBoard ===
 
 
-def _show(path, chosen, report, paragraphs):
+def _show(path, settings, report, paragraphs):
     directory = path / "tensorboard" / "weigh"
     # Of an earlier report on the same run.
     shutil.rmtree(directory, ignore_errors=True)
@@ -141,10 +142,10 @@ def _show(path, chosen, report, paragraphs):
             tf.summary.image(f"weigh/{name}", image[None].astype("uint8"), step=0)
         text = "\n\n".join(f"```\n{paragraph}\n```" for paragraph in paragraphs)
         tf.summary.text("weigh/advice", text, step=0)
-        _declare(report, chosen.betas[0])
+        _declare(report, settings.weigh.betas[0])
     curve = report.curve
     columns = curve.rate, curve.distortion, curve.reading.bound, curve.active_units
-    for i, beta in enumerate(chosen.betas):
+    for i, beta in enumerate(settings.weigh.betas):
         with _writing(directory / f"beta-{beta:.4g}"):
             hparams.hparams(_hparams(report, beta))
             for name, column in zip(_METRICS, columns, strict=True):

@@ -16,7 +16,6 @@ that it would have had. With more `--epochs` than before a finished one goes on 
 
 import keras
 import numpy as np
-from absl import app
 from absl import flags
 
 import keras_vae as kv
@@ -26,6 +25,7 @@ from trainers import _flag_checks
 from trainers import _flags
 from trainers import _model
 from trainers import _program
+from trainers import _resolve
 from trainers import _run
 
 _PICTURES, _UNITS, _LIMIT = 64, 8, 2.5
@@ -33,35 +33,30 @@ _PICTURES, _UNITS, _LIMIT = 64, 8, 2.5
 
 def main(argv):
     """Runs the program."""
-    _program.main("train", argv, lambda: prepare(_flags.settings(flags.FLAGS)), train)
+    _program.main("train", argv, lambda: prepare(_resolve.train(flags.FLAGS)), train)
 
 
-def prepare(chosen):
+def prepare(settings):
     """Returns the arguments of `train`; see `_program.prepare`.
 
     Args:
-        chosen: Namespace from `_flags.settings`.
+        settings: `_settings.Settings`.
     """
-    return _program.prepare(chosen, _settle, _build)
+    return _program.prepare(settings, _resolve.train_on, _build)
 
 
-def _settle(chosen, data):
-    if chosen.likelihood is None:
-        chosen.likelihood = _model.default_likelihood(chosen, data)
-
-
-def _build(chosen, data):
-    _flag_checks.check_warmup(chosen, data.steps_per_epoch(chosen.batch_size))
+def _build(settings, data):
+    _flag_checks.check_warmup(settings, data.steps_per_epoch(settings.fit.batch_size))
     return _model.build(
-        chosen, data, lambda **parts: kv.VAE(objective=_objective(chosen), **parts)
+        settings, data, lambda **parts: kv.VAE(objective=_objective(settings), **parts)
     )
 
 
-def train(chosen, run, data, model):
+def train(settings, run, data, model):
     """Trains the model and writes the run.
 
     Args:
-        chosen: Namespace from `_flags.settings`.
+        settings: `_settings.Settings`.
         run: `_run.Run`.
         data: `_data.Data`.
         model: Compiled `keras_vae.VAE` that is built.
@@ -70,36 +65,38 @@ def train(chosen, run, data, model):
         The table, a string.
     """
     with run.held():
-        return _train(chosen, run, data, model)
+        return _train(settings, run, data, model)
 
 
-def _train(chosen, run, data, model):
-    _start(chosen, run, data, model)
+def _train(settings, run, data, model):
+    _start(settings, run, data, model)
     if not (run.path / "last.keras").is_file():
         run.restore(model)
-        if run.finished_epochs < chosen.epochs:
-            _program.fit(model, chosen, run, data, callbacks(chosen, run, data))
+        if run.finished_epochs < settings.fit.epochs:
+            _program.fit(model, settings, run, data, callbacks(settings, run, data))
         with _run.replaced(run.path / "last.keras") as path:
             model.save(path)
 
     which = "best" if (run.path / "best.keras").is_file() else "last"
     model = keras.saving.load_model(run.path / f"{which}.keras")
-    metrics = _program.evaluate(chosen, data, model)
+    metrics = _program.evaluate(
+        model, data.test, settings.fit.batch_size, settings.run.eval_samples
+    )
     model.export(run.path / "saved_model", verbose=False)
-    report(chosen, run, data, model)
+    report(settings, run, data, model)
     run.finish({"model": f"{which}.keras", **metrics})
-    return table(chosen, run, which, metrics)
+    return table(settings, run, which, metrics)
 
 
 # === Training ===
 
 
-def callbacks(chosen, run, data):
+def callbacks(settings, run, data):
     """Returns the callbacks of a run."""
-    chain = [_program.tensorboard(chosen, run, data)]
-    schedule = _flag_checks.kl_schedule(chosen)
+    chain = [_program.tensorboard(settings, run, data)]
+    schedule = _flag_checks.kl_schedule(settings)
     if schedule is not None:
-        steps = data.steps_per_epoch(chosen.batch_size)
+        steps = data.steps_per_epoch(settings.fit.batch_size)
         schedule = schedule.resolve(run.planned_epochs * steps, steps)
         chain.insert(0, kv.KLAnnealing(schedule))
     if data.validation is not None:
@@ -107,16 +104,17 @@ def callbacks(chosen, run, data):
     return chain
 
 
-def _objective(chosen):
+def _objective(settings):
     make = {"elbo": kv.ELBO, "importance_weighted": kv.ImportanceWeighted}
-    return make[chosen.objective](
-        kl_weight=chosen.kl_weight, kl=chosen.kl, num_samples=chosen.num_samples
+    model = settings.model
+    return make[settings.train.objective](
+        kl_weight=settings.train.kl_weight, kl=model.kl, num_samples=model.num_samples
     )
 
 
-def _start(chosen, run, data, model):
-    _program.start(chosen, run, data, model)
-    grey = chosen.binarize == "none" and chosen.likelihood == "bernoulli"
+def _start(settings, run, data, model):
+    _program.start(settings, run, data, model)
+    grey = settings.data.binarize == "none" and settings.model.likelihood == "bernoulli"
     if grey and not _data.is_binary(data):
         print(
             "The data are grey, so that under a Bernoulli the distortion is a "
@@ -128,7 +126,7 @@ def _start(chosen, run, data, model):
 # === Results ===
 
 
-def report(chosen, run, data, model):
+def report(settings, run, data, model):
     """Draws `report.png`: test data, samples, the liveliest units, the curves."""
     originals = data.test[:_PICTURES]
     units = np.argsort(-_program.encode(model, data.test).var(axis=0), kind="stable")[
@@ -144,7 +142,7 @@ def report(chosen, run, data, model):
         for events in (
             originals,
             model.reconstruct(originals).numpy(),
-            model.generate(_PICTURES, seed=chosen.seed).numpy(),
+            model.generate(_PICTURES, seed=settings.fit.seed).numpy(),
             traversals.reshape(len(units), -1, *model.event_shape),
         )
     ]
@@ -152,32 +150,22 @@ def report(chosen, run, data, model):
         run.path / "report.png",
         *pictures,
         run.history,
-        title=f"{chosen.name}: {model.latent_dim} latent units",
+        title=f"{settings.run.name}: {model.latent_dim} latent units",
         dims=units.tolist(),
         limit=_LIMIT,
     )
 
 
-def table(chosen, run, which, metrics):
+def table(settings, run, which, metrics):
     """Returns the table that a run ends with."""
-    examples, samples = metrics["test_examples"], metrics["eval_samples"]
+    bounds = {}
+    if settings.train.objective == "importance_weighted":
+        bounds = {f"-bound, k={settings.model.num_samples}": metrics["loss"]}
     lines = [
         "",
-        f"Test split, {examples} examples, {samples} draws of z each, nats per example",
-        f"  -ELBO         {metrics['negative_elbo']:10.2f}",
-        f"  distortion    {metrics['distortion']:10.2f}",
-        f"  rate (KL)     {metrics['rate']:10.2f}",
-        f"  active units  {metrics['active_units']:7d} of {metrics['latent_dim']}",
+        _program.table(metrics, bounds),
         f"Model: {which} epoch. In {run.path}:",
-        "  best.keras, last.keras  " if which == "best" else "  last.keras  ",
-    ]
-    if chosen.objective == "importance_weighted":
-        bound = (
-            f"  -bound, k={chosen.num_samples}".ljust(16) + f"{metrics['loss']:10.2f}"
-        )
-        lines.insert(3, bound)
-    lines[-1] = lines[-1].rstrip()
-    lines += [
+        "  best.keras, last.keras" if which == "best" else "  last.keras",
         "  saved_model/  report.png  history.csv  history.json",
         "  metrics.json  config.json  tensorboard/",
         f"Watch it with: tensorboard --logdir {run.path}",
@@ -185,7 +173,10 @@ def table(chosen, run, which, metrics):
     return "\n".join(lines)
 
 
+def run():
+    """Runs the program from the command line."""
+    _program.run(_flags.define_train, main, __doc__)
+
+
 if __name__ == "__main__":
-    # Not on import: both programs have most of the flags.
-    _flags.define(flags.FLAGS)
-    app.run(main)
+    run()

@@ -18,69 +18,67 @@ epoch, in a sweep after its last model.
 """
 
 import keras
-from absl import app
 from absl import flags
 
 import keras_vae as kv
 from trainers import _flags
-from trainers import _model
 from trainers import _program
+from trainers import _resolve
 from trainers import _run
+from trainers import _settings
 from trainers import _sources
-from trainers import _weigh_flags
 from trainers import _weigh_report
 from trainers import _weigh_table
 
 _RESAMPLES = 400  # Of the bootstrap.
+# What is done with a trained model; a resumed run may ask for something else.
+_REPORT = (
+    "betas",
+    "check",
+    "export_beta",
+    "num_processes",
+    "target_distortion",
+    "target_rate",
+    "target_rmse",
+)
 
 
 def main(argv):
     """Runs the program."""
-    _program.main(
-        "weigh", argv, lambda: prepare(_weigh_flags.settings(flags.FLAGS)), weigh
-    )
+    _program.main("weigh", argv, lambda: prepare(_resolve.weigh(flags.FLAGS)), weigh)
 
 
-def prepare(chosen):
+def prepare(settings):
     """Returns the arguments of `weigh`; see `_program.prepare`.
 
     Args:
-        chosen: Namespace from `_weigh_flags.settings`.
+        settings: `_settings.Settings`.
     """
     return _program.prepare(
-        chosen, _settle, _build, free=_weigh_flags.REPORT, check_longer=_check_longer
+        settings, _resolve.weigh_on, _build, free=_REPORT, check_longer=_check_longer
     )
 
 
-def _check_longer(chosen, run):
+def _check_longer(settings, run):
     if (run.path / "models").is_dir():
-        raise _flags.FlagError(
+        raise _settings.FlagError(
             f"`--epochs` must stay {run.planned_epochs} where {run.path / 'models'} "
             "holds models that were trained one by one for so long, or choose another "
-            f"--name. Received: --epochs={chosen.epochs}"
+            f"--name. Received: --epochs={settings.fit.epochs}"
         )
 
 
-def _settle(chosen, data):
-    if chosen.likelihood is None:
-        binary = _model.default_likelihood(chosen, data) == "bernoulli"
-        chosen.likelihood = "bernoulli" if binary else "normal"
-    chosen.beta_range = _sources.beta_range(chosen, data)
-    chosen.betas = _sources.betas(chosen)
-    _weigh_flags.check_report(chosen)
+def _build(settings, data):
+    if settings.weigh.mode == "multi":
+        return _sources.build_multi(settings, data)
+    return _sources.build_one(settings, data, settings.weigh.betas[0])
 
 
-def _build(chosen, data):
-    if chosen.mode == "multi":
-        return _sources.build_multi(chosen, data)
-    return _sources.build_one(chosen, data, chosen.betas[0])
-
-
-def weigh(chosen, run, data, model):
+def weigh(settings, run, data, model):
     """Trains, measures, and writes the run.
 
     Args:
-        chosen: Namespace from `_weigh_flags.settings`.
+        settings: `_settings.Settings`.
         run: `_run.Run`.
         data: `_data.Data`.
         model: Compiled model that is built: of a sweep the first one.
@@ -89,21 +87,23 @@ def weigh(chosen, run, data, model):
         What the program ends with, a string.
     """
     with run.held():
-        return _weigh(chosen, run, data, model)
+        return _weigh(settings, run, data, model)
 
 
-def _weigh(chosen, run, data, model):
-    _program.start(chosen, run, data, model)
-    if chosen.mode == "multi":
-        models = _trained(chosen, run, data, model)
+def _weigh(settings, run, data, model):
+    _program.start(settings, run, data, model)
+    if settings.weigh.mode == "multi":
+        models = _trained(settings, run, data, model)
     else:
-        models = _sources.train_each(chosen, run, data, chosen.betas)
+        models = _sources.train_each(settings, run, data, settings.weigh.betas)
 
-    report = _advise(chosen, data, models)
-    beta = report[0].beta if chosen.export_beta is None else chosen.export_beta
-    beta = report.nearest(beta)
+    report = _advise(settings, data, models)
+    beta = settings.weigh.export_beta
+    beta = report.nearest(report["likelihood"].beta if beta is None else beta)
     plain = kv.weighing.with_own_noise(report.at(beta), beta)
-    metrics = _program.evaluate(chosen, data, plain)
+    metrics = _program.evaluate(
+        plain, data.test, settings.fit.batch_size, settings.run.eval_samples
+    )
     diagnosis = kv.diagnose(plain, data.held_out)
 
     if not plain.optimizer.built:
@@ -114,58 +114,59 @@ def _weigh(chosen, run, data, model):
     plain.export(run.path / "saved_model", verbose=False)
     paragraphs = [
         _weigh_table.text(report.curve, data),
-        *([_check(chosen, run, data, report.curve)] if chosen.check else []),
+        *([_check(settings, run, data, report.curve)] if settings.weigh.check else []),
         str(report),
         _exported(report, beta, metrics),
         str(diagnosis),
     ]
-    _weigh_report.write(chosen, run, data, report, beta, paragraphs)
+    _weigh_report.write(settings, run, data, report, beta, paragraphs)
     run.finish({"beta": beta, **metrics, "diagnosis": diagnosis.to_dict()})
     return "\n\n".join(["", *paragraphs, _weigh_report.contents(run)])
 
 
-def _advise(chosen, data, models):
+def _advise(settings, data, models):
     """Returns what the models say on the data that choose."""
     scaling = data.scaling
     one_scale = scaling is not None and not scaling.scale.ndim
     return kv.advise(
         models,
         data.held_out,
-        chosen.betas,
-        target_rate=chosen.target_rate,
-        target_distortion=chosen.target_distortion,
-        target_rmse=chosen.target_rmse,
+        settings.weigh.betas,
+        target_rate=settings.weigh.target_rate,
+        target_distortion=settings.weigh.target_distortion,
+        target_rmse=settings.weigh.target_rmse,
         reference=data.train if data.validation is None else data.test,
         data_scale=float(scaling.scale) if one_scale else None,
-        num_samples=chosen.eval_samples,
+        num_samples=settings.run.eval_samples,
         num_resamples=_RESAMPLES,
-        seed=chosen.seed,
+        seed=settings.fit.seed,
     )
 
 
-def _trained(chosen, run, data, model):
+def _trained(settings, run, data, model):
     """Returns the Multi-Rate VAE, trained to the end."""
     path = run.path / "last.keras"
     if not path.is_file():
         run.restore(model)
-        if run.finished_epochs < chosen.epochs:
-            callbacks = [_program.tensorboard(chosen, run, data)]
-            _program.fit(model, chosen, run, data, callbacks)
+        if run.finished_epochs < settings.fit.epochs:
+            callbacks = [_program.tensorboard(settings, run, data)]
+            _program.fit(model, settings, run, data, callbacks)
         with _run.replaced(path) as partial:
             model.save(partial)
     return keras.saving.load_model(path)
 
 
-def _check(chosen, run, data, curve):
+def _check(settings, run, data, curve):
     """Compares the curve with that of VAEs that were trained one by one."""
-    last = len(chosen.betas) - 1
-    three = {chosen.betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)}
+    betas = settings.weigh.betas
+    last = len(betas) - 1
+    three = {betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)}
     separate = kv.rate_distortion(
-        _sources.train_each(chosen, run, data, sorted(three)),
+        _sources.train_each(settings, run, data, sorted(three)),
         data.held_out,
-        num_samples=chosen.eval_samples,
+        num_samples=settings.run.eval_samples,
         num_resamples=_RESAMPLES,
-        seed=chosen.seed,
+        seed=settings.fit.seed,
     )
     comparison = curve.compare(separate)
     remark = ""
@@ -177,7 +178,7 @@ def _check(chosen, run, data, curve):
         remark = f"\nDivided by beta, nats of -ELBO at the noise of each: {nats}"
     return (
         "Check: distortion + beta rate of the one model less that of VAEs trained for "
-        f"{chosen.epochs} epochs\nat one weight each, on held-out data, with 95% "
+        f"{settings.fit.epochs} epochs\nat one weight each, on held-out data, with 95% "
         f"intervals; negative is better\n{comparison}{remark}"
     )
 
@@ -193,7 +194,10 @@ def _exported(report, beta, metrics):
     )
 
 
+def run():
+    """Runs the program from the command line."""
+    _program.run(_flags.define_weigh, main, __doc__)
+
+
 if __name__ == "__main__":
-    # Not on import: both programs have most of the flags.
-    _weigh_flags.define(flags.FLAGS)
-    app.run(main)
+    run()

@@ -9,8 +9,11 @@ import pytest
 
 from trainers import _flags
 from trainers import _program
+from trainers import _resolve
+from trainers import _settings
 from trainers import _states
-from trainers import _weigh_flags
+from trainers import evaluate
+from trainers import export
 from trainers import train
 from trainers import weigh
 
@@ -63,7 +66,7 @@ class Program:
 
     def check_refuses(self, directory, message, *args):
         """Checks that flags fail before anything is written."""
-        with pytest.raises(_flags.FlagError, match="(?s)" + message):
+        with pytest.raises(_settings.FlagError, match="(?s)" + message):
             self.prepare(directory, *args)
         assert not directory.exists()
 
@@ -78,8 +81,28 @@ class Program:
         return whole, resumed
 
 
-TRAIN = Program(_flags.parse, train.prepare, train.train, SMALL)
-WEIGH = Program(_weigh_flags.parse, weigh.prepare, weigh.weigh, (*SMALL, "--epochs=2"))
+def parse_train(*args):
+    return _resolve.train(_resolve.parsed(_flags.define_train, args))
+
+
+def parse_weigh(*args):
+    return _resolve.weigh(_resolve.parsed(_flags.define_weigh, args))
+
+
+def evaluated(*args):
+    """Evaluates a saved model; returns what the program prints."""
+    parsed = _resolve.parsed(_flags.define_evaluate, args)
+    return evaluate.evaluate(*evaluate.prepare(_resolve.evaluate(parsed)))
+
+
+def exported(*args):
+    """Exports a saved model; returns what the program prints."""
+    parsed = _resolve.parsed(_flags.define_export, args)
+    return export.export(*export.prepare(_resolve.export(parsed)))
+
+
+TRAIN = Program(parse_train, train.prepare, train.train, SMALL)
+WEIGH = Program(parse_weigh, weigh.prepare, weigh.weigh, (*SMALL, "--epochs=2"))
 
 
 class Killed(BaseException):

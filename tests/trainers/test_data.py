@@ -1,17 +1,18 @@
 """Units of the data of a run."""
 
 import numpy as np
+import programs
 import pytest
 
 from trainers import _data
-from trainers import _flags
 
 GENERATOR = np.random.default_rng(0)
 TABLE = GENERATOR.normal(size=(60, 3)) * [1.0, 100.0, 0.0] + [5.0, -3.0, 2.0]
 
 
 def load(path, *args):
-    return _data.load(_flags.parse(f"--dataset={path}", *args))
+    settings = programs.TRAIN.parse(f"--dataset={path}", *args)
+    return _data.load(settings.data, settings.model.likelihood)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import re
 import programs
 import pytest
 
-from trainers import _flags
 from trainers import _recipes
+from trainers import _settings
 
 RECIPES = sorted(path.stem for path in _recipes.RECIPES.glob("[!_]*.py"))
 
@@ -87,11 +87,11 @@ def test_recipe_sets_flags_and_the_command_line_overrides_it(tmp_path):
     config = write_recipe(
         tmp_path, "FLAGS = {'hidden': [7, 5], 'learning_rate': 0.5, 'epochs': 9}"
     )
-    chosen = _flags.parse(config, "--epochs=100")
-    assert (chosen.hidden, chosen.learning_rate) == ([7, 5], 0.5)
+    settings = programs.TRAIN.parse(config, "--epochs=100")
+    assert (settings.model.hidden, settings.fit.learning_rate) == ((7, 5), 0.5)
     # Also where the command line repeats the flag's own default.
-    assert chosen.epochs == 100
-    assert chosen.run_dir == "runs/mine"
+    assert settings.fit.epochs == 100
+    assert settings.run.run_dir == "runs/mine"
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,16 @@ def test_recipe_sets_flags_and_the_command_line_overrides_it(tmp_path):
     ],
 )
 def test_broken_recipes_are_errors(text, message, tmp_path):
-    with pytest.raises(_flags.FlagError, match=message):
-        _flags.parse(write_recipe(tmp_path, text))
+    with pytest.raises(_settings.FlagError, match=message):
+        programs.TRAIN.parse(write_recipe(tmp_path, text))
 
 
 def test_unknown_recipe_names_those_there_are():
-    with pytest.raises(_flags.FlagError, match=re.escape(repr(RECIPES))):
-        _flags.parse("--config=imagenet")
+    with pytest.raises(_settings.FlagError, match=re.escape(repr(RECIPES))):
+        programs.TRAIN.parse("--config=imagenet")
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipes_of_the_project_can_be_followed(name):
-    chosen = _flags.parse(f"--config={name}")
-    assert chosen.run_dir == f"runs/{name}"
+    settings = programs.TRAIN.parse(f"--config={name}")
+    assert settings.run.run_dir == f"runs/{name}"

@@ -1,15 +1,14 @@
 """What the programs build from their flags."""
 
+import programs
 import pytest
 
-from trainers import _flags
 from trainers import _model
-from trainers import _weigh_flags
 
 
 def rate_at(step, *args, steps_per_epoch=10):
-    chosen = _flags.parse("--learning_rate=0.4", *args)
-    rate = _model.learning_rate(chosen, steps_per_epoch)
+    settings = programs.TRAIN.parse("--learning_rate=0.4", *args)
+    rate = _model.learning_rate(settings, steps_per_epoch)
     return rate if isinstance(rate, float) else float(rate(step))
 
 
@@ -37,6 +36,6 @@ def test_the_only_step_of_a_run_is_not_wasted():
 
 
 def test_weighing_raises_its_learning_rate_first():
-    chosen = _weigh_flags.parse()
-    assert chosen.learning_rate == 3e-3
-    assert chosen.learning_rate_decay == "warmup_cosine"
+    settings = programs.WEIGH.parse()
+    assert settings.fit.learning_rate == 3e-3
+    assert settings.fit.learning_rate_decay == "warmup_cosine"

@@ -19,8 +19,8 @@ import tensorflow as tf
 from programs import read
 
 import keras_vae as kv
-from trainers import _flags
 from trainers import _lock
+from trainers import _settings
 from trainers import _states
 
 run, main = programs.TRAIN.run, programs.TRAIN.main
@@ -45,7 +45,7 @@ def main(argv):
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
     train.main(argv)
 
-_flags.define(flags.FLAGS)
+_flags.define_train(flags.FLAGS)
 app.run(main)
 """
 
@@ -133,7 +133,7 @@ def test_two_programs_that_begin_in_one_new_directory(tmp_path, whole):
 
     class Second(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            with pytest.raises(_flags.FlagError) as error:
+            with pytest.raises(_settings.FlagError) as error:
                 perform(*second)
             refused.append(str(error.value))
 
@@ -146,7 +146,7 @@ def test_two_programs_that_begin_in_one_new_directory(tmp_path, whole):
     assert all(f"process {os.getpid()} runs" in text for text in refused)
     check_same_run(whole, tmp_path / "run")
     # And once the first one has ended.
-    with pytest.raises(_flags.FlagError, match="which holds a run"):
+    with pytest.raises(_settings.FlagError, match="which holds a run"):
         perform(*second)
 
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from programs import read
 
-from trainers import _flags
+from trainers import _settings
 
 run = programs.TRAIN.run
 
@@ -113,23 +113,25 @@ def test_resume_of_a_finished_run_reports_again(finished):
 
 def test_resume_with_other_flags_is_an_error(finished):
     directory, _ = finished
-    with pytest.raises(_flags.FlagError, match=r"--epochs=4 became 3; --seed=3 became"):
+    with pytest.raises(
+        _settings.FlagError, match=r"--epochs=4 became 3; --seed=3 became"
+    ):
         run(directory, "--epochs=3", "--seed=4", "--resume")
 
 
 def test_existing_run_is_not_overwritten(finished):
     directory, _ = finished
     before = (directory / "metrics.json").read_text()
-    with pytest.raises(_flags.FlagError, match=r"--resume.*--name"):
+    with pytest.raises(_settings.FlagError, match=r"--resume.*--name"):
         run(directory, "--epochs=4", "--seed=3")
     assert (directory / "metrics.json").read_text() == before
 
 
 def test_directory_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("done")
-    with pytest.raises(_flags.FlagError, match="holds other files"):
+    with pytest.raises(_settings.FlagError, match="holds other files"):
         run(tmp_path, "--resume")
-    with pytest.raises(_flags.FlagError, match="must be a directory"):
+    with pytest.raises(_settings.FlagError, match="must be a directory"):
         run(tmp_path / "thesis.txt")
 
 

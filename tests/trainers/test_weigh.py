@@ -13,10 +13,9 @@ from programs import read
 
 import keras_vae as kv
 from trainers import _data
-from trainers import _flags
+from trainers import _resolve
 from trainers import _run
-from trainers import _sources
-from trainers import _weigh_flags
+from trainers import _settings
 
 run = programs.WEIGH.run
 
@@ -24,24 +23,26 @@ run = programs.WEIGH.run
 # === Weights ===
 
 
+def resolved(x, *args):
+    settings = programs.WEIGH.parse(*args)
+    return _resolve.weigh_on(settings, _data.Data(x, None, x))
+
+
 def test_range_of_a_normal_is_that_of_its_noise():
-    chosen = _weigh_flags.parse("--latent_dim=2")
-    chosen.likelihood = "normal"
     x = np.random.default_rng(0).normal(size=(1000, 6)) * [3, 2, 0.1, 0.1, 0.1, 0.1]
-    low, high = _sources.beta_range(chosen, _data.Data(x, None, x))
+    settings = resolved(x, "--latent_dim=2")
+    assert settings.model.likelihood == "normal"
+    low, high = settings.weigh.beta_range
     assert (low, high) == kv.weighing.beta_range(x, 2)
-    chosen.beta_range = [low, high]
-    betas = _sources.betas(chosen)
+    betas = settings.weigh.betas
     assert (len(betas), betas[0], betas[-1]) == (13, low, high)
-    assert betas == sorted(betas)
+    assert list(betas) == sorted(betas)
 
 
 def test_one_is_among_the_weights_of_a_bernoulli():
-    chosen = _weigh_flags.parse("--mode=sweep")
-    chosen.likelihood = "bernoulli"
-    x = np.zeros((3, 4))
-    chosen.beta_range = _sources.beta_range(chosen, _data.Data(x, None, x))
-    assert _sources.betas(chosen) == [0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0]
+    settings = resolved(np.eye(4), "--mode=sweep")
+    assert settings.model.likelihood == "bernoulli"
+    assert settings.weigh.betas == (0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0)
 
 
 # === Flags ===
@@ -86,7 +87,7 @@ def test_layers_that_cannot_be_gated_are_blamed_on_the_network(tmp_path, monkeyp
     monkeypatch.setattr(
         kv.networks, "mlp_encoder", lambda *args, **kwargs: keras.Sequential(layers)
     )
-    with pytest.raises(_flags.FlagError, match="`--network`=mlp: .*BatchNorm"):
+    with pytest.raises(_settings.FlagError, match="`--network`=mlp: .*BatchNorm"):
         programs.WEIGH.prepare(tmp_path)
 
 
@@ -147,7 +148,7 @@ def test_exported_model_is_that_of_the_advised_weight(finished):
     beta = read(directory, "metrics.json")["beta"]
     advice = read(directory, "advice.json")
     assert beta == pytest.approx(advice[0]["beta"])
-    x = _data.load(_weigh_flags.parse()).test[:5]
+    x = _data.load(programs.WEIGH.parse().data, None).test[:5]
     multi = keras.saving.load_model(directory / "last.keras")
     expected = multi.at(beta).reconstruct(x)
     loaded = tf.saved_model.load(directory / "saved_model")
@@ -174,7 +175,7 @@ def test_tensorboard_shows_curve_pictures_advice_and_weights(finished):
 
 def test_program_says_what_the_library_says(finished):
     directory, text = finished
-    data = _data.load(_weigh_flags.parse())
+    data = _data.load(programs.WEIGH.parse().data, None)
     multi = keras.saving.load_model(directory / "last.keras")
     report = kv.advise(
         multi,
@@ -188,7 +189,8 @@ def test_program_says_what_the_library_says(finished):
     assert str(report) in text
     for item, written in zip(report, read(directory, "advice.json"), strict=True):
         content = json.loads(json.dumps(item.to_dict()))
-        assert written == {**content, "purpose": content.pop("title")}
+        content["purpose"] = content.pop("title")
+        assert written == content
     beta = report["likelihood"].beta
     assert report.curve.recommend("likelihood").beta == beta
 
@@ -207,7 +209,7 @@ def test_resume_reports_again_and_may_ask_for_more(finished):
 
 def test_resume_with_another_range_is_an_error(finished):
     directory, _ = finished
-    with pytest.raises(_flags.FlagError, match=r"--beta_range=.* became"):
+    with pytest.raises(_settings.FlagError, match=r"--beta_range=.* became"):
         run(directory, "--betas=0.005,1", "--resume")
 
 
@@ -253,7 +255,7 @@ def test_tables_are_weighed_in_standardised_units(tmp_path):
     x = linear_gaussian(300) * np.arange(1, 11)
     np.savetxt(tmp_path / "t.csv", x, delimiter=",", header="a,b", comments="")
     args = (f"--dataset={tmp_path / 't.csv'}", "--export_beta=0.5")
-    with pytest.raises(_flags.FlagError, match="equal length"):
+    with pytest.raises(_settings.FlagError, match="equal length"):
         run(tmp_path / "run", *args)
     np.savetxt(tmp_path / "t.csv", x, delimiter=",")
     run(tmp_path / "run", *args)

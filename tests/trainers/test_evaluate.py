@@ -1,0 +1,181 @@
+"""Saved models on data: the figures of the training program, and the likelihood."""
+
+import json
+
+import keras
+import numpy as np
+import programs
+import pytest
+
+import keras_vae as kv
+from trainers import _program
+from trainers import _settings
+from trainers import evaluate
+
+SMALL = ("--batch_size=300", "--eval_samples=2")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A run of the training program, and what it prints."""
+    directory = tmp_path_factory.mktemp("runs") / "digits"
+    return directory, programs.TRAIN.run(directory, "--epochs=2")
+
+
+def test_table_is_that_of_the_training_program(digits):
+    directory, text = digits
+    found = programs.evaluated(f"--model={directory / 'best.keras'}", *SMALL)
+    table = text.split("Model: ")[0].strip()
+    assert table.startswith("Test split, 360 examples, 2 draws")
+    assert found.strip().startswith(table)
+    assert "Verdict: " in found
+
+
+def test_output_has_the_figures_the_likelihood_and_the_diagnosis(digits, tmp_path):
+    directory, _ = digits
+    path = directory / "best.keras"
+    output = tmp_path / "figures.json"
+    args = (*SMALL, "--importance_samples=20", "--seed=3", f"--output={output}")
+    text = programs.evaluated(f"--model={path}", *args)
+    content = json.loads(output.read_text())
+    metrics = json.loads((directory / "metrics.json").read_text())
+    assert content.pop("model") == str(path)
+    assert metrics.pop("model") == "best.keras"
+    assert {name: content[name] for name in metrics} == pytest.approx(metrics)
+    model, (_, test) = keras.saving.load_model(path), kv.datasets.digits()
+    expected = -model.log_likelihood(test, num_samples=20, seed=3, verbose=0).mean()
+    assert content["negative_log_likelihood"] == pytest.approx(float(expected))
+    assert f"-log p, k=20  {expected:10.2f}" in text
+    assert content["negative_log_likelihood"] < content["negative_elbo"]
+    assert content["diagnosis"] == kv.diagnose(model, test, seed=3).to_dict()
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Columns of unlike units, and a run on them."""
+    directory = tmp_path_factory.mktemp("table")
+    x = np.random.default_rng(0).normal(size=(200, 3)) * [1, 100, 5] + [3, -7, 0]
+    np.savetxt(directory / "t.csv", x, delimiter=",")
+    dataset = f"--dataset={directory / 't.csv'}"
+    args = (dataset, "--epochs=2", "--warmup=1", "--batch_size=50")
+    programs.TRAIN.run(directory / "run", *args)
+    return directory, dataset
+
+
+def test_data_get_the_units_of_the_run_that_the_model_lies_in(table, tmp_path):
+    directory, dataset = table
+    output = tmp_path / "figures.json"
+    args = (dataset, "--batch_size=50", "--eval_samples=2", f"--output={output}")
+    programs.evaluated(f"--model={directory / 'run' / 'best.keras'}", *args)
+    metrics = json.loads((directory / "run" / "metrics.json").read_text())
+    content = json.loads(output.read_text())
+    assert content["negative_elbo"] == pytest.approx(metrics["negative_elbo"])
+    # Elsewhere the data are taken as they are.
+    model = keras.saving.load_model(directory / "run" / "best.keras")
+    model.save(tmp_path / "alone.keras")
+    programs.evaluated(f"--model={tmp_path / 'alone.keras'}", *args)
+    raw = json.loads(output.read_text())["negative_elbo"]
+    assert raw > 10 * metrics["negative_elbo"]
+    columns = "--standardize=columns"
+    programs.evaluated(f"--model={tmp_path / 'alone.keras'}", *args, columns)
+    again = json.loads(output.read_text())["negative_elbo"]
+    assert again == pytest.approx(metrics["negative_elbo"])
+
+
+@pytest.fixture(scope="module")
+def multi(tmp_path_factory):
+    """A Multi-Rate VAE in a file, of a normal of unit noise."""
+    model = kv.MultiRateVAE(
+        kv.networks.mlp_encoder([8]),
+        kv.networks.mlp_decoder([8], (8, 8, 1)),
+        2,
+        likelihood="unit_normal",
+        beta_range=(0.01, 2.0),
+        seed=0,
+    )
+    model.build((None, 8, 8, 1))
+    model.compile("adam")
+    path = tmp_path_factory.mktemp("multi") / "multi.keras"
+    model.save(path)
+    return path
+
+
+def test_a_weight_of_a_multi_rate_vae_has_its_own_noise(multi, tmp_path):
+    output = tmp_path / "figures.json"
+    args = (f"--model={multi}", "--beta=0.09", *SMALL, f"--output={output}")
+    programs.evaluated(*args)
+    content = json.loads(output.read_text())
+    model = keras.saving.load_model(multi, compile=False)
+    _, test = kv.datasets.digits()
+    curve = kv.rate_distortion({0.09: model.at(0.09)}, test, num_samples=20)
+    assert content["rate"] == pytest.approx(curve.rate[0], rel=1e-3)
+    assert content["negative_elbo"] == pytest.approx(curve.reading.bound[0], rel=0.01)
+    assert content["kl_weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("", "`--model` must be given"),
+        ("--model=absent.keras", "`--model` must be a file that exists.*absent.keras"),
+        ("--model={tmp}/text.keras", "`--model` must be a complete .keras file"),
+        ("--model={tmp}/dense.keras", "`--model` must hold a keras_vae.VAE.*Sequent"),
+        ("--model={digits} --beta=1", "`--beta` must be left out"),
+        ("--model={multi}", "`--beta` must say which .* 0.01 to 2. Received: --beta=N"),
+        ("--model={multi} --beta=9", "`--beta` must say which .*=9"),
+        ("--model={digits} --dataset=absent.npy", "`--dataset`=absent.npy: "),
+        (
+            "--model={digits} --dataset={tmp}/six.npy",
+            r"`--dataset` must have examples of shape \(8, 8, 1\).*shape \(6,\)",
+        ),
+        (
+            "--model={digits} --dataset={tmp}/far.npy",
+            r"`--dataset` must suit the likelihood .*\[0, 1\]",
+        ),
+        (
+            "--model={digits} --output={tmp}/none/x.json",
+            "`--output` must be a file in a directory that exists",
+        ),
+        ("--model={digits} --eval_samples=0", "eval_samples"),
+        ("--model={digits} --importance_samples=-1", "importance_samples"),
+        ("--model={digits} --likelihood=normal", "likelihood"),
+        (
+            "--model={digits} --binarize=static --standardize=whole",
+            "`--standardize` must be none with --binarize=static",
+        ),
+    ],
+)
+def test_errors_are_one_line_that_names_the_flag(
+    args, message, digits, multi, tmp_path
+):
+    (tmp_path / "text.keras").write_text("no archive")
+    keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)]).save(
+        tmp_path / "dense.keras"
+    )
+    np.save(tmp_path / "six.npy", np.random.default_rng(0).uniform(size=(30, 6)))
+    np.save(
+        tmp_path / "far.npy", 9 * np.random.default_rng(0).uniform(size=(30, 8, 8, 1))
+    )
+    places = {"tmp": tmp_path, "digits": digits[0] / "best.keras", "multi": multi}
+    with pytest.raises(_settings.FlagError, match=message) as error:
+        programs.evaluated(*args.format(**places).split())
+    assert "\n" not in str(error.value).strip()
+
+
+def test_a_scaling_of_other_columns_is_named(table, tmp_path):
+    directory, _ = table
+    np.save(tmp_path / "six.npy", np.random.default_rng(0).normal(size=(30, 6)))
+    with pytest.raises(_settings.FlagError, match="`--dataset` must have the shape"):
+        programs.evaluated(
+            f"--model={directory / 'run' / 'best.keras'}",
+            f"--dataset={tmp_path / 'six.npy'}",
+        )
+
+
+def test_the_program_ends_with_one_line(digits):
+    def refuse():
+        raise _settings.FlagError("`--model` must be given")
+
+    with pytest.raises(SystemExit, match="^`--model` must be given$"):
+        _program.main("evaluate", ["evaluate"], refuse, evaluate.evaluate)

@@ -1,0 +1,262 @@
+"""Settings of flags: read, checked and filled in here, and changed nowhere else.
+
+In two steps, since some follow from the data: `train` and `weigh` take the flags,
+`train_on` and `weigh_on` the data that these name.
+"""
+
+import dataclasses
+import math
+import pathlib
+
+from absl import flags
+
+import keras_vae as kv
+from trainers import _data
+from trainers import _flag_checks
+from trainers import _flags
+from trainers import _recipes
+from trainers import _settings
+from trainers import _weigh_checks
+
+_NUM_BETAS = {"multi": 13, "sweep": 7}
+
+
+def parsed(define, args):
+    """Returns the flags of a command line, whatever the flags of this process.
+
+    Args:
+        define: Function that defines the flags of a program.
+        args: Sequence of strings, such as "--epochs=3".
+
+    Returns:
+        `absl.flags.FlagValues`.
+
+    Raises:
+        _settings.FlagError: If a flag is unknown or illegal.
+    """
+    values = flags.FlagValues()
+    define(values)
+    try:
+        values(["program", *args])
+    except flags.Error as error:
+        raise _settings.FlagError(str(error)) from error
+    return values
+
+
+# === trainers.train ===
+
+
+def train(values):
+    """Returns what the flags of `trainers.train` ask for.
+
+    Args:
+        values: Parsed `absl.flags.FlagValues` on which `_flags.define_train` was
+            called.
+
+    Returns:
+        `_settings.Settings`, defaults filled in but for a likelihood that the data
+        decide.
+
+    Raises:
+        _settings.FlagError: If the flags cannot be followed together.
+    """
+    settings, recipe = _read(values, _flags.define_train)
+    _flag_checks.check_only_with("warmup", settings, "schedule", _flag_checks.SCHEDULES)
+    _flag_checks.check_together(settings)
+    _flag_checks.kl_schedule(settings)
+    several = settings.train.objective == "importance_weighted"
+    return _filled(settings, recipe, 5 if several else 1)
+
+
+def train_on(settings, data):
+    """Returns the settings with what the data decide.
+
+    Args:
+        settings: `_settings.Settings` from `train`.
+        data: `_data.Data`.
+    """
+    if settings.model.likelihood is not None:
+        return settings
+    likelihood = "normal"
+    if _is_binary(settings, data):
+        likelihood = "bernoulli"
+    elif _data.is_unit_interval(data):
+        likelihood = "continuous_bernoulli"
+    return settings.with_values(likelihood=likelihood)
+
+
+# === trainers.weigh ===
+
+
+def weigh(values):
+    """Returns what the flags of `trainers.weigh` ask for; see `train`."""
+    settings, recipe = _read(values, _flags.define_weigh)
+    _flag_checks.check_together(settings)
+    _weigh_checks.check_range(settings)
+    if settings.weigh.check:
+        _flag_checks.check_only_with("check", settings, "mode", ("multi",))
+    _weigh_checks.check_processes(settings)
+    return _filled(settings, recipe, 1, suffix="-weigh")
+
+
+def weigh_on(settings, data):
+    """Returns the settings with what the data decide: likelihood and weights.
+
+    Args:
+        settings: `_settings.Settings` from `weigh`.
+        data: `_data.Data`.
+
+    Raises:
+        _settings.FlagError: If the flags do not suit them.
+    """
+    if settings.model.likelihood is None:
+        binary = _is_binary(settings, data)
+        settings = settings.with_values(likelihood="bernoulli" if binary else "normal")
+    settings = settings.with_values(beta_range=_beta_range(settings, data))
+    settings = settings.with_values(betas=_betas(settings))
+    _weigh_checks.check_report(settings)
+    return settings
+
+
+def _beta_range(settings, data):
+    """The smallest and the largest weight of a run."""
+    if settings.weigh.beta_range is not None:
+        return settings.weigh.beta_range
+    if settings.weigh.betas is not None:
+        return settings.weigh.betas[0], settings.weigh.betas[-1]
+    normal = settings.model.likelihood == "normal"
+    likelihood = "unit_normal" if normal else "bernoulli"
+    return kv.weighing.beta_range(data.train, settings.model.latent_dim, likelihood)
+
+
+def _betas(settings):
+    """The weights that are measured, and in a sweep trained, rising."""
+    if settings.weigh.betas is not None:
+        return settings.weigh.betas
+    # Of a normal 1 is a noise like any other.
+    with_one = settings.model.likelihood != "normal"
+    number = _NUM_BETAS[settings.weigh.mode]
+    return tuple(
+        kv.weighing.betas_between(
+            *settings.weigh.beta_range, number, with_one, digits=3
+        )
+    )
+
+
+# === Saved models ===
+
+
+def evaluate(values):
+    """Returns what the flags of `trainers.evaluate` ask for; see `train`.
+
+    Returns:
+        `_settings.EvaluateSettings`.
+    """
+    found = _given(values, _flags.define_evaluate)
+    names = [field.name for field in dataclasses.fields(_settings.DataSettings)]
+    data = _settings.DataSettings(**{name: found.pop(name) for name in names})
+    if data.binarize != "none" and data.standardize in ("whole", "columns"):
+        raise _settings.FlagError(
+            f"`--standardize` must be none with --binarize={data.binarize}, whose "
+            f"values have units of their own. Received: "
+            f"--standardize={data.standardize}"
+        )
+    output = found["output"]
+    if output is not None and not pathlib.Path(output).absolute().parent.is_dir():
+        raise _settings.FlagError(
+            "`--output` must be a file in a directory that exists. Received: "
+            f"--output={output}"
+        )
+    return _settings.EvaluateSettings(data=data, **found)
+
+
+def export(values):
+    """Returns what the flags of `trainers.export` ask for; see `train`.
+
+    Returns:
+        `_settings.ExportSettings`.
+    """
+    found = _given(values, _flags.define_export)
+    if not found["output"]:
+        raise _settings.FlagError(
+            "`--output` must be given, the directory of the SavedModel. Received: none"
+        )
+    return _settings.ExportSettings(**found)
+
+
+# === What all do alike ===
+
+
+def _given(values, define):
+    """Returns the values of all flags of a program, by name."""
+    defined = flags.FlagValues()
+    define(defined)
+    return {name: values[name].value for name in defined}
+
+
+def _is_binary(settings, data):
+    return settings.data.binarize != "none" or _data.is_binary(data)
+
+
+def _read(values, define):
+    """Returns settings as the flags are, and the recipe that set some, or None."""
+    recipe = _recipes.apply(values, list(_given(values, define)))
+    found = _given(values, define)
+    for name, parse in (
+        ("hidden", _sizes),
+        ("filters", _sizes),
+        ("betas", _weights),
+        ("beta_range", _weights),
+    ):
+        if found.get(name) is not None:
+            found[name] = parse(name, found[name])
+    return _settings.Settings.of(found), recipe
+
+
+def _filled(settings, recipe, num_samples, suffix=""):
+    """Returns settings with name, directory, draws of z and the kind of the KL."""
+    name, run_dir, kl = settings.run.name, settings.run.run_dir, settings.model.kl
+    if name is None:
+        name = (recipe or pathlib.Path(settings.data.dataset).stem) + suffix
+    if kl is None:
+        mixture = settings.model.prior in _flag_checks.MIXTURES
+        kl = "monte_carlo" if mixture else "analytic"
+    return settings.with_values(
+        name=name,
+        run_dir=str(pathlib.Path("runs", name)) if run_dir is None else run_dir,
+        kl=kl,
+        num_samples=settings.model.num_samples or num_samples,
+    )
+
+
+def _sizes(name, texts):
+    try:
+        numbers = [int(text) for text in texts]
+    except ValueError:
+        numbers = [0]
+    if min(numbers, default=1) < 1:
+        raise _settings.FlagError(
+            f"`--{name}` must be positive integers with commas, such as "
+            f"--{name}=256,128. Received: --{name}={','.join(texts)}"
+        )
+    return tuple(numbers)
+
+
+def _weights(name, texts):
+    """Returns the weights of a flag, sorted where their order means nothing."""
+    try:
+        betas = [float(text) for text in texts]
+    except ValueError:
+        betas = []
+    legal = all(math.isfinite(beta) and beta > 0 for beta in betas)
+    if not betas or not legal or len(set(betas)) < len(betas):
+        raise _settings.FlagError(
+            f"`--{name}` must be positive numbers with commas, each once, such as "
+            f"--{name}=0.01,10. Received: --{name}={','.join(texts)}"
+        )
+    if name == "betas" and len(betas) < 2:
+        raise _settings.FlagError(
+            "`--betas` must be two weights or more, between which there is something "
+            f"to choose. Received: --betas={','.join(texts)}"
+        )
+    return tuple(sorted(betas) if name == "betas" else betas)

@@ -1,0 +1,191 @@
+"""What a program was asked to do: frozen, one class for each kind of flag."""
+
+import dataclasses
+
+
+class FlagError(ValueError):
+    """Flags that cannot be followed, found out before anything is written."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Which data, and what is done to them; see the flags of these names."""
+
+    dataset: str
+    data_dir: str | None
+    binarize: str
+    standardize: str
+    validation_fraction: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """Which model; see the flags of these names."""
+
+    network: str
+    hidden: tuple | None
+    filters: tuple | None
+    activation: str | None
+    latent_dim: int
+    likelihood: str | None
+    num_classes: int | None
+    prior: str
+    num_components: int | None
+    posterior: str
+    num_samples: int | None
+    kl: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """What `trainers.train` optimises; see the flags of these names."""
+
+    objective: str
+    kl_weight: float
+    schedule: str
+    warmup: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class WeighSettings:
+    """What `trainers.weigh` measures; see the flags of these names."""
+
+    mode: str
+    betas: tuple | None
+    beta_range: tuple | None
+    check: bool
+    num_processes: int
+    export_beta: float | None
+    target_rate: float | None
+    target_distortion: float | None
+    target_rmse: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FitSettings:
+    """How it is trained; see the flags of these names."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    learning_rate_decay: str
+    on_divergence: str
+    seed: int
+    precision: str
+    jit_compile: str
+    steps_per_execution: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """Where the run is, and how it is reported; see the flags of these names."""
+
+    name: str | None
+    run_dir: str | None
+    resume: bool
+    eval_samples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateSettings:
+    """What `trainers.evaluate` was asked to do.
+
+    Args:
+        data: `DataSettings`.
+        model, beta, batch_size, seed, eval_samples, importance_samples, output: See the
+            flags of these names.
+    """
+
+    data: DataSettings
+    model: str
+    beta: float | None
+    batch_size: int
+    seed: int
+    eval_samples: int
+    importance_samples: int
+    output: str | None
+
+    # There is nothing to continue.
+    run_dir = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings:
+    """What `trainers.export` was asked to do; see the flags of these names."""
+
+    model: str
+    beta: float | None
+    output: str
+
+    run_dir = None
+
+
+_PARTS = "data", "model", "train", "weigh", "fit", "run"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All of it.
+
+    `_resolve` makes them of flags and fills in what the data decide; nothing else does.
+
+    Args:
+        config: String, the recipe, or None.
+        data: `DataSettings`.
+        model: `ModelSettings`.
+        train: `TrainSettings`, of `trainers.train` alone.
+        weigh: `WeighSettings`, of `trainers.weigh` alone.
+        fit: `FitSettings`.
+        run: `RunSettings`.
+    """
+
+    config: str | None
+    data: DataSettings
+    model: ModelSettings
+    train: TrainSettings | None
+    weigh: WeighSettings | None
+    fit: FitSettings
+    run: RunSettings
+
+    @classmethod
+    def of(cls, flags):
+        """Takes the values of all flags of a program.
+
+        Args:
+            flags: Dict, names to values.
+        """
+
+        def part(kind):
+            names = [field.name for field in dataclasses.fields(kind)]
+            if not flags.keys() >= set(names):
+                return None
+            return kind(**{name: flags[name] for name in names})
+
+        kinds = DataSettings, ModelSettings, TrainSettings, WeighSettings
+        return cls(flags["config"], *map(part, (*kinds, FitSettings, RunSettings)))
+
+    @property
+    def run_dir(self):
+        """String, the directory of the run, in which it can be continued."""
+        return self.run.run_dir
+
+    @property
+    def flat(self):
+        """Dict, flags to values as JSON takes them, in the order of `--help`."""
+        found = {"config": self.config}
+        for name in _PARTS:
+            part = getattr(self, name)
+            found |= {} if part is None else vars(part)
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in found.items()}
+
+    def with_values(self, **values):
+        """Returns settings in which some flags have other values."""
+        parts = {}
+        for name in _PARTS:
+            part = getattr(self, name)
+            own = () if part is None else vars(part).keys() & values.keys()
+            if own:
+                taken = {flag: values.pop(flag) for flag in own}
+                parts[name] = dataclasses.replace(part, **taken)
+        # What is left is of no part, an error.
+        return dataclasses.replace(self, **parts, **values)

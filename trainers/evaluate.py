@@ -1,0 +1,125 @@
+"""Evaluates a saved VAE on data.
+
+    python -m trainers.evaluate --model=runs/digits/best.keras
+    python -m trainers.evaluate --model=vae.keras --dataset=mine.npz --output=vae.json
+    python -m trainers.evaluate --model=vae.keras --dataset=mnist --binarize=static \
+        --importance_samples=5000
+    python -m trainers.evaluate --model=runs/a-weigh/last.keras --beta=0.1
+
+Prints the table of test figures with which `trainers.train` ends, with
+`--importance_samples` -log p(x) too, and a diagnosis; `--output` has the same as JSON.
+The data get the units of the run that the model lies in (`scaling.json` beside it);
+without one they are taken as they are, unless `--standardize` says otherwise.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from absl import flags
+
+import keras_vae as kv
+from trainers import _data
+from trainers import _files
+from trainers import _flags
+from trainers import _program
+from trainers import _resolve
+from trainers import _saved
+from trainers import _settings
+
+
+def main(argv):
+    """Runs the program."""
+    _program.main(
+        "evaluate", argv, lambda: prepare(_resolve.evaluate(flags.FLAGS)), evaluate
+    )
+
+
+def prepare(settings):
+    """Loads model and data; returns the arguments of `evaluate`.
+
+    Args:
+        settings: `_settings.EvaluateSettings`.
+
+    Raises:
+        _settings.FlagError: If there are none, or they do not fit.
+    """
+    model = _saved.load(settings)
+    x = _test_data(settings).test
+    received = f"Received: --dataset={settings.data.dataset}"
+    if x.shape[1:] != tuple(model.event_shape):
+        raise _settings.FlagError(
+            f"`--dataset` must have examples of shape {tuple(model.event_shape)}, as "
+            f"--model={settings.model} has. {received}, whose examples have shape "
+            f"{x.shape[1:]}"
+        )
+    try:
+        model.likelihood.check_data(x)
+    except ValueError as error:
+        raise _settings.FlagError(
+            f"`--dataset` must suit the likelihood of --model={settings.model}. "
+            f"{received}: {error}"
+        ) from error
+    return settings, model, x
+
+
+def _test_data(settings):
+    scaling, data = None, settings.data
+    if data.standardize == "auto":
+        scaling = _saved.scaling(settings)
+        data = dataclasses.replace(data, standardize="none")
+    try:
+        return _data.load(data, None, scaling)
+    except ValueError as error:
+        if isinstance(error, _settings.FlagError):
+            raise
+        raise _settings.FlagError(
+            f"`--dataset` must have the shape of the scaling.json beside "
+            f"--model={settings.model}. Received: --dataset={data.dataset}: {error}"
+        ) from error
+
+
+def evaluate(settings, model, x):
+    """Measures, and writes the figures.
+
+    Args:
+        settings: `_settings.EvaluateSettings`.
+        model: Compiled `keras_vae.VAE`.
+        x: Array (examples, ...), the test data.
+
+    Returns:
+        Table and diagnosis, a string.
+    """
+    metrics = _program.evaluate(model, x, settings.batch_size, settings.eval_samples)
+    bounds, number = {}, settings.importance_samples
+    if number:
+        values = model.log_likelihood(
+            x, num_samples=number, seed=settings.seed, verbose=0
+        )
+        metrics["negative_log_likelihood"] = -float(values.mean(dtype="float64"))
+        metrics["importance_samples"] = number
+        bounds = {f"-log p, k={number}": metrics["negative_log_likelihood"]}
+    diagnosis = kv.diagnose(model, x, seed=settings.seed)
+    text = f"\n{_program.table(metrics, bounds)}\n\n{diagnosis}"
+    if settings.output is not None:
+        content = {
+            "model": settings.model,
+            "beta": settings.beta,
+            **dataclasses.asdict(settings.data),
+            **metrics,
+            "diagnosis": diagnosis.to_dict(),
+        }
+        path = pathlib.Path(settings.output)
+        with _files.replaced(path) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        text += f"\n\nIn {path}"
+    return text
+
+
+def run():
+    """Runs the program from the command line."""
+    _program.run(_flags.define_evaluate, main, __doc__)
+
+
+if __name__ == "__main__":
+    run()
