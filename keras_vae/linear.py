@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import numpy as np
-import sklearn.decomposition
 
 from keras_vae.arguments import check_count
 
@@ -103,9 +102,12 @@ def components(x, latent_dim, likelihood="normal"):
             f"`likelihood` must be one of {tuple(_VARIANCES)}, for which the linear "
             f"optimum is known. Received: likelihood={likelihood!r}"
         )
+    # Slow to import, and not needed for training.
+    from sklearn import decomposition
+
     variance = _VARIANCES[likelihood](mean)
     y = (x - mean) / np.sqrt(variance)
-    found = sklearn.decomposition.PCA(latent_dim, random_state=0).fit(y)
+    found = decomposition.PCA(latent_dim, random_state=0).fit(y)
     # scikit-learn divides by N - 1.
     eigenvalues = found.explained_variance_ * (len(y) - 1) / len(y)
     total = float(np.square(y).sum() / len(y))
