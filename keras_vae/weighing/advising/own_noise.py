@@ -55,7 +55,8 @@ def with_own_noise(vae, beta):
         {**vae.get_config(), "likelihood": likelihood, "objective": objective}
     )
     calibrated.build(vae.get_build_config()["input_shape"])
-    for name in ("encoder", "decoder", "latent"):
-        getattr(calibrated, name).set_weights(getattr(vae, name).get_weights())
+    for layer, own in zip(vae.layers, calibrated.layers, strict=True):
+        if layer is not vae.likelihood and layer is not vae.objective:
+            own.set_weights(layer.get_weights())
     calibrated.compile(keras.optimizers.Adam())
     return calibrated

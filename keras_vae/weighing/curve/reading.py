@@ -20,8 +20,8 @@ class Meaning:
     Args:
         likelihood: A likelihood or its name, of all models of the curve.
         event_size: Integer N, or the shape of one event.
-        grey: Boolean, whether values lie between 0 and 1 and not on them, of which the
-            cross-entropy of a Bernoulli is no likelihood.
+        grey: Boolean, whether all values are in [0, 1] and some neither 0 nor 1, of
+            which the cross-entropy of a Bernoulli is no likelihood.
         unit_interval: Boolean, whether all values are in [0, 1].
 
     Example:
@@ -51,12 +51,9 @@ class Meaning:
             A `Meaning`.
         """
         x = np.asarray(x)
-        return cls(
-            likelihood,
-            x.shape[1:] or 1,
-            grey=_is_bernoulli(likelihood) and not np.isin(x, (0, 1)).all(),
-            unit_interval=bool(x.min() >= 0 and x.max() <= 1),
-        )
+        unit_interval = bool(x.min() >= 0 and x.max() <= 1)
+        grey = unit_interval and not np.isin(x, (0, 1)).all()
+        return cls(likelihood, x.shape[1:] or 1, bool(grey), unit_interval)
 
     @property
     def is_noise(self):
@@ -66,7 +63,7 @@ class Meaning:
     @property
     def is_grey(self):
         """Whether the loss is a cross-entropy of grey values."""
-        return self.grey and _is_bernoulli(self.likelihood)
+        return self.grey and isinstance(self.likelihood, likelihoods.Bernoulli)
 
     @property
     def family(self):
@@ -78,10 +75,6 @@ class Meaning:
         """Returns the `units.Weight` of a beta, or None where it has no other unit."""
         sizes = self.event_size, latent_dim
         return units.of_likelihood(self.likelihood, beta, *sizes)
-
-
-def _is_bernoulli(likelihood):
-    return isinstance(likelihood, likelihoods.Bernoulli) or likelihood == "bernoulli"
 
 
 class Reading:

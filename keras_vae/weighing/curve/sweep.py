@@ -1,5 +1,6 @@
 """The measurement of a curve on models of several weights."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -81,7 +82,7 @@ def rate_distortion(
         x, y = measuring.split(model, data)
         terms = measuring.elbo_terms(model, x, y, num_samples, importance_samples, seed)
         target = np.asarray(x if y is None else y)
-        meaning = Meaning.of(model.likelihood, target)
+        meaning = _meaning(model, target, meanings)
         others = {
             "gap": _gap(terms),
             "squared_error": _squared_error(model, meaning, x, target, seed),
@@ -124,6 +125,13 @@ def _replicates(per_example, num_resamples, seed):
     stacked = np.stack(list(per_example.values()))
     means = metrics.bootstrap_means(stacked, num_resamples, seed)
     return {name: means[:, i] for i, name in enumerate(per_example)}
+
+
+def _meaning(model, target, found):
+    """Returns that of one more model, on data that are looked through once."""
+    if found:
+        return dataclasses.replace(found[0], likelihood=model.likelihood)
+    return Meaning.of(model.likelihood, target)
 
 
 def _common(meanings):
