@@ -44,6 +44,16 @@ every_costly = pytest.mark.parametrize(
         for name in recipes.RECIPES
     ],
 )
+# Two of them, in the precisions that few use.
+every_wide = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[] if name in ("vamp_prior", "latent") else pytest.mark.slow
+        )
+        for name in recipes.RECIPES
+    ],
+)
 FIT = {"batch_size": 8, "shuffle": False, "verbose": 0}
 STEPS_PER_EPOCH = recipes.EXAMPLES // FIT["batch_size"]
 
@@ -156,12 +166,12 @@ def test_mixed_float16(name):
     check_precision(name, "mixed_float16")
 
 
-@every_costly
+@every_wide
 def test_mixed_bfloat16(name):
     check_precision(name, "mixed_bfloat16")
 
 
-@every_costly
+@every_wide
 def test_float64(name):
     keras.config.set_floatx("float64")
     try:

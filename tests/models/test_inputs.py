@@ -99,8 +99,9 @@ USES = {
 }
 
 
-# Each way once for each kind, and each kind once for each way.
-QUICK = {("csr_matrix", use) for use in USES} | {(kind, "fit") for kind in ARRAYS}
+# With `-m slow`: each kind in each way.
+QUICK = {("csr_matrix", use) for use in ("fit", "validation_split", "elbo")}
+QUICK |= {(kind, "fit") for kind in ("SparseTensor", "DataFrame", "torch")}
 
 
 @pytest.mark.parametrize(

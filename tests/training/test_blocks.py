@@ -123,10 +123,13 @@ def fit_line(settings, feed):
 stock_line = functools.cache(functools.partial(fit_line, STOCK))
 
 
+QUICK = ("arrays", "dataset", "generator")
+
+
 @pytest.mark.parametrize(
     "feed",
     [
-        pytest.param(feed, marks=[pytest.mark.slow] if feed == "tensors" else [])
+        pytest.param(feed, marks=[] if feed in QUICK else pytest.mark.slow)
         for feed in FEEDS
     ],
 )
