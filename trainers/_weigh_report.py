@@ -171,6 +171,8 @@ def _hparams(report, beta):
 @contextlib.contextmanager
 def _writing(directory):
     writer = tf.summary.create_file_writer(str(directory))
-    with writer.as_default():
+    # An interrupted `fit` with Keras's `TensorBoard(update_freq=...)` leaves the
+    # recording of its last batch in force.
+    with writer.as_default(), tf.summary.record_if(True):
         yield
     writer.close()
