@@ -70,6 +70,7 @@ class MultiRateVAE(VAE):
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
         seed: Integer, the seed of all noise, or None for a random one.
+        **kwargs: `linear_path` and the arguments of `keras.Model`, see `VAE`.
 
     Raises:
         ValueError: If an argument is invalid or a layer cannot be gated.

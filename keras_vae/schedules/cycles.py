@@ -5,7 +5,7 @@ import math
 
 import tensorflow as tf
 
-from keras_vae.arguments import is_integer
+from keras_vae.arguments import check_count
 from keras_vae.schedules.combinations import get
 from keras_vae.schedules.combinations import join
 from keras_vae.schedules.durations import check_boundaries
@@ -62,10 +62,7 @@ def cyclical(
     duration = check_duration("duration", duration)
     start, end = check_number("start", start), check_number("end", end)
     ratio = check_number("ratio", ratio, "in (0, 1]", lambda r: 0 < r <= 1)
-    if not is_integer(num_cycles) or num_cycles < 1:
-        raise ValueError(
-            f"`num_cycles` must be a positive integer. Received: {num_cycles=}"
-        )
+    num_cycles = check_count("num_cycles", num_cycles)
     if shape not in SHAPES:
         raise ValueError(f"`shape` must be one of {sorted(SHAPES)}. Received: {shape=}")
 
@@ -88,7 +85,7 @@ def cyclical(
         cyclical,
         {
             "duration": duration,
-            "num_cycles": int(num_cycles),
+            "num_cycles": num_cycles,
             "ratio": ratio,
             "shape": shape,
             "start": start,
