@@ -10,6 +10,7 @@ from keras_vae.arguments import check_count
 # Variances of a Bernoulli whose mean is further from 1/2 overstate the gain of a unit.
 _BERNOULLI_MEANS = 0.2, 0.8
 _SMALLEST_MEAN = 1e-3
+_SMALLEST_SHARE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,10 +108,14 @@ def components(x, latent_dim, likelihood="normal"):
 
     variance = _VARIANCES[likelihood](mean)
     y = (x - mean) / np.sqrt(variance)
+    total = float(np.square(y).sum() / len(y))
+    if total == 0:
+        raise ValueError("`x` must vary. Received: examples that are all equal")
     found = decomposition.PCA(latent_dim, random_state=0).fit(y)
     # scikit-learn divides by N - 1.
     eigenvalues = found.explained_variance_ * (len(y) - 1) / len(y)
-    total = float(np.square(y).sum() / len(y))
+    # Directions without variance would divide by 0.
+    eigenvalues = np.maximum(eigenvalues, _SMALLEST_SHARE * total)
     return Components(mean, variance, eigenvalues, found.components_.T, total)
 
 

@@ -45,8 +45,12 @@ def adapt(model, x):
     found = linear.components(x, model.latent_dim, name)
     noise, beta = _fixed_noise(model.likelihood), model.objective.weight
     best = linear.optimum(found, beta, noise)
-    _silence(model.deep_decoder)
+    # Both may refuse, and only then is anything assigned.
+    last = _last_with_kernel(model.deep_decoder)
     lengths = model.latent.adapt(found, beta, best.noise)
+    last.kernel.assign(np.zeros(last.kernel.shape))
+    if last.bias is not None:
+        last.bias.assign(np.zeros(last.bias.shape))
     kernel = found.vectors * lengths / np.sqrt(found.variance)[:, None]
     if noise is None:
         model.likelihood.adapt_scale(float(np.sqrt(best.noise)))
@@ -54,8 +58,8 @@ def adapt(model, x):
     model.decoder.linear.bias.assign(model.likelihood.initial_bias(found.mean))
 
 
-def _silence(network):
-    """Sets the last kernel and bias of a network to 0, so that it puts out 0."""
+def _last_with_kernel(network):
+    """Returns the last layer of a network, whose kernel decides its output."""
     last = network
     while steps := getattr(last, "operations", None) or getattr(last, "layers", None):
         last = next((step for step in reversed(steps) if step.weights), None)
@@ -65,9 +69,7 @@ def _silence(network):
             f"Received: {getattr(last, 'name', 'no weights')!r} as its last layer with "
             "weights"
         )
-    last.kernel.assign(np.zeros(last.kernel.shape))
-    if last.bias is not None:
-        last.bias.assign(np.zeros(last.bias.shape))
+    return last
 
 
 def _fixed_noise(likelihood):
@@ -84,6 +86,12 @@ def _check(model, x):
         raise ValueError(
             "`adapt` needs a linear path: make the model with `linear_path=True`. "
             f"Received: {model.name!r} without one"
+        )
+    if not model.objective.weight > 0:
+        raise ValueError(
+            "`kl_weight` must be positive for `adapt`: the posterior has no width "
+            "without a weight on the rate. Received: "
+            f"kl_weight={model.objective.weight:g}"
         )
     kinds = {"posterior": posteriors.DiagonalNormal, "prior": StandardNormal}
     for part, kind in kinds.items():

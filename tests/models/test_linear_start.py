@@ -103,7 +103,7 @@ def test_every_draw_gives_the_likelihood_of_probabilistic_pca(latent_dim):
     estimate = vae.estimate(x, x, 4, kv.random.key(1))
     weights = np.asarray(estimate.log_likelihood - estimate.log_ratio)
     np.testing.assert_allclose(
-        weights, np.repeat(expected[:, None], 4, axis=1), atol=2e-3
+        weights, np.repeat(expected[:, None], 4, axis=1), atol=1e-3
     )
 
 
@@ -181,3 +181,28 @@ def test_linear_networks_beside_a_linear_path():
     one = np.mean(vae.elbo(X, num_samples=64))
     two = np.mean(other.elbo(X, num_samples=64))
     np.testing.assert_allclose(one, two, atol=0.02)
+
+
+def test_data_without_variance_in_some_directions_give_finite_weights():
+    x = np.float32(X[:, :1] * np.ones((1, 5)))
+    vae = make(latent_dim=3)
+    vae.adapt(x)
+    assert all(np.isfinite(v).all() for v in vae.get_weights())
+    assert np.isfinite(vae.elbo(x)).all()
+
+
+def test_what_is_refused_leaves_the_model_as_it_was():
+    networks = kv.networks.mlp_encoder([8]), kv.networks.mlp_decoder([8], (5,))
+    multi = kv.MultiRateVAE(
+        *networks, 3, likelihood="normal", gates="original", linear_path=True, seed=0
+    )
+    multi.build((None, 5))
+    before = multi.get_weights()
+    with pytest.raises(ValueError, match="`gates` must be 'spline'"):
+        multi.adapt(X)
+    for one, other in zip(multi.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="`kl_weight` must be positive"):
+        make(0.0).adapt(X)
+    with pytest.raises(ValueError, match="`x` must vary"):
+        make().adapt(np.ones_like(X))
