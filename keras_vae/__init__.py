@@ -57,6 +57,7 @@ from keras_vae.callbacks import TensorBoard
 # === The balance of KL and reconstruction ===
 from keras_vae.weighing import advise
 from keras_vae.weighing import audit
+from keras_vae.weighing import baselines
 from keras_vae.weighing import diagnose
 from keras_vae.weighing import linear_forecast
 from keras_vae.weighing import rate_distortion

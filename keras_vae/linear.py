@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 
@@ -9,16 +10,21 @@ from keras_vae.arguments import check_count
 
 # Variances of a Bernoulli whose mean is further from 1/2 overstate the gain of a unit.
 _BERNOULLI_MEANS = 0.2, 0.8
+# The variance of a continuous Bernoulli is 1/12 at 1/2, and falls to 0 at both ends.
+_CONTINUOUS_MEANS = 0.1, 0.9
 _SMALLEST_MEAN = 1e-3
 _SMALLEST_SHARE = 1e-9
+# Of the variance of an element.
+_SMALLEST_NOISE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class Components:
     """Principal components of working residuals, `y = (x - mean) / sqrt(variance)`.
 
-    The variance is 1 for a normal likelihood, that of the mean otherwise, so that a
-    linear map of z to the natural parameters of p(x|z) is a linear VAE of y.
+    The variance is 1 for a normal or Laplace likelihood, that of p(x|z) at the mean
+    otherwise, so that a linear map of z to the natural parameters of p(x|z) is a linear
+    VAE of y. Units for which the data have no direction left have a vector of zeros.
 
     Args:
         mean: (size,) array, the mean of each element of x.
@@ -71,8 +77,10 @@ def components(x, latent_dim, likelihood="normal"):
 
     Args:
         x: Array (examples, ...).
-        latent_dim: Integer, less than the number of elements of an example.
-        likelihood: "normal", "bernoulli" or "poisson".
+        latent_dim: Integer. Less than the number of examples and of elements of an
+            example can be open.
+        likelihood: "normal", "laplace", "bernoulli", "continuous_bernoulli" or
+            "poisson".
 
     Returns:
         `Components`.
@@ -92,10 +100,11 @@ def components(x, latent_dim, likelihood="normal"):
     """
     x = _checked(x)
     latent_dim = check_count("latent_dim", latent_dim)
-    if latent_dim >= min(x.shape):
+    number = min(latent_dim, min(x.shape) - 1)
+    if not number:
         raise ValueError(
-            "`latent_dim` must be less than the number of examples and of elements of "
-            f"an example. Received: latent_dim={latent_dim} and data of shape {x.shape}"
+            "`x` must have two examples of two elements at least, or there is nothing "
+            f"to explain. Received: data of shape {x.shape}"
         )
     mean = x.mean(axis=0)
     if likelihood not in _VARIANCES:
@@ -111,21 +120,75 @@ def components(x, latent_dim, likelihood="normal"):
     total = float(np.square(y).sum() / len(y))
     if total == 0:
         raise ValueError("`x` must vary. Received: examples that are all equal")
-    found = decomposition.PCA(latent_dim, random_state=0).fit(y)
+    found = decomposition.PCA(number, random_state=0).fit(y)
+    eigenvalues, vectors = np.zeros(latent_dim), np.zeros((x.shape[1], latent_dim))
     # scikit-learn divides by N - 1.
-    eigenvalues = found.explained_variance_ * (len(y) - 1) / len(y)
+    eigenvalues[:number] = found.explained_variance_ * (len(y) - 1) / len(y)
+    vectors[:, :number] = found.components_.T
     # Directions without variance would divide by 0.
     eigenvalues = np.maximum(eigenvalues, _SMALLEST_SHARE * total)
-    return Components(mean, variance, eigenvalues, found.components_.T, total)
+    return Components(mean, variance, eigenvalues, vectors, total)
+
+
+def noise_variances(x, latent_dim):
+    """Finds the noise of each element by factor analysis.
+
+    With `y = x / sqrt(psi)` a linear VAE of one noise is factor analysis: `x = W z + mu
+    + e`, `e ~ N(0, diag(psi))`.
+
+    Args:
+        x: Array (examples, size).
+        latent_dim: Integer.
+
+    Returns:
+        (size,) array psi, at least a thousandth of the element's variance: factor
+        analysis makes it 0 where other elements tell one of them.
+
+    Example:
+    >>> random = np.random.default_rng(0)
+    >>> x = random.normal(size=(2000, 1)) + random.normal(size=(2000, 4)) * [1, 1, 2, 3]
+    >>> kv.linear.noise_variances(x, latent_dim=1).round()
+    array([1., 1., 4., 9.])
+
+    Reference:
+        [EM algorithms for ML factor analysis](https://doi.org/10.1007/BF02293851)
+    """
+    from sklearn import decomposition
+    from sklearn import exceptions
+
+    x = _checked(x)
+    variance = x.var(axis=0)
+    unit = np.where(variance > 0, np.sqrt(variance), 1.0)
+    number = min(check_count("latent_dim", latent_dim), x.shape[1])
+    with warnings.catch_warnings():
+        # It need not converge for a scale.
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+        found = decomposition.FactorAnalysis(number, random_state=0).fit(x / unit)
+    share = np.clip(found.noise_variance_, _SMALLEST_NOISE, 1.0)
+    return share * unit**2
 
 
 _VARIANCES = {
     "normal": np.ones_like,
+    "laplace": np.ones_like,
     "bernoulli": lambda mean: (
         np.clip(mean, *_BERNOULLI_MEANS) * (1 - np.clip(mean, *_BERNOULLI_MEANS))
     ),
+    "continuous_bernoulli": lambda mean: _continuous_bernoulli_variance(mean),
     "poisson": lambda mean: np.maximum(mean, _SMALLEST_MEAN),
 }
+
+
+def _continuous_bernoulli_variance(mean):
+    """Returns the variance of a continuous Bernoulli of a mean.
+
+    With the logit h the mean is `1 / (1 - exp(-h)) - 1 / h` and the variance its
+    derivative, `1 / h^2 - 1 / (4 sinh(h / 2)^2)`.
+    """
+    logits = np.linspace(-20.0, 20.0, 2000)  # An even number leaves out 0.
+    means = 1 / -np.expm1(-logits) - 1 / logits
+    variances = 1 / logits**2 - 1 / (4 * np.sinh(logits / 2) ** 2)
+    return np.interp(np.clip(mean, *_CONTINUOUS_MEANS), means, variances)
 
 
 def _checked(x):
@@ -139,6 +202,10 @@ def _checked(x):
     if not np.isfinite(x).all():
         raise ValueError("`x` must be finite. Received: NaN or infinity")
     return x
+
+
+class NoNoiseError(ValueError):
+    """So many units explain all variance of the data, and leave no noise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,13 +240,13 @@ def optimum(found, beta, noise=None):
         `Optimum`.
 
     Raises:
-        ValueError: If the learned noise would be 0.
+        NoNoiseError: If the learned noise would be 0.
     """
     num_open = int(np.sum(found.closing_weights(noise) > beta))
     if noise is None:
         noise = found.learned_noise(beta, num_open)
         if noise <= 1e-12 * found.total:
-            raise ValueError(
+            raise NoNoiseError(
                 f"`latent_dim` must be smaller: {num_open} units explain all variance, "
                 "so that a learned noise would become 0. Pass `noise`, or data of more "
                 f"dimensions. Received: latent_dim={len(found.eigenvalues)}"
@@ -188,6 +255,33 @@ def optimum(found, beta, noise=None):
     rate = 0.5 * float(np.log(found.eigenvalues[:num_open] / theta).sum())
     squared_error = num_open * theta + found.left_over(num_open)
     return Optimum(noise, num_open, rate, squared_error)
+
+
+def log_likelihood(found, x, noise=None):
+    """Returns log p(x) of probabilistic PCA, without a matrix of all elements.
+
+    `p(x) = N(mean, U diag(eigenvalues - noise) U' + noise I)`, of the open units.
+
+    Args:
+        found: `Components` for the likelihood "normal".
+        x: Array (examples, size).
+        noise: Float, or None for the one that is most likely on the data of `found`.
+
+    Returns:
+        (examples,) array, nats.
+
+    Raises:
+        NoNoiseError: If the most likely noise is 0.
+    """
+    best = optimum(found, 1.0, noise)
+    lam = found.eigenvalues[: best.num_open]
+    y = np.asarray(x, np.float64) - found.mean
+    scores = y @ found.vectors[:, : best.num_open]
+    rest = np.square(y).sum(axis=1) - np.square(scores).sum(axis=1)
+    squares = (np.square(scores) / lam).sum(axis=1) + rest / best.noise
+    left = found.size - best.num_open
+    log_det = np.log(lam).sum() + left * math.log(best.noise)
+    return -0.5 * (squares + log_det + found.size * math.log(2 * math.pi))
 
 
 def distortion(found, best):

@@ -58,6 +58,7 @@ FLAT_NAMES = [
     "TensorBoard",
     "advise",
     "audit",
+    "baselines",
     "diagnose",
     "linear_forecast",
     "rate_distortion",

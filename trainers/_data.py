@@ -157,6 +157,18 @@ def _automatic_standardization(data, dataset, likelihood):
     return "none" if is_unit_interval(data) else "whole"
 
 
+def as_seen(x, settings):
+    """Returns training data as the model sees them: binary, if so in each epoch anew.
+
+    Args:
+        x: Array (examples, ...), the training split.
+        settings: `_settings.Settings`.
+    """
+    if settings.data.binarize != "dynamic":
+        return x
+    return datasets.binarize(x, _TRAIN)
+
+
 def is_binary(data):
     """Returns whether all values of a `Data` are zeros and ones."""
     return all(np.isin(x, (0, 1)).all() for x in data if x is not None)

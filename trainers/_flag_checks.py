@@ -106,6 +106,7 @@ def kl_schedule(settings):
     """
     if settings.train.schedule == "none":
         return None
+    name = settings.train.schedule or "sigmoid"
     arguments = {"end": settings.train.kl_weight}
     if settings.train.warmup is not None:
         text = settings.train.warmup.strip()
@@ -113,7 +114,7 @@ def kl_schedule(settings):
         with blamed("warmup", settings.train.warmup):
             schedules.linear(arguments["duration"])
     with blamed("kl_weight", settings.train.kl_weight):
-        return getattr(schedules, settings.train.schedule)(**arguments)
+        return getattr(schedules, name)(**arguments)
 
 
 def check_length(settings, steps_per_epoch):

@@ -79,9 +79,10 @@ def define_train(values):
     add.number("kl_weight", 1.0, "Weight of the KL, at the end of the schedule.")
     add.enum(
         "schedule",
-        "sigmoid",
+        None,
         ("none", *_flag_checks.SCHEDULES),
-        "How the weight gets there.",
+        "How the weight gets there; default sigmoid, and none with --linear_path=data, "
+        "whose start is right for the weight.",
     )
     add.string(
         "warmup", None, "'50%', '5 epochs' or '1000' steps; default: schedule's."
@@ -105,9 +106,19 @@ def define_weigh(values):
         "what beta weighs.",
     )
     define_weights(add)
+    add.number(
+        "polish",
+        0.3,
+        "Epochs for which the exported model is trained on at its own weight, over "
+        "--epochs; kept where validation data gain by it. 0 leaves it out.",
+        high=0.5,
+    )
     # At this rate from the first step on, latents can close before they are of use.
     define_training(
-        add, epochs=200, learning_rate=3e-3, learning_rate_decay="warmup_cosine"
+        add,
+        epochs=None,
+        learning_rate=3e-3,
+        learning_rate_decay="warmup_cosine",
     )
     define_run(add)
 
@@ -208,6 +219,14 @@ def define_model(add, likelihoods, text):
     add.several("filters", "Channels of the halvings of conv and resnet.")
     add.string("activation", None, "Name of a Keras activation; default relu.")
     add.integer("latent_dim", 8, "Dimensions of z.")
+    add.enum(
+        "linear_path",
+        "auto",
+        ("auto", "data", "random", "none"),
+        "Linear maps beside encoder and decoder: set to the best linear VAE of the "
+        "training data, or drawn at random, or none; auto is data for up to 10,000 "
+        "training examples where the linear optimum is known, else random.",
+    )
     add.enum("likelihood", None, likelihoods, text)
     add.integer("num_classes", None, "Classes of a categorical likelihood.", low=2)
     add.enum(
@@ -270,7 +289,8 @@ def define_training(add, epochs, learning_rate=1e-3, learning_rate_decay="none")
     add.integer(
         "epochs",
         epochs,
-        "Passes over the training data. With --resume a run takes more than before, "
+        "Passes over the training data; where there is no default, 200 but at most "
+        "20,000 steps. With --resume a run takes more than before, "
         "also a finished one: schedules keep the steps that they had, the KL weight "
         "stays where it ended; not with --learning_rate_decay, which has ended near 0.",
     )

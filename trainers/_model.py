@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import keras_vae as kv
+from trainers import _data
 from trainers import _flag_checks
 from trainers import _settings
 
@@ -40,9 +41,11 @@ def build(settings, data, make):
         likelihood=likelihood,
         posterior=settings.model.posterior,
         prior=_prior(settings, data.train),
+        linear_path=settings.model.linear_path != "none",
         seed=settings.fit.seed,
     )
     model.build((None, *data.train.shape[1:]))
+    _start(model, settings, data)
     if (
         settings.model.prior == "vamp_prior"
         and settings.model.likelihood not in _UNIT_INTERVAL
@@ -50,6 +53,20 @@ def build(settings, data, make):
         model.latent.prior.initialize(data.train)
     _compile(model, settings, data.steps_per_epoch(settings.fit.batch_size))
     return model
+
+
+def _start(model, settings, data):
+    """Sets what is known before training: the linear path, or the noise alone."""
+    x = _data.as_seen(data.train, settings)
+    if settings.model.linear_path == "data":
+        with _flag_checks.blamed("linear_path", "data"):
+            model.adapt(x)
+    elif hasattr(model.likelihood, "adapt_scale"):
+        try:
+            noise = kv.linear_forecast(x, settings.model.latent_dim, [1.0]).noise[0]
+        except ValueError:
+            noise = x.var(axis=0).mean()
+        model.likelihood.adapt_scale(float(np.sqrt(max(noise, 1e-12))))
 
 
 def _compile(model, settings, steps_per_epoch):

@@ -18,6 +18,12 @@ from trainers import _run
 from trainers import _settings
 
 _ENCODED_AT_ONCE = 512
+_BASELINES = {
+    "independent": "independent elements",
+    "ppca": "probabilistic PCA",
+    "factor_analysis": "factor analysis",
+    "linear_vae": "linear VAE, untrained",
+}
 _KNOWN = (_settings.FlagError, _files.FileError, kv.callbacks.DivergenceError)
 _AFTER_DIVERGENCE = (
     "The last finished epoch goes on with the same command, --resume and "
@@ -184,6 +190,21 @@ def fit(model, settings, run, data, callbacks):
         raise kv.callbacks.DivergenceError(f"{error} {_AFTER_DIVERGENCE}") from error
 
 
+def annealing(settings, planned_epochs, data, schedule):
+    """Returns the callbacks that move the KL weight along a schedule.
+
+    Args:
+        settings: `_settings.Settings`.
+        planned_epochs: Integer, epochs to which fractions of the schedule refer.
+        data: `_data.Data`.
+        schedule: Schedule, or None.
+    """
+    if schedule is None:
+        return []
+    steps = data.steps_per_epoch(settings.fit.batch_size)
+    return [kv.KLAnnealing(schedule.resolve(planned_epochs * steps, steps))]
+
+
 def guards(settings):
     """Returns the callbacks that look after a loss that is no number any more."""
     if settings.fit.on_divergence == "ignore":
@@ -238,6 +259,31 @@ def evaluate(model, x, batch_size, samples):
     }
 
 
+def with_baselines(metrics, model, settings, data):
+    """Returns figures with those of models without a network, on the same split.
+
+    Args:
+        metrics: Dict from `evaluate`.
+        model: `keras_vae.VAE`.
+        settings: `_settings.Settings`.
+        data: `_data.Data`.
+    """
+    found = kv.baselines(
+        _data.as_seen(data.train, settings),
+        data.test,
+        model.latent_dim,
+        model.likelihood,
+        seed=settings.fit.seed,
+    )
+    return {**metrics, "baselines": found}
+
+
+def baselines_text(metrics):
+    """Returns the baselines in one line."""
+    cells = [f"{_BASELINES[n]} {v:.2f}" for n, v in metrics["baselines"].items()]
+    return f"without a network: {', '.join(cells)}"
+
+
 def table(metrics, bounds=None):
     """Returns the figures as text.
 
@@ -252,12 +298,18 @@ def table(metrics, bounds=None):
         "distortion": metrics["distortion"],
         "rate (KL)": metrics["rate"],
     }
+    others = {
+        _BASELINES[name]: value for name, value in metrics.get("baselines", {}).items()
+    }
     units = f"{metrics['active_units']:7d} of {metrics['latent_dim']}"
     lines = [
         f"Test split, {examples} examples, {samples} draws of z each, nats per example",
         *(f"  {name}".ljust(16) + f"{value:10.2f}" for name, value in nats.items()),
         f"  active units  {units}",
     ]
+    if others:
+        lines.append("Models without a network, the same split, -log p or -ELBO")
+        lines += [f"  {name}".ljust(24) + f"{v:10.2f}" for name, v in others.items()]
     return "\n".join(lines)
 
 

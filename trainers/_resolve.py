@@ -19,6 +19,18 @@ from trainers import _settings
 from trainers import _weigh_checks
 
 _NUM_BETAS = {"multi": 13, "sweep": 7}
+# Of `trainers.weigh`: epochs, and the steps at which larger data stop earlier.
+_EPOCHS, _STEPS = 200, 20_000
+# Of what the linear optimum is known. On more examples a random start ends better.
+_STARTED = (
+    "normal",
+    "optimal_normal",
+    "unit_normal",
+    "laplace",
+    "bernoulli",
+    "continuous_bernoulli",
+)
+_STARTED_EXAMPLES = 10_000
 
 
 def parsed(define, args):
@@ -61,7 +73,8 @@ def train(values):
         _settings.FlagError: If the flags cannot be followed together.
     """
     settings, recipe = _read(values, _flags.define_train)
-    _flag_checks.check_only_with("warmup", settings, "schedule", _flag_checks.SCHEDULES)
+    schedules = (None, *_flag_checks.SCHEDULES)
+    _flag_checks.check_only_with("warmup", settings, "schedule", schedules)
     _flag_checks.check_together(settings)
     _flag_checks.kl_schedule(settings)
     several = settings.train.objective == "importance_weighted"
@@ -75,14 +88,20 @@ def train_on(settings, data):
         settings: `_settings.Settings` from `train`.
         data: `_data.Data`.
     """
-    if settings.model.likelihood is not None:
-        return settings
-    likelihood = "normal"
-    if _is_binary(settings, data):
-        likelihood = "bernoulli"
-    elif _data.is_unit_interval(data):
-        likelihood = "continuous_bernoulli"
-    return settings.with_values(likelihood=likelihood)
+    likelihood = settings.model.likelihood or "normal"
+    if settings.model.likelihood is None:
+        if _is_binary(settings, data):
+            likelihood = "bernoulli"
+        elif _data.is_unit_interval(data):
+            likelihood = "continuous_bernoulli"
+    settings = settings.with_values(likelihood=likelihood)
+    settings = settings.with_values(linear_path=_linear_path(settings, data))
+    if settings.train.schedule is None:
+        # A smaller weight would spoil a start that is right for the last one.
+        starts_right = settings.model.linear_path == "data"
+        ramp = settings.train.warmup is not None or not starts_right
+        settings = settings.with_values(schedule="sigmoid" if ramp else "none")
+    return settings
 
 
 # === trainers.weigh ===
@@ -112,10 +131,37 @@ def weigh_on(settings, data):
     if settings.model.likelihood is None:
         binary = _is_binary(settings, data)
         settings = settings.with_values(likelihood="bernoulli" if binary else "normal")
+    settings = settings.with_values(linear_path=_linear_path(settings, data))
     settings = settings.with_values(beta_range=_beta_range(settings, data))
     settings = settings.with_values(betas=_betas(settings))
     _weigh_checks.check_report(settings)
+    if settings.fit.epochs is None:
+        steps = data.steps_per_epoch(settings.fit.batch_size)
+        epochs = min(_EPOCHS, math.ceil(_STEPS / steps))
+        settings = settings.with_values(epochs=epochs)
     return settings
+
+
+def _linear_path(settings, data):
+    """Returns "data", "random" or "none"."""
+    model = settings.model
+    if model.linear_path != "auto":
+        return model.linear_path
+    other = "none" if model.network == "linear" else "random"
+    known = (
+        model.likelihood in _STARTED
+        and model.posterior == "diagonal_normal"
+        and model.prior == "standard_normal"
+        and len(data.train) <= _STARTED_EXAMPLES
+    )
+    if not known:
+        return other
+    try:
+        kv.linear_forecast(data.train, model.latent_dim, betas=[1.0])
+    except ValueError:
+        # So many units explain all, for example.
+        return other
+    return "data"
 
 
 def _beta_range(settings, data):

@@ -27,6 +27,7 @@ class ModelSettings:
     filters: tuple | None
     activation: str | None
     latent_dim: int
+    linear_path: str
     likelihood: str | None
     num_classes: int | None
     prior: str
@@ -42,7 +43,7 @@ class TrainSettings:
 
     objective: str
     kl_weight: float
-    schedule: str
+    schedule: str | None
     warmup: str | None
 
 
@@ -59,13 +60,14 @@ class WeighSettings:
     target_rate: float | None
     target_distortion: float | None
     target_rmse: float | None
+    polish: float
 
 
 @dataclasses.dataclass(frozen=True)
 class FitSettings:
     """How it is trained; see the flags of these names."""
 
-    epochs: int
+    epochs: int | None
     batch_size: int
     learning_rate: float
     learning_rate_decay: str

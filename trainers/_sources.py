@@ -14,6 +14,9 @@ from trainers import _model
 from trainers import _program
 from trainers import _run
 
+# The part of a run in which the weight of the KL rises.
+_WARMUP = 0.1
+
 # === Models ===
 
 
@@ -43,6 +46,24 @@ def build_one(settings, data, beta):
         return kv.VAE(objective=objective, **_with_unit_noise(parts))
 
     return _model.build(settings, data, make)
+
+
+def warmup(settings, data, epochs):
+    """Returns the callbacks by which the weight of a model of this module rises.
+
+    With its full weight from the first step the KL can close all units before they are
+    of use. A start from the data needs no rise, which would lead away from it.
+
+    Args:
+        settings: `_settings.Settings`.
+        data: `_data.Data`.
+        epochs: Integer, those of the run.
+    """
+    schedule = None
+    steps = epochs * data.steps_per_epoch(settings.fit.batch_size)
+    if settings.model.linear_path != "data" and steps >= 1 / _WARMUP:
+        schedule = kv.schedules.linear(round(_WARMUP * steps))
+    return _program.annealing(settings, epochs, data, schedule)
 
 
 def _with_unit_noise(parts):
@@ -99,7 +120,10 @@ def train_one(settings, data, beta, path, verbose=0):
         _data.batches(data.train, settings),
         shuffle=False,
         epochs=settings.fit.epochs,
-        callbacks=_program.guards(settings),
+        callbacks=[
+            *_program.guards(settings),
+            *warmup(settings, data, settings.fit.epochs),
+        ],
         verbose=verbose,
     )
     with _run.replaced(path) as partial:

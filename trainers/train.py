@@ -82,6 +82,7 @@ def _train(settings, run, data, model):
     metrics = _program.evaluate(
         model, data.test, settings.fit.batch_size, settings.run.eval_samples
     )
+    metrics = _program.with_baselines(metrics, model, settings, data)
     model.export(run.path / "saved_model", verbose=False)
     report(settings, run, data, model)
     run.finish({"model": f"{which}.keras", **metrics})
@@ -95,10 +96,7 @@ def callbacks(settings, run, data):
     """Returns the callbacks of a run."""
     chain = [_program.tensorboard(settings, run, data)]
     schedule = _flag_checks.kl_schedule(settings)
-    if schedule is not None:
-        steps = data.steps_per_epoch(settings.fit.batch_size)
-        schedule = schedule.resolve(run.planned_epochs * steps, steps)
-        chain.insert(0, kv.KLAnnealing(schedule))
+    chain[:0] = _program.annealing(settings, run.planned_epochs, data, schedule)
     if data.validation is not None:
         chain.append(kv.callbacks.ModelCheckpoint(run.path / "best.keras"))
     return chain

@@ -21,6 +21,7 @@ import keras
 from absl import flags
 
 import keras_vae as kv
+from trainers import _final
 from trainers import _flags
 from trainers import _program
 from trainers import _resolve
@@ -37,6 +38,7 @@ _REPORT = (
     "check",
     "export_beta",
     "num_processes",
+    "polish",
     "target_distortion",
     "target_rate",
     "target_rmse",
@@ -98,29 +100,19 @@ def _weigh(settings, run, data, model):
         models = _sources.train_each(settings, run, data, settings.weigh.betas)
 
     report = _advise(settings, data, models)
-    beta = settings.weigh.export_beta
-    beta = report.nearest(report["likelihood"].beta if beta is None else beta)
-    plain = kv.weighing.with_own_noise(report.at(beta), beta)
-    metrics = _program.evaluate(
-        plain, data.test, settings.fit.batch_size, settings.run.eval_samples
-    )
-    diagnosis = kv.diagnose(plain, data.held_out)
-
-    if not plain.optimizer.built:
-        # Keras warns of a file in which it finds no more than the learning rate.
-        plain.optimizer.build(plain.trainable_variables)
-    with _run.replaced(run.path / "model.keras") as path:
-        plain.save(path)
-    plain.export(run.path / "saved_model", verbose=False)
+    final = _final.make(settings, data, report)
+    diagnosis = kv.diagnose(final.model, data.held_out)
+    _final.write(final.model, run)
     paragraphs = [
+        *([final.warning] if final.warning else []),
         _weigh_table.text(report.curve, data),
         *([_check(settings, run, data, report.curve)] if settings.weigh.check else []),
-        str(report),
-        _exported(report, beta, metrics),
+        *([str(report)] if report.has_code else []),
+        final.text,
         str(diagnosis),
     ]
-    _weigh_report.write(settings, run, data, report, beta, paragraphs)
-    run.finish({"beta": beta, **metrics, "diagnosis": diagnosis.to_dict()})
+    _weigh_report.write(settings, run, data, report, final.beta, paragraphs)
+    run.finish({**final.to_dict(), "diagnosis": diagnosis.to_dict()})
     return "\n\n".join(["", *paragraphs, _weigh_report.contents(run)])
 
 
@@ -145,15 +137,29 @@ def _advise(settings, data, models):
 
 def _trained(settings, run, data, model):
     """Returns the Multi-Rate VAE, trained to the end."""
-    path = run.path / "last.keras"
-    if not path.is_file():
+    last, best = run.path / "last.keras", run.path / "best.keras"
+    if not last.is_file():
         run.restore(model)
         if run.finished_epochs < settings.fit.epochs:
-            callbacks = [_program.tensorboard(settings, run, data)]
-            _program.fit(model, settings, run, data, callbacks)
-        with _run.replaced(path) as partial:
+            _program.fit(model, settings, run, data, _callbacks(settings, run, data))
+        with _run.replaced(last) as partial:
             model.save(partial)
-    return keras.saving.load_model(path)
+    return keras.saving.load_model(best if best.is_file() else last)
+
+
+def _callbacks(settings, run, data):
+    """Returns the callbacks of the one run of all weights."""
+    chain = _sources.warmup(settings, data, run.planned_epochs)
+    monitored = []
+    if data.validation is not None:
+        # First, so that those which follow see its value.
+        chain.append(kv.callbacks.CurveLoss(data.validation))
+        monitored = [
+            kv.callbacks.ModelCheckpoint(
+                run.path / "best.keras", monitor="val_curve_loss", mode="min"
+            )
+        ]
+    return [*chain, _program.tensorboard(settings, run, data), *monitored]
 
 
 def _check(settings, run, data, curve):
@@ -180,17 +186,6 @@ def _check(settings, run, data, curve):
         "Check: distortion + beta rate of the one model less that of VAEs trained for "
         f"{settings.fit.epochs} epochs\nat one weight each, on held-out data, with 95% "
         f"intervals; negative is better\n{comparison}{remark}"
-    )
-
-
-def _exported(report, beta, metrics):
-    units = str(report.units(beta)).replace("\n", "\n  ")
-    return (
-        f"Exported: beta = {beta:.4g}\n  {units}\n"
-        f"  test split, {metrics['test_examples']} examples: -ELBO "
-        f"{metrics['negative_elbo']:.2f}, distortion {metrics['distortion']:.2f}, rate "
-        f"{metrics['rate']:.2f} nats, {metrics['active_units']} of "
-        f"{metrics['latent_dim']} units active"
     )
 
 

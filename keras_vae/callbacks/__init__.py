@@ -2,6 +2,7 @@
 
 from keras_vae.callbacks.aggressive_stopping import AggressiveStopping
 from keras_vae.callbacks.collapse_monitor import CollapseMonitor
+from keras_vae.callbacks.curve_loss import CurveLoss
 from keras_vae.callbacks.divergence_guard import DivergenceError
 from keras_vae.callbacks.divergence_guard import DivergenceGuard
 from keras_vae.callbacks.early_stopping import EarlyStopping
@@ -13,6 +14,7 @@ from keras_vae.callbacks.tensorboard import TensorBoard
 __all__ = [
     "AggressiveStopping",
     "CollapseMonitor",
+    "CurveLoss",
     "DivergenceError",
     "DivergenceGuard",
     "EarlyStopping",

@@ -1,5 +1,7 @@
 """Methods of a VAE outside training: encode, generate, bound, export."""
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -165,7 +167,7 @@ class Inference:
         estimate = self.estimate(x, target, num_samples, random.key(seed))
         return -estimate.distortion - self.objective.rate(estimate)
 
-    def estimate(self, x, y, num_samples, key):
+    def estimate(self, x, y, num_samples, key, **condition):
         """Draws from q(z|x) and evaluates all densities at the draws, outside training.
 
         Args:
@@ -173,14 +175,20 @@ class Inference:
             y: Target, which may be `x`.
             num_samples: Integer, draws of z per example.
             key: Int64 tensor of shape (2,), see `keras_vae.random`.
+            **condition: What the networks take beside x and z.
 
         Returns:
             A `keras_vae.objectives.Estimate`.
         """
-        params = self._infer_finite(x)
+        params = self._infer_finite(x, **condition)
         z = self.latent.sample(params, num_samples, key)
-        outputs = {"posterior": params, "z": z, "likelihood": self._decode(z)}
-        outputs["prior"] = self.latent.prior.params(self._infer)
+        outputs = {
+            "posterior": params,
+            "z": z,
+            "likelihood": self._decode(z, **condition),
+        }
+        infer = functools.partial(self._infer, **condition)
+        outputs["prior"] = self.latent.prior.params(infer)
         return self._estimate(outputs, y)
 
     def log_likelihood(self, x, y=None, num_samples=5000, **kwargs):
@@ -201,8 +209,8 @@ class Inference:
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
         return export.export(self, filepath, **kwargs)
 
-    def _infer_finite(self, x):
-        params = self._infer(x)
+    def _infer_finite(self, x, **condition):
+        params = self._infer(x, **condition)
         return _keras.with_mask(checks.with_nan(params, x), _keras.mask_of(params))
 
     def _decode_finite(self, z):

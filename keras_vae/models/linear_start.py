@@ -7,6 +7,15 @@ from keras_vae.distributions import likelihoods
 from keras_vae.distributions import posteriors
 from keras_vae.priors import StandardNormal
 
+_FAMILIES = {
+    likelihoods.Normal: "normal",
+    likelihoods.Laplace: "laplace",
+    likelihoods.Bernoulli: "bernoulli",
+    likelihoods.ContinuousBernoulli: "continuous_bernoulli",
+}
+# The variance of p(x|z) over its scale squared.
+_VARIANCE_OF_SCALE = {likelihoods.Normal: 1.0, likelihoods.Laplace: 2.0}
+
 
 def adapt(model, x):
     """Sets linear path, output bias and noise of a VAE from data.
@@ -20,16 +29,18 @@ def adapt(model, x):
                   stddev_j = sqrt(theta / lam_j)
 
     and the deep path puts out 0. Under a normal likelihood this is the minimum over all
-    linear VAEs, at beta = 1 probabilistic PCA. Under a Bernoulli it is that of a
-    quadratic approximation. A closed unit has mean 0, nearly, and stddev 1. A
-    `MultiRateVAE` is set for all its weights at once: its water levels follow beta
-    exactly, up to .0005 nats for each closed unit. A noise that it learns starts at
-    that of beta = 1.
+    linear VAEs, at beta = 1 probabilistic PCA. Under a Bernoulli and a continuous
+    Bernoulli it is that of a quadratic approximation, under a Laplace likelihood that
+    of a normal with its variance, `noise = 2 scale^2`. A closed unit has mean 0,
+    nearly, and stddev 1. A `MultiRateVAE` is set for all its weights at once: its water
+    levels follow beta exactly, up to .0005 nats for each closed unit. A noise that it
+    learns starts at that of beta = 1.
 
     Args:
         model: `VAE` or `MultiRateVAE` with `linear_path=True` that is built, with a
-            `Normal` or `Bernoulli` likelihood, a `DiagonalNormal` posterior and a
-            `StandardNormal` prior. Its objective says the weight beta.
+            `Normal`, `Laplace`, `Bernoulli` or `ContinuousBernoulli` likelihood, a
+            `DiagonalNormal` posterior and a `StandardNormal` prior. Its objective says
+            the weight beta.
         x: Array (examples, *event_shape).
 
     Raises:
@@ -53,7 +64,8 @@ def adapt(model, x):
         last.bias.assign(np.zeros(last.bias.shape))
     kernel = found.vectors * lengths / np.sqrt(found.variance)[:, None]
     if noise is None:
-        model.likelihood.adapt_scale(float(np.sqrt(best.noise)))
+        share = _VARIANCE_OF_SCALE[type(model.likelihood)]
+        model.likelihood.adapt_scale(float(np.sqrt(best.noise / share)))
     model.decoder.linear.kernel.assign(kernel.T)
     model.decoder.linear.bias.assign(model.likelihood.initial_bias(found.mean))
 
@@ -74,10 +86,11 @@ def _last_with_kernel(network):
 
 def _fixed_noise(likelihood):
     """Returns the variance of p(y|z), or None if it is learned."""
-    if isinstance(likelihood, likelihoods.Bernoulli):
+    share = _VARIANCE_OF_SCALE.get(type(likelihood))
+    if share is None:
         return 1.0
     fixed = isinstance(likelihood.scale, float)
-    return likelihood.scale**2 if fixed else None
+    return share * likelihood.scale**2 if fixed else None
 
 
 def _check(model, x):
@@ -101,11 +114,11 @@ def _check(model, x):
                 f"`{part}` must be a {kind.__name__} for `adapt`, whose start is known "
                 f"for no other. Received: {part}={value!r}"
             )
-    names = {likelihoods.Normal: "normal", likelihoods.Bernoulli: "bernoulli"}
-    if type(model.likelihood) not in names:
+    if type(model.likelihood) not in _FAMILIES:
+        names = ", ".join(kind.__name__ for kind in _FAMILIES)
         raise ValueError(
-            "`likelihood` must be a Normal or a Bernoulli for `adapt`, whose start is "
-            f"known for no other. Received: likelihood={model.likelihood!r}"
+            f"`likelihood` must be one of {names} for `adapt`, whose start is known "
+            f"for no other. Received: likelihood={model.likelihood!r}"
         )
     if getattr(model.likelihood, "scale", None) == "per_output":
         raise ValueError(
@@ -117,4 +130,4 @@ def _check(model, x):
             f"`x` must have shape (examples, *{model.event_shape}). Received: "
             f"x.shape={x.shape}"
         )
-    return names[type(model.likelihood)]
+    return _FAMILIES[type(model.likelihood)]

@@ -215,6 +215,17 @@ class MultiRateVAE(VAE):
 
     # === Use ===
 
+    def condition_of(self, beta):
+        """Returns what makes `estimate` that of one beta, without a model of its own.
+
+        Args:
+            beta: Float within `beta_range`.
+
+        Returns:
+            Dict, keyword arguments of `estimate`.
+        """
+        return {"u": tf.constant([[self._u(beta)]])}
+
     def at(self, beta):
         """Makes the plain VAE that equals this model at one beta.
 

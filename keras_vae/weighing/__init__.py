@@ -7,6 +7,7 @@ from keras_vae.weighing.advising import with_own_noise
 from keras_vae.weighing.auditing import AuditReport
 from keras_vae.weighing.auditing import Finding
 from keras_vae.weighing.auditing import audit
+from keras_vae.weighing.baselines import baselines
 from keras_vae.weighing.curve import Meaning
 from keras_vae.weighing.curve import RateDistortionCurve
 from keras_vae.weighing.curve import Reading
@@ -17,6 +18,8 @@ from keras_vae.weighing.diagnosing import Diagnosis
 from keras_vae.weighing.diagnosing import diagnose
 from keras_vae.weighing.forecast import LinearForecast
 from keras_vae.weighing.forecast import linear_forecast
+from keras_vae.weighing.polishing import Polished
+from keras_vae.weighing.polishing import polish
 from keras_vae.weighing.units import Weight
 
 __all__ = [
@@ -27,15 +30,18 @@ __all__ = [
     "Finding",
     "Meaning",
     "LinearForecast",
+    "Polished",
     "RateDistortionCurve",
     "Reading",
     "Weight",
     "advise",
     "audit",
+    "baselines",
     "beta_range",
     "betas_between",
     "diagnose",
     "linear_forecast",
+    "polish",
     "rate_distortion",
     "with_own_noise",
 ]

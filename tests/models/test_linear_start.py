@@ -157,14 +157,18 @@ def test_a_model_without_a_path_is_as_before():
     [
         ({"posterior": "full_covariance_normal"}, X, "`posterior` must be a Diagonal"),
         ({"prior": "learned_normal"}, X, "`prior` must be a StandardNormal"),
-        ({"likelihood": "laplace"}, X, "`likelihood` must be a Normal or a Bernoulli"),
+        (
+            {"likelihood": kv.distributions.Categorical(2), "shape": (10,)},
+            X,
+            "`likelihood` must be one of Normal, Laplace,",
+        ),
         (
             {"likelihood": kv.distributions.Normal(scale="per_output"), "shape": (10,)},
             X,
             "'per_output'",
         ),
         ({}, X[:, :4], "`x` must have shape"),
-        ({}, X[:2], "`latent_dim` must be less than the number of examples"),
+        ({}, X[:1], "`x` must have two examples"),
     ],
 )
 def test_what_cannot_be_adapted_says_why(arguments, x, message):

@@ -4,8 +4,10 @@ import linear
 import numpy as np
 import oracle
 import pytest
+import scipy.stats
 import sklearn.datasets
 import sklearn.decomposition
+import tensorflow_probability as tfp
 
 import keras_vae as kv
 
@@ -99,10 +101,40 @@ def test_working_residuals_have_the_variance_of_the_mean(likelihood):
     np.testing.assert_allclose(found.total, 5.0, rtol=0.02)
 
 
+def test_units_beyond_the_data_have_no_direction():
+    found = kv.linear.components(X, latent_dim=7)
+    few = kv.linear.components(X, latent_dim=4)
+    np.testing.assert_allclose(found.eigenvalues[:4], few.eigenvalues)
+    assert not found.vectors[:, 4:].any()
+    assert kv.linear_forecast(X, latent_dim=7, betas=[0.1]).active_units.tolist() == [4]
+
+
+def test_log_likelihood_is_that_of_the_normal_with_the_models_covariance():
+    x = wine()
+    found = kv.linear.components(x[:100], latent_dim=3)
+    best = kv.linear.optimum(found, 1.0)
+    kernel = found.vectors * np.sqrt(found.eigenvalues - best.noise)
+    normal = scipy.stats.multivariate_normal(
+        found.mean, kernel @ kernel.T + best.noise * np.eye(13)
+    )
+    np.testing.assert_allclose(
+        kv.linear.log_likelihood(found, x[100:]), normal.logpdf(x[100:]), rtol=1e-9
+    )
+
+
+def test_the_variance_of_a_continuous_bernoulli():
+    mean = np.array([0.2, 0.35, 0.5, 0.8])
+    logits = kv.distributions.ContinuousBernoulli().initial_bias(mean)
+    expected = tfp.distributions.ContinuousBernoulli(logits).variance().numpy()
+    x = np.stack([mean - 0.1, mean + 0.1])
+    found = kv.linear.components(x, 1, likelihood="continuous_bernoulli")
+    np.testing.assert_allclose(found.variance, expected, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"latent_dim": 5}, "`latent_dim` must be less than"),
+        ({"latent_dim": 2, "x": X[:1]}, "`x` must have two examples of two elements"),
         ({"latent_dim": 0}, "`latent_dim` must be a positive integer"),
         ({"latent_dim": 2, "noise": -1.0}, "`noise` must be a finite number that is p"),
         ({"latent_dim": 2, "betas": [0.0]}, "`betas` must be a finite number that is"),

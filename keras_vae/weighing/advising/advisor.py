@@ -18,6 +18,11 @@ from keras_vae.weighing.curve import recommendation
 # Draws and examples whose distances are compared.
 _COMPARED = 500
 _BISECTIONS = 4
+_NO_CODE = (
+    "none. At no weight is a unit of z active, so no weight serves a purpose. Start "
+    "from the linear optimum, `linear_path=True` and `vae.adapt(x)`, or warm up the "
+    "weight with `KLAnnealing`, or train longer"
+)
 
 
 def advise(
@@ -154,6 +159,9 @@ class _Advisor:
 
     def all(self, targets):
         """Yields `Advice`s."""
+        if not self.curve.active_units.any():
+            yield Advice("likelihood", "Best likelihood", None, _NO_CODE)
+            return
         yield self._likelihood()
         yield self._samples()
         for name, target in targets.items():
@@ -203,8 +211,6 @@ class _Advisor:
 
     def _active_units(self):
         purpose, title = "active_units", "Most active units"
-        if not self.curve.active_units.any():
-            return Advice(purpose, title, None, "no weight keeps any")
         found = self.curve.recommend(purpose)
         return self._advice(purpose, title, found.beta, found.reason)
 

@@ -110,6 +110,11 @@ class AdviceReport(collections.abc.Sequence):
         return translation.units_of(beta, meaning, latents, self._data_scale)
 
     @property
+    def has_code(self):
+        """Whether a unit of z is active at some weight; else nothing is advised."""
+        return bool(self.curve.active_units.any())
+
+    @property
     def words(self):
         """Dict, each word of the report to what it means."""
         meaning = self.curve.meaning

@@ -71,6 +71,14 @@ class Meaning:
         name = type(self.likelihood).__name__
         return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
+    @property
+    def constant(self):
+        """Distortion of a decoder without error, nats; 0 where beta is no noise."""
+        if not self.is_noise:
+            return 0.0
+        variance = self.likelihood.scale**2
+        return self.event_size / 2 * (_LOG_2PI + math.log(variance))
+
     def weight(self, beta, latent_dim):
         """Returns the `units.Weight` of a beta, or None where it has no other unit."""
         sizes = self.event_size, latent_dim
@@ -161,7 +169,7 @@ class Reading:
         Args:
             distortion: Array, nats, as measured.
         """
-        return distortion - (self.distortion_of(0.0) if self.is_noise else 0.0)
+        return distortion - self.meaning.constant
 
     # === Bound ===
 

@@ -1,0 +1,158 @@
+"""What models without a network reach on the same split: the floor of any -ELBO."""
+
+import numpy as np
+
+from keras_vae import checks
+from keras_vae import linear
+from keras_vae import random
+from keras_vae.arguments import check_count
+from keras_vae.distributions import likelihoods
+from keras_vae.models import VAE
+from keras_vae.networks import mlp_decoder
+from keras_vae.networks import mlp_encoder
+
+# Factor analysis of more elements takes minutes.
+_FACTORED = 128
+_AT_ONCE = 1000
+
+
+def baselines(train, x, latent_dim, likelihood="normal", seed=0):
+    """Measures simple models on held-out data, beside which a VAE is to be seen.
+
+    | name | model | of which likelihoods |
+    |---|---|---|
+    | "independent" | each element by itself | all |
+    | "ppca" | probabilistic PCA, `x = W z + mu + e`, one noise | real and grey data |
+    | "factor_analysis" | the same with a noise of each element, up to 128 | the same |
+    | "linear_vae" | the linear start of a VAE, see `VAE.adapt` | not a normal's |
+
+    The first three are -log p(x), exact; the last is a -ELBO, because its log p(x) has
+    no closed form.
+
+    Args:
+        train: Array (examples, ...), on which the models are fitted.
+        x: Array (other examples, ...), on which they are measured.
+        latent_dim: Integer, dimensions of z.
+        likelihood: Name, config or `Likelihood`, of the VAE that they stand beside.
+        seed: Integer, of the draws of z.
+
+    Returns:
+        Dict, names to floats, nats per example; those that suit the likelihood.
+
+    Raises:
+        ValueError: If the data do not fit.
+
+    Example:
+    >>> x, x_test = kv.datasets.digits()
+    >>> found = kv.baselines(x, x_test, latent_dim=8)
+    >>> {name: round(nats, 1) for name, nats in found.items()}
+    {'independent': -74.9, 'ppca': -29.2, 'factor_analysis': -109.4}
+
+    References:
+        [Probabilistic Principal Component Analysis](
+        https://doi.org/10.1111/1467-9868.00196);
+        [EM algorithms for ML factor analysis](https://doi.org/10.1007/BF02293851)
+    """
+    likelihood = likelihoods.get(likelihood)
+    train, x = (checks.check_examples(part) for part in (train, x))
+    check_count("latent_dim", latent_dim)
+    if train.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            "`x` must have examples like those of `train`. Received: shapes "
+            f"{x.shape} and {train.shape}"
+        )
+    is_normal = isinstance(likelihood, likelihoods.Normal)
+    found = {"independent": _independent(train, x, likelihood)}
+    if is_normal or isinstance(likelihood, _DENSITIES):
+        flat_train, flat = (part.reshape(len(part), -1) for part in (train, x))
+        found |= _factor_models(flat_train, flat, latent_dim)
+    if not is_normal and isinstance(likelihood, _STARTED):
+        found["linear_vae"] = _linear_vae(train, x, latent_dim, likelihood, seed)
+    return found
+
+
+_DENSITIES = likelihoods.Laplace, likelihoods.ContinuousBernoulli
+_STARTED = *_DENSITIES, likelihoods.Bernoulli
+
+
+def _independent(train, x, likelihood):
+    if isinstance(likelihood, likelihoods.Normal):
+        flat_train, flat = (np.float64(v.reshape(len(v), -1)) for v in (train, x))
+        mean, variance = flat_train.mean(axis=0), flat_train.var(axis=0)
+        # An element that never varied would have an infinite density.
+        variance = np.maximum(variance, 1e-6 * max(variance.mean(), 1e-30))
+        squares = np.square(flat - mean) / variance
+        nats = 0.5 * (squares + np.log(2 * np.pi * variance)).sum(axis=1)
+        return float(nats.mean())
+    # A new one: a scale that was learned would be that of the VAE.
+    fresh = type(likelihood).from_config(likelihood.get_config())
+    return _of_bias(fresh, train, x)
+
+
+def _of_bias(likelihood, train, x):
+    """-log p(x) of a decoder that puts out one vector, whatever z is."""
+    if isinstance(likelihood, likelihoods.Categorical):
+        values = range(likelihood.num_classes)
+        counts = [(train == value).sum(axis=0) for value in values]
+        shares = np.stack(counts, axis=-1) + 1.0
+        # The logits of all classes of an element stand side by side.
+        bias = np.log(shares).astype("float32").reshape(*shares.shape[:-2], -1)
+    else:
+        # One example of each value more, or a value never seen would be impossible.
+        grey = isinstance(
+            likelihood, likelihoods.Bernoulli | likelihoods.ContinuousBernoulli
+        )
+        extra, half = (2, 0.5) if grey else (0, 0.0)
+        total = train.sum(axis=0, dtype="float64") + extra * half
+        mean = total / (len(train) + extra)
+        bias = likelihood.initial_bias(mean)
+        if isinstance(likelihood, likelihoods.Laplace):
+            likelihood.adapt_scale(float(np.abs(train - mean).mean()))
+    nats = [
+        -likelihood.log_prob(np.broadcast_to(bias, (len(part), 1, *bias.shape)), part)
+        for part in np.split(x, range(_AT_ONCE, len(x), _AT_ONCE))
+    ]
+    return float(np.concatenate(nats).mean(dtype="float64"))
+
+
+def _factor_models(train, x, latent_dim):
+    """-log p(x) of the models whose p(x) is a normal."""
+    # Constant elements have no density.
+    varies = train.std(axis=0) > 0
+    train, x = train[:, varies], x[:, varies]
+    number = min(latent_dim, min(train.shape) - 1)
+    if number < 1:
+        return {}
+    found = {}
+    try:
+        components = linear.components(train, number)
+        found["ppca"] = -linear.log_likelihood(components, x).mean()
+        if train.shape[1] <= _FACTORED:
+            psi = linear.noise_variances(train, number)
+            scaled = linear.components(train / np.sqrt(psi), number)
+            nats = linear.log_likelihood(scaled, x / np.sqrt(psi), noise=1.0)
+            found["factor_analysis"] = 0.5 * np.log(psi).sum() - nats.mean()
+    except linear.NoNoiseError:
+        # So many components explain all: no density is the best.
+        return found
+    return {name: float(nats) for name, nats in found.items()}
+
+
+def _linear_vae(train, x, latent_dim, likelihood, seed):
+    event_shape = train.shape[1:]
+    fresh = type(likelihood).from_config(likelihood.get_config())
+    vae = VAE(
+        mlp_encoder([], event_shape),
+        mlp_decoder([], fresh.params_shape(event_shape)),
+        latent_dim,
+        likelihood=fresh,
+        linear_path=True,
+        seed=seed,
+    )
+    vae.adapt(train)
+    total = 0.0
+    for start in range(0, len(x), _AT_ONCE):
+        part = x[start : start + _AT_ONCE]
+        estimate = vae.estimate(part, part, 1, random.key(seed, start))
+        total += float(np.sum(estimate.distortion + estimate.rate()))
+    return total / len(x)

@@ -1,0 +1,134 @@
+"""Training of one weight to the end, from the best of several starts."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+
+from keras_vae import checks
+from keras_vae.arguments import check_count
+from keras_vae.arguments import check_number
+from keras_vae.models import VAE
+
+# So many draws of z, over all examples, tell one epoch from another.
+_DRAWS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Polished:
+    """A model of one weight, and what its last training gained.
+
+    Args:
+        model: The `VAE`.
+        start: String, the name of the candidate from which it was trained.
+        losses: Dict, names of the candidates to their loss on validation data, nats.
+        loss: Float, that of the model.
+        epochs: Integer, epochs after which it was best; 0 if none was better than the
+            start.
+    """
+
+    model: VAE
+    start: str
+    losses: dict
+    loss: float
+    epochs: int
+
+    @property
+    def gain(self):
+        """Nats of validation loss that the training gained."""
+        return self.losses[self.start] - self.loss
+
+
+def polish(
+    candidates,
+    x,
+    validation,
+    epochs,
+    learning_rate=2e-3,
+    batch_size=100,
+    callbacks=(),
+    verbose=0,
+    shuffle=True,
+):
+    """Trains the best of some VAEs of one weight on, and keeps its best epoch.
+
+    One model for all weights is a little behind a VAE of one weight. Some epochs at
+    that weight, with a learning rate that falls to 0 by a cosine, close the distance.
+    The best candidate and the best epoch are those of the least loss on validation
+    data, so the result is never behind any candidate there.
+
+    Args:
+        candidates: Dict, names to `VAE`s with equal likelihoods and objectives, such
+            as `multi.at(beta)` and a `VAE` after `adapt`. The best one is compiled
+            anew and trained in place.
+        x: Training data, an array or what `fit` takes that has a length in batches.
+        validation: Array (examples, ...), not trained on.
+        epochs: Integer, 0 to choose only.
+        learning_rate: Float, Adam's at the start.
+        batch_size: Integer, of arrays.
+        callbacks: Iterable of callbacks for `fit`.
+        verbose: As of `fit`.
+        shuffle: As of `fit`.
+
+    Returns:
+        A `Polished`.
+
+    Raises:
+        ValueError: If there is no candidate, or an argument is out of its range.
+
+    Example:
+    >>> x, x_test = kv.datasets.digits()
+    >>> vae = kv.VAE(
+    ...     encoder=kv.networks.mlp_encoder([16]),
+    ...     decoder=kv.networks.mlp_decoder([16], (8, 8, 1)),
+    ...     latent_dim=4,
+    ...     seed=0,
+    ... )
+    >>> found = kv.weighing.polish({"mine": vae}, x[:500], x_test, epochs=1)
+    >>> found.start, found.epochs, found.gain > 0
+    ('mine', 1, True)
+    """
+    check_count("epochs", epochs, 0)
+    check_number("learning_rate", learning_rate, positive=True)
+    if not candidates:
+        raise ValueError("`candidates` must hold a model. Received: none")
+    validation = checks.check_examples(validation)
+    repeats = math.ceil(_DRAWS / len(validation))
+    validation = np.concatenate([validation] * repeats)
+    losses = {}
+    for name, vae in candidates.items():
+        vae.compile("adam")
+        losses[name] = _loss(vae, validation)
+    start = min(losses, key=losses.get)
+    model, best = (
+        candidates[start],
+        keras.callbacks.EarlyStopping(
+            "val_loss", mode="min", patience=max(epochs, 1), restore_best_weights=True
+        ),
+    )
+    if not epochs:
+        return Polished(model, start, losses, losses[start], 0)
+    steps = math.ceil(len(x) / batch_size) if hasattr(x, "shape") else len(x)
+    decay = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
+    model.compile(keras.optimizers.Adam(decay))
+    before = model.get_weights()
+    model.fit(
+        x,
+        batch_size=batch_size if hasattr(x, "shape") else None,
+        shuffle=shuffle,
+        validation_data=(validation,),
+        validation_batch_size=batch_size,
+        epochs=epochs,
+        callbacks=[*callbacks, best],
+        verbose=verbose,
+    )
+    if not best.best < losses[start]:
+        model.set_weights(before)
+        return Polished(model, start, losses, losses[start], 0)
+    return Polished(model, start, losses, float(best.best), best.best_epoch + 1)
+
+
+def _loss(vae, x):
+    loss = vae.evaluate(x, batch_size=100, verbose=0, return_dict=True)["loss"]
+    return loss if math.isfinite(loss) else math.inf

@@ -1,0 +1,185 @@
+"""The model that `python -m trainers.weigh` exports."""
+
+import dataclasses
+
+import numpy as np
+
+import keras_vae as kv
+from trainers import _data
+from trainers import _program
+from trainers import _run
+from trainers import _sources
+
+# Nats by which a linear model must be better to take the place of the trained one.
+_MARGIN = 0.5
+_RUN, _LINEAR = "the one run", "the linear start"
+_NO_CODE = (
+    "No weight codes anything: at none is a unit of z active, so there is no weight to "
+    "advise. Try --epochs with more, --linear_path=data, --latent_dim with fewer, or "
+    "more data; if a linear model has no closed form of a code either (see the "
+    "baselines), the elements of these data are independent of each other."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Final:
+    """The exported model, and how it came about.
+
+    Args:
+        model: `keras_vae.VAE`, whose noise is its own.
+        beta: Float, the weight that it was trained at.
+        metrics: Dict from `_program.evaluate`.
+        text: String, what is printed of it.
+        warning: String that comes before all else, or None.
+        polished: Dict, how it was trained on.
+    """
+
+    model: kv.VAE
+    beta: float
+    metrics: dict
+    text: str
+    warning: str | None
+    polished: dict
+
+    def to_dict(self):
+        """Returns figures as JSON takes them."""
+        return {"beta": self.beta, **self.metrics, "polish": self.polished}
+
+
+def make(settings, data, report):
+    """Trains the model of the chosen weight on, and compares it with linear models.
+
+    Args:
+        settings: `_settings.Settings`.
+        data: `_data.Data`.
+        report: `keras_vae.weighing.AdviceReport`.
+
+    Returns:
+        A `Final`.
+    """
+    beta = _chosen(settings, report)
+    found = _polished(settings, data, report, beta)
+    plain = kv.weighing.with_own_noise(found.model, beta)
+    metrics = _evaluate(plain, settings, data)
+    words = [_words_of(found)]
+    warning = None if report.has_code else _NO_CODE
+    name = min(metrics["baselines"], key=metrics["baselines"].get)
+    behind = metrics["negative_elbo"] - metrics["baselines"][name]
+    if behind > _MARGIN and settings.weigh.export_beta is None:
+        linear = _linear(settings, data)
+        if linear is not None:
+            lost = metrics["negative_elbo"]
+            beta, plain = linear
+            metrics = _evaluate(plain, settings, data)
+            words = ["  the best linear model of the training data, not trained"]
+            warning = _linear_wins(lost, metrics, warning)
+    text = "\n".join([_exported(report, beta, metrics), *words])
+    return Final(plain, beta, metrics, text, warning, _as_dict(found))
+
+
+def write(model, run):
+    """Writes `model.keras` and the SavedModel."""
+    if not model.optimizer.built:
+        # Keras warns of a file in which it finds no more than the learning rate.
+        model.optimizer.build(model.trainable_variables)
+    with _run.replaced(run.path / "model.keras") as path:
+        model.save(path)
+    model.export(run.path / "saved_model", verbose=False)
+
+
+def _chosen(settings, report):
+    beta = settings.weigh.export_beta
+    if beta is None:
+        beta = report["likelihood"].beta
+    if beta is None:
+        bound = report.curve.reading.bound
+        beta = float(report.curve.beta[int(np.argmin(bound))])
+    return report.nearest(beta)
+
+
+def _polished(settings, data, report, beta):
+    candidates = {_RUN: report.at(beta)}
+    if settings.model.linear_path == "data":
+        candidates[_LINEAR] = _sources.build_one(settings, data, beta)
+    epochs = 0
+    if settings.weigh.mode == "multi":
+        epochs = round(settings.weigh.polish * settings.fit.epochs)
+    if data.validation is None:
+        # Nothing to choose by but the test split.
+        candidates.pop(_LINEAR, None)
+        epochs, held_out = 0, data.test
+    else:
+        held_out = data.validation
+    if epochs:
+        print(f"The model of beta = {beta:.4g}, {epochs} epochs at its own weight")
+    return kv.weighing.polish(
+        candidates,
+        _data.batches(data.train, settings),
+        held_out,
+        epochs,
+        callbacks=_program.guards(settings),
+        verbose=_program.verbosity(),
+        shuffle=False,
+    )
+
+
+def _evaluate(model, settings, data):
+    metrics = _program.evaluate(
+        model, data.test, settings.fit.batch_size, settings.run.eval_samples
+    )
+    return _program.with_baselines(metrics, model, settings, data)
+
+
+def _linear(settings, data):
+    """Returns weight and model of probabilistic PCA, or None if there is none."""
+    if settings.model.linear_path != "data":
+        return None
+    beta = 1.0
+    if settings.model.likelihood == "normal":
+        found = kv.linear_forecast(data.train, settings.model.latent_dim, betas=[1.0])
+        beta = float(found.noise[0])
+    model = _sources.build_one(settings, data, beta)
+    return beta, kv.weighing.with_own_noise(model, beta)
+
+
+def _linear_wins(lost, metrics, warning):
+    text = (
+        "The linear model wins: on the test split its -ELBO is "
+        f"{metrics['negative_elbo']:.2f} nats, that of the trained model {lost:.2f}. "
+        "The linear model is exported. More data, smaller networks (--hidden) or fewer "
+        "--epochs can change that."
+    )
+    return text if warning is None else f"{warning}\n{text}"
+
+
+def _words_of(found):
+    started = f"  from {found.start}"
+    if len(found.losses) > 1:
+        others = ", ".join(f"{n} {v:.2f}" for n, v in found.losses.items())
+        started += f" (validation loss: {others})"
+    if not found.epochs:
+        return started + ", not trained on at its own weight"
+    return (
+        f"{started}, trained on for {found.epochs} epochs at its own weight, which "
+        f"gained\n  {found.gain:.2f} nats of validation loss"
+    )
+
+
+def _as_dict(found):
+    return {
+        "start": found.start,
+        "losses": found.losses,
+        "loss": found.loss,
+        "epochs": found.epochs,
+    }
+
+
+def _exported(report, beta, metrics):
+    units = str(report.units(beta)).replace("\n", "\n  ")
+    return (
+        f"Exported: beta = {beta:.4g}\n  {units}\n"
+        f"  test split, {metrics['test_examples']} examples: -ELBO "
+        f"{metrics['negative_elbo']:.2f}, distortion {metrics['distortion']:.2f}, rate "
+        f"{metrics['rate']:.2f} nats, {metrics['active_units']} of "
+        f"{metrics['latent_dim']} units active\n  {_program.baselines_text(metrics)}"
+    )
