@@ -168,6 +168,50 @@ def noise_variances(x, latent_dim):
     return share * unit**2
 
 
+def are_noises_unequal(x, latent_dim, folds=5):
+    """Whether elements have noises of their own, by cross-validation.
+
+    Compares log p(x) of examples that were left out: under factor analysis, with a
+    noise for each element, and under probabilistic PCA of elements of unit variance.
+
+    Args:
+        x: Array (examples, size), at least two examples.
+        latent_dim: Integer.
+        folds: Integer.
+
+    Returns:
+        A boolean.
+
+    Example:
+    >>> random = np.random.default_rng(0)
+    >>> x = random.normal(size=(200, 1)) + random.normal(size=(200, 4)) * [1, 1, 2, 3]
+    >>> kv.linear.are_noises_unequal(x, latent_dim=1)
+    True
+    """
+    x = _checked(x)
+    x = x[:, x.std(axis=0) > 0]
+    latent_dim = min(check_count("latent_dim", latent_dim), x.shape[1] - 1)
+    order = np.random.default_rng(0).permutation(len(x))
+    gain = 0.0
+    for held_out in np.array_split(order, min(folds, len(x))):
+        train, test = np.delete(x, held_out, axis=0), x[held_out]
+        scale = train.std(axis=0)
+        if latent_dim < 1 or len(train) < 2 or not scale.all():
+            return False
+        psi = noise_variances(train, latent_dim)
+        try:
+            equal = _held_out(train / scale, test / scale, latent_dim)
+            own = _held_out(train / np.sqrt(psi), test / np.sqrt(psi), latent_dim, 1.0)
+        except NoNoiseError:
+            return False
+        gain += (own - equal).sum() + len(test) * np.log(scale / np.sqrt(psi)).sum()
+    return bool(gain > 0)
+
+
+def _held_out(train, test, latent_dim, noise=None):
+    return log_likelihood(components(train, latent_dim), test, noise)
+
+
 _VARIANCES = {
     "normal": np.ones_like,
     "laplace": np.ones_like,

@@ -7,12 +7,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae import datasets
+from keras_vae import linear
 from trainers import _flag_checks
 from trainers import _settings
 
 # Binarisations of test and validation data, and the split, are the same for all seeds,
 # so that runs compare.
 _TEST, _VALIDATION, _TRAIN = range(3)
+# Of tables that get a noise for each column: factor analysis takes seconds.
+_COLUMNS, _ROWS, _ROWS_AT_MOST = 128, 20, 5000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,16 +26,18 @@ class Scaling:
         mean: Float array, one number or `event_shape`.
         scale: Float array of the same shape, positive.
         constant: Integer, number of columns that do not vary, whose scale is 1.
+        unit: String, what the scale of a column is.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     constant: int = 0
+    unit: str = "deviation"
 
     def __str__(self):
         """A sentence."""
         if self.scale.ndim:
-            text = "Each column is standardised by its own mean and deviation"
+            text = f"Each column is standardised by its own mean and {self.unit}"
             if self.constant:
                 text += f"; {self.constant} that do not vary are only shifted"
         else:
@@ -74,13 +79,14 @@ class Data:
         return -(-len(self.train) // batch_size)
 
 
-def load(settings, likelihood, scaling=None):
+def load(settings, likelihood, scaling=None, latent_dim=8):
     """Loads and splits the data that the flags name.
 
     Args:
         settings: `_settings.DataSettings`.
         likelihood: String, the name of p(x|z) that the values are for, or None.
         scaling: `Scaling` that the values get, or None for that of the settings.
+        latent_dim: Integer, dimensions of z, which the noise of a column depends on.
 
     Returns:
         `Data`; with dynamic binarisation `train` is still grey.
@@ -94,7 +100,7 @@ def load(settings, likelihood, scaling=None):
         data = _hold_out(data, settings)
     if settings.binarize == "none":
         if scaling is None:
-            scaling = _scaling(data, settings, likelihood)
+            scaling = _scaling(data, settings, likelihood, latent_dim)
         return data if scaling is None else _scaled(data, scaling)
     with _flag_checks.blamed("binarize", settings.binarize):
         data = dataclasses.replace(data, test=datasets.binarize(data.test, _TEST))
@@ -122,10 +128,12 @@ def _hold_out(data, settings):
     )
 
 
-def _scaling(data, settings, likelihood):
+def _scaling(data, settings, likelihood, latent_dim):
     how = settings.standardize
     if how == "auto":
         how = _automatic_standardization(data, settings.dataset, likelihood)
+        if how == "columns" and _have_own_noise(data.train, latent_dim):
+            how = "noise"
     if how == "none":
         return None
     train = np.asarray(data.train, np.float64)
@@ -138,7 +146,20 @@ def _scaling(data, settings, likelihood):
             f"`--dataset`={settings.dataset}: no value varies over the "
             f"{len(train)} training examples, so that there is nothing to model"
         )
-    return Scaling(mean, np.where(varies, scale, 1.0), int(np.sum(~varies)))
+    unit = "deviation"
+    if how == "noise":
+        with _flag_checks.blamed("standardize", "noise"):
+            flat = train.reshape(len(train), -1)
+            noises = linear.noise_variances(flat, latent_dim)
+        scale = np.sqrt(noises).reshape(scale.shape)
+        unit = "noise, its deviation without what other columns tell of it"
+    return Scaling(mean, np.where(varies, scale, 1.0), int(np.sum(~varies)), unit)
+
+
+def _have_own_noise(x, latent_dim):
+    if x.ndim != 2 or not 2 <= x.shape[1] <= _COLUMNS or len(x) < _ROWS:
+        return False
+    return linear.are_noises_unequal(x[:_ROWS_AT_MOST], latent_dim)
 
 
 def _scaled(data, scaling):

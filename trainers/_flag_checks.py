@@ -37,7 +37,7 @@ def check_together(settings):
         )
     if settings.data.binarize != "none":
         _require_binary_likelihood(settings)
-    if settings.data.standardize in ("whole", "columns"):
+    if settings.data.standardize in ("whole", "columns", "noise"):
         _require_free_units(settings)
     if model.prior in MIXTURES and model.kl == "analytic":
         raise FlagError(

@@ -22,7 +22,7 @@ WEIGHED_LIKELIHOODS = (
     "normal",
     "categorical",
 )
-STANDARDIZATIONS = ("none", "whole", "columns")
+STANDARDIZATIONS = ("none", "whole", "columns", "noise")
 
 
 class Definer:
@@ -194,8 +194,9 @@ def define_splits(add):
         "standardize",
         "auto",
         ("auto", *STANDARDIZATIONS),
-        "Shift and scale the values: not, all alike, or each column by itself; auto is "
-        "columns for a .csv, whole for other values outside [0, 1].",
+        "Shift and scale the values: not, all alike, each column by its deviation, or "
+        "by its noise in a factor analysis; auto is noise for a .csv where that "
+        "predicts better and else columns, whole for other values outside [0, 1].",
     )
     add.number(
         "validation_fraction",

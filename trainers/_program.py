@@ -117,7 +117,11 @@ def prepare(settings, resolve, build, free=(), check_longer=None):
     Raises:
         _settings.FlagError: If the flags cannot be followed.
     """
-    data = _data.load(settings.data, settings.model.likelihood)
+    data = _data.load(
+        settings.data,
+        settings.model.likelihood,
+        latent_dim=settings.model.latent_dim,
+    )
     settings = resolve(settings, data)
     run = _run.Run(settings, free)
     if run.is_longer:

@@ -201,7 +201,7 @@ def evaluate(values):
     found = _given(values, _flags.define_evaluate)
     names = [field.name for field in dataclasses.fields(_settings.DataSettings)]
     data = _settings.DataSettings(**{name: found.pop(name) for name in names})
-    if data.binarize != "none" and data.standardize in ("whole", "columns"):
+    if data.binarize != "none" and data.standardize in ("whole", "columns", "noise"):
         raise _settings.FlagError(
             f"`--standardize` must be none with --binarize={data.binarize}, whose "
             f"values have units of their own. Received: "

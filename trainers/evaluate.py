@@ -45,7 +45,7 @@ def prepare(settings):
         _settings.FlagError: If there are none, or they do not fit.
     """
     model = _saved.load(settings)
-    x = _test_data(settings).test
+    x = _test_data(settings, model.latent_dim).test
     received = f"Received: --dataset={settings.data.dataset}"
     if x.shape[1:] != tuple(model.event_shape):
         raise _settings.FlagError(
@@ -63,13 +63,13 @@ def prepare(settings):
     return settings, model, x
 
 
-def _test_data(settings):
+def _test_data(settings, latent_dim):
     scaling, data = None, settings.data
     if data.standardize == "auto":
         scaling = _saved.scaling(settings)
         data = dataclasses.replace(data, standardize="none")
     try:
-        return _data.load(data, None, scaling)
+        return _data.load(data, None, scaling, latent_dim)
     except ValueError as error:
         if isinstance(error, _settings.FlagError):
             raise
