@@ -142,7 +142,8 @@ def noise_variances(x, latent_dim):
 
     Returns:
         (size,) array psi, at least a thousandth of the element's variance: factor
-        analysis makes it 0 where other elements tell one of them.
+        analysis makes it 0 where other elements tell one of them. 1 for an element
+        that does not vary.
 
     Example:
     >>> random = np.random.default_rng(0)
@@ -165,7 +166,7 @@ def noise_variances(x, latent_dim):
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
         found = decomposition.FactorAnalysis(number, random_state=0).fit(x / unit)
     share = np.clip(found.noise_variance_, _SMALLEST_NOISE, 1.0)
-    return share * unit**2
+    return np.where(variance > 0, share * variance, 1.0)
 
 
 def are_noises_unequal(x, latent_dim, folds=5):
