@@ -59,9 +59,7 @@ def image_folder(
     return image_files.read(paths, headers, size, channels)
 
 
-def load(
-    path, image_size=None, grayscale=False, max_bytes=limits.MAX_BYTES, **kwargs
-):
+def load(path, image_size=None, grayscale=False, max_bytes=limits.MAX_BYTES, **kwargs):
     """Returns the `Dataset` of a folder; `train/` and `test/` in it are its splits."""
     path = pathlib.Path(path)
     folders = _folders(path)

@@ -19,8 +19,7 @@ def check_size(number, what, max_bytes, remedy=""):
     """
     if not is_integer(max_bytes) or max_bytes < 1:
         raise ValueError(
-            "`max_bytes` must be a positive integer. Received: max_bytes="
-            f"{max_bytes!r}"
+            f"`max_bytes` must be a positive integer. Received: max_bytes={max_bytes!r}"
         )
     if 4 * number > max_bytes:
         raise ValueError(

@@ -9,7 +9,7 @@ from keras_vae.datasets import tables
 
 # Readers of `load` by the suffix of a path, and their arguments beside those of the
 # split. To add a format, write a module with a `load` function and add a line here.
-_TABLE = tables.load, ("header", "drop_columns")
+_TABLE = tables.load, ("header", "drop_columns", "decimal")
 _READERS = {
     ".npy": (numpy_files.load, ("max_bytes",)),
     ".npz": (numpy_files.load, ("key", "max_bytes")),

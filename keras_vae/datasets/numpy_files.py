@@ -182,6 +182,7 @@ def _numbers(path, key, max_bytes):
     """Returns a checked array of a file as float32."""
     with _opened(path, key) as (stream, held, stored):
         shape, dtype = _header(stream)
+        held -= stream.tell()
         claimed = math.prod(shape) * dtype.itemsize
         if dtype.hasobject:
             raise ValueError("it holds Python objects")

@@ -51,6 +51,7 @@ class Dataset(_Splits):
     description = ""
 
     def __new__(cls, train, validation, test, columns=None, description=""):
+        """Makes a tuple of the splits, which knows more."""
         made = super().__new__(cls, train, validation, test)
         made.columns, made.description = columns, description
         shapes = {

@@ -59,12 +59,13 @@ class Layout:
             yield from _rows(file, self.separator)
 
 
-def infer(path, header=None):
+def infer(path, header=None, decimal=None):
     """Returns the `Layout` of a file.
 
     Args:
         path: `pathlib.Path`.
         header: Boolean, whether the first row has the names, or None to infer it.
+        decimal: String, "." or ",", or None to infer it.
 
     Raises:
         ValueError: If it is no text, is empty, or may be read in two ways.
@@ -78,7 +79,8 @@ def infer(path, header=None):
         raise ValueError(
             f"`path` must hold at least one row of numbers. Received: {str(path)!r}"
         )
-    decimal = _decimal(path, separator, rows)
+    if decimal is None:
+        decimal = _decimal(path, separator, rows)
     if header is None:
         header = _has_names(path, rows, decimal)
     names = [cell.strip() for cell in rows[0]] if header else None
@@ -156,10 +158,10 @@ def _decimal(path, separator, rows):
         return "."
     if all(map(_THOUSANDS.fullmatch, commas)):
         raise ValueError(
-            "`path` must hold numbers that can be read in one way. Received: "
-            f"{commas[0]!r} in {str(path)!r}, which may be "
-            f"{commas[0].replace(',', '.', 1)} or {commas[0].replace(',', '')}. Write "
-            "decimal points, and no sign between thousands."
+            f"`decimal` must say how {commas[0]!r} in {str(path)!r} is read, ',' as "
+            f"{commas[0].replace(',', '.', 1)} or '.' as text, since it may be "
+            f"{commas[0].replace(',', '')}. Received: None. In the programs: "
+            "--decimal=comma or --decimal=point"
         )
     return ","
 
@@ -193,10 +195,10 @@ def _has_names(path, rows, decimal):
     ]
     if "text" not in kinds:
         return _are_names(path, first, numbers, rest)
-    below = [{_kind(cell, decimal) for cell in column} for column in zip(*rest)]
     over_numbers = any(
-        kind == "text" and "text" not in found
-        for kind, found in zip(kinds, below, strict=False)
+        kind == "text"
+        and all(_kind(row[j], decimal) != "text" for row in rest if j < len(row))
+        for j, kind in enumerate(kinds)
     )
     if numbers and (over_numbers or _are_in_steps(numbers)):
         _ask(path, first, "has text and numbers")

@@ -18,7 +18,7 @@ _SHOWN = 12
 _UNNAMED = re.compile(r"(Unnamed: \d+)?")
 
 
-def table(path, header=None, drop_columns=()):
+def table(path, header=None, drop_columns=(), decimal=None):
     """Returns the numbers of a `.csv` file with one example per row.
 
     pandas reads it. Cells are separated by commas, semicolons, tabs, bars or spaces;
@@ -33,6 +33,8 @@ def table(path, header=None, drop_columns=()):
         drop_columns: Sequence of strings, the names of columns to leave out. A column
             without a name is called by its place, "column_1" the first. Defaults to
             none.
+        decimal: String, the decimal sign, "." or ",". Defaults to None: it is
+            inferred, and an error asks for it where that is uncertain.
 
     Returns:
         A float32 array of shape (rows, columns).
@@ -49,25 +51,27 @@ def table(path, header=None, drop_columns=()):
     >>> kv.datasets.table("sizes.csv", drop_columns=["a"]).tolist()
     [[3.5], [3.0]]
     """
-    return _read(path, header, drop_columns)[0]
+    return _read(path, header, drop_columns, decimal)[0]
 
 
-def load(path, header=None, drop_columns=(), **kwargs):
+def load(path, header=None, drop_columns=(), decimal=None, **kwargs):
     """Returns the `Dataset` of a file, with names and description of its columns."""
-    x, names, description = _read(path, header, drop_columns)
+    x, names, description = _read(path, header, drop_columns, decimal)
     return splits.hold_out(x, columns=names, description=description, **kwargs)
 
 
-def _read(path, header, drop_columns):
+def _read(path, header, drop_columns, decimal):
     """Returns the numbers, the names of their columns, and what was inferred."""
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"`path` must be an existing file. Received: path={str(path)!r}"
         )
-    layout = table_layout.infer(path, header)
+    if decimal not in (None, ".", ","):
+        raise ValueError(f"`decimal` must be '.' or ','. Received: decimal={decimal!r}")
+    layout = table_layout.infer(path, header, decimal)
     frame = _frame(path, layout)
-    names = _names(path, layout, frame)
+    names = _names(layout, frame)
     wanted = _wanted(names, drop_columns)
     first_row = 1 + (layout.names is not None)
     found, remarks = [], []
@@ -84,13 +88,17 @@ def _read(path, header, drop_columns):
     for j, column in enumerate(found):
         x[:, j] = column.values
     dropped = [f"{name!r} is left out." for name in drop_columns]
-    return x, tuple(c.name for c in found), "\n".join(
-        [
-            f"{path}: {x.shape[0]} rows, {x.shape[1]} columns, {layout}.",
-            *remarks,
-            *dropped,
-            *_lines(found),
-        ]
+    return (
+        x,
+        tuple(c.name for c in found),
+        "\n".join(
+            [
+                f"{path}: {x.shape[0]} rows, {x.shape[1]} columns, {layout}.",
+                *remarks,
+                *dropped,
+                *_lines(found),
+            ]
+        ),
     )
 
 
@@ -147,15 +155,15 @@ def _check_lengths(path, layout):
 # === Columns ===
 
 
-def _names(path, layout, frame):
-    """Returns a name for each column, each another."""
+def _names(layout, frame):
+    """Returns a name for each column, and no name twice."""
     names = []
     for j, name in enumerate(layout.names or [""] * frame.shape[1]):
-        name = name or f"column_{j + 1}"
-        number = names.count(name)
-        while name in names:
-            name, number = f"{layout.names[j] or name}.{number}", number + 1
-        names.append(name)
+        unique = name = name or f"column_{j + 1}"
+        number = 1
+        while unique in names:
+            unique, number = f"{name}.{number}", number + 1
+        names.append(unique)
     return names
 
 
@@ -192,8 +200,13 @@ def _judge_unnamed(column, j):
 
 
 def _check(path, found):
+    if not found:
+        raise ValueError(
+            f"`path` must hold a column of numbers. Received: {str(path)!r}, whose "
+            "columns are empty or the index of a data frame"
+        )
     bad = [column for column in found if column.values is None]
-    if not bad and found:
+    if not bad:
         return
     reasons = [f"{column.name!r} {column.text}" for column in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
@@ -202,8 +215,8 @@ def _check(path, found):
     if len(bad) < len(found):
         remedy += f", or leave columns out, {_drop([column.name for column in bad])}"
     raise ValueError(
-        f"`path` must hold finite numbers. Received: {len(bad)} of {len(found)} columns "
-        f"of {str(path)!r} do not: {'; '.join(reasons)}. {remedy}"
+        f"`path` must hold finite numbers. Received: {str(path)!r}, {len(bad)} of "
+        f"{len(found)} columns of which do not: {'; '.join(reasons)}. {remedy}"
     )
 
 
