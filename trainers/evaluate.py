@@ -104,7 +104,7 @@ def evaluate(settings, model, data):
         bounds = {f"-log p, k={number}": metrics["negative_log_likelihood"]}
     diagnosis = kv.diagnose(model, x, seed=settings.seed)
     read = _program.shortened(data.description)
-    text = f"{read}\n{_program.table(metrics, bounds)}\n\n{diagnosis}"
+    text = f"{read}\n\n{_program.table(metrics, bounds)}\n\n{diagnosis}"
     if settings.output is not None:
         content = {
             "model": settings.model,

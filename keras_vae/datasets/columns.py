@@ -81,7 +81,7 @@ def _text(texts, other, first_row):
 def _are_dates(texts):
     import pandas as pd
 
-    if not texts.str.contains(r"\d").all():
+    if not texts.str.contains(r"\d[-/.: ]+\w").all():
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,6 +8,8 @@ from keras_vae.figures import drawing
 
 # Letters of a name, and inches that it takes beside the next one.
 _LETTERS, _PITCH = 10, 0.13
+# Inches below the axes for names.
+_ROOM = 0.45
 
 
 def reconstructions(originals, decoded, columns=None):
@@ -27,7 +29,7 @@ def reconstructions(originals, decoded, columns=None):
         axes[-1].legend(**drawing.LEGEND, **corner, ncols=2)
 
     number = min(len(originals), 8)
-    return 1.7, draw
+    return _section(1.7, draw, columns)
 
 
 def samples(samples, columns=None):
@@ -42,7 +44,7 @@ def samples(samples, columns=None):
         axes.legend(**drawing.LEGEND)
         _name([axes], columns)
 
-    return 2.7, draw
+    return _section(2.7, draw, columns)
 
 
 def traversals(traversals, names, limit, columns=None):
@@ -71,7 +73,7 @@ def traversals(traversals, names, limit, columns=None):
 
     across = min(len(names), 2)
     rows = math.ceil(len(names) / across)
-    return 1.35 * rows, draw
+    return _section(1.35 * rows, draw, columns)
 
 
 def by_weight(originals, reconstructions, samples, names, columns=None):
@@ -98,7 +100,19 @@ def _weight(originals, decoded, drawn, name, columns):
         _share_y(axes, 2)
         _name(axes, columns)
 
-    return 1.5, draw
+    return _section(1.5, draw, columns)
+
+
+def _section(height, draw, columns):
+    """Returns a section, with room for names below axes of a height in inches."""
+    if columns is None:
+        return height, draw
+
+    def draw_above_names(figure, cell):
+        ratios = {"height_ratios": (height, _ROOM), "hspace": 0}
+        draw(figure, cell.subgridspec(2, 1, **ratios)[0])
+
+    return height + _ROOM, draw_above_names
 
 
 def _axis(columns):
