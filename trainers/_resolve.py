@@ -5,6 +5,7 @@ In two steps, since some follow from the data: `train` and `weigh` take the flag
 """
 
 import dataclasses
+import math
 import os
 import pathlib
 

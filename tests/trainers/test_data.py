@@ -5,6 +5,7 @@ import programs
 import pytest
 
 from trainers import _data
+from trainers import _program
 from trainers import _settings
 
 GENERATOR = np.random.default_rng(0)
@@ -99,6 +100,26 @@ def test_images_get_channels_where_a_network_convolves(network, files, tmp_path)
         np.sort(np.concatenate([*data]).reshape(50, -1), axis=0),
         np.sort(whole.reshape(50, -1), axis=0),
     )
+
+
+def test_programs_say_what_they_read(tmp_path, capsys):
+    wide = np.arange(6000.0).reshape(60, 100) % 7
+    names = ",".join(f"name{j}" for j in range(100))
+    np.savetxt(tmp_path / "t.csv", wide, "%g", ",", header=names, comments="")
+    session = programs.TRAIN.prepare(
+        tmp_path / "run", f"--dataset={tmp_path}/t.csv", "--hidden=4"
+    )
+    run = session[1]
+    with run.held():
+        _program.start(*session)
+    printed = capsys.readouterr().out
+    assert "60 rows, 100 columns, separated by commas, names in the" in printed
+    assert "  name0   whole numbers, 0 to 6\n" in printed
+    assert "  name99  whole numbers, 0 to 6\n" in printed
+    assert "6 of 60 examples, drawn at random, are the test split." in printed
+    # All in all 60 lines and the one about those left out.
+    assert "  ... 42 lines more ...\n" in printed
+    assert printed.count("whole numbers") == 58
 
 
 def test_held_out_data_are_those_that_choose(table):
