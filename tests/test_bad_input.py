@@ -922,6 +922,11 @@ def archive(path):
     return path / "x.npz"
 
 
+def written(path, content):
+    (path / "x.csv").write_text(content)
+    return path / "x.csv"
+
+
 PLAIN = (
     r"`path` must be a NumPy file of plain arrays; pickled.*Received: '.*x\.np.*np.sa"
 )
@@ -966,6 +971,22 @@ FILES = [
     (
         lambda path: kv.datasets.image_folder(path / "no"),
         "`path` must be an existing fo",
+    ),
+    (
+        lambda path: kv.datasets.image_folder(path),
+        "`path` must hold images.*which holds no files",
+    ),
+    (
+        lambda path: kv.datasets.table(written(path, "a,b\n1,x\n2,\n")),
+        "`path` must hold finite numbers.*'b' holds text, 'x' in row 2.*--drop_col",
+    ),
+    (
+        lambda path: kv.datasets.table(written(path, "0,1\n1,0\n")),
+        "`header` must say.*counts from 0.*--header=true",
+    ),
+    (
+        lambda path: kv.datasets.arrays(archive(path), key="a", max_bytes=0),
+        "`max_bytes` must be a positive integer. Received: max_bytes=0",
     ),
     (lambda path: kv.datasets.digits(test_fraction=1.0), r"`test_fraction` must.*=1.0"),
     (lambda path: kv.datasets.binarize(255 * X), r"`x` must be in \[0, 1\].*by 255"),

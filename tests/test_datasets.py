@@ -1,9 +1,12 @@
 import gzip
 import io
+import os
 import pickle
+import zipfile
 
 import keras
 import numpy as np
+import PIL.Image
 import pytest
 import sklearn.datasets
 import tensorflow as tf
@@ -275,11 +278,16 @@ def test_table_reads_every_cell(delimiter, header, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n3,\n", "'' in row 3, column 'b'.*Fill in missing"),
-        ("1,2\n3,red\n", "'red' in row 2, column 2"),
-        ("a,b\n1,nan\n", "'nan' in row 2"),
-        ("a,b\n1,1e99\n", "'1e99' in row 2"),
+        ("a,b\n1,2\n3,\n", "'b' lacks 1 of 2 cells, the first in row 3.*Fill in"),
+        ("1,2\n3,red\n", "'column_2' holds text, 'red' in row 2"),
+        ("a,b\n1,nan\n", "'b' is empty"),
+        ("a,b\n1,1e99\n", "'b' has 1e\\+99 in row 2, out of float32's range"),
+        ("1e309,2\n1,2\n", "1 of 2 columns .*'column_1' (has|holds) .* in row 1"),
         ("1,2\n3\n", "equal length. Received: 1 cells in row 2"),
+        ("1,2\n3,4,5\n", "equal length. Received: 3 cells in row 2"),
+        ("a,b\n1,2,3\n", "equal length. Received: 3 cells in row 2"),
+        (",a\n1.5,1\n1.5,2\n", "'column_1' has no name, and may be the index"),
+        ("a,b\n1,2\n\0,3\n", "a text file.*zero bytes"),
         ("a,b\n", "at least one row"),
         ("", "at least one row"),
     ],
@@ -293,6 +301,143 @@ def test_table_refuses_what_is_no_table_of_numbers(text, message, tmp_path):
 def test_table_refuses_other_paths(tmp_path):
     with pytest.raises(FileNotFoundError, match="`path` must be an existing file"):
         datasets.table(tmp_path / "absent.csv")
+    # To open a pipe would wait for another program.
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(FileNotFoundError, match="`path` must be an existing file"):
+        datasets.table(tmp_path / "pipe.csv")
+
+
+ROWS = [[1.5, 2.0, 0.25], [3.0, 4.5, 0.5], [5.0, 6.0, 0.75]]
+CELLS = "1.5,2,.25\n3,4.5,.5\n5,6,.75\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "said"),
+    [
+        ("0,1,2\n" + CELLS, "0,1,2", "names in the first row"),
+        # A first row that counts like this one is data where others are whole too.
+        (CELLS, "column_1,column_2,column_3", "no names in the first row"),
+        (
+            ",a,b,c\n0,1.5,2,.25\n3,3,4.5,.5\n7,5,6,.75\n",
+            "a,b,c",
+            "Column 1, which has no name, is left out as the index",
+        ),
+        (
+            ",2019,2020,2021\n0,1.5,2,.25\n1,3,4.5,.5\n2,5,6,.75\n",
+            "2019,2020,2021",
+            "left out as the index",
+        ),
+        (
+            "Unnamed: 0,a,b,c\nx,1.5,2,.25\ny,3,4.5,.5\nz,5,6,.75\n",
+            "a,b,c",
+            "left out as the index",
+        ),
+        (
+            "a,b,c,\n1.5,2,.25,\n3,4.5,.5,\n5,6,.75,\n",
+            "a,b,c",
+            "Column 4, which has no name, is empty and left out",
+        ),
+        ("a|a|a\n" + CELLS.replace(",", "|"), "a,a.1,a.2", "separated by bars"),
+        (
+            "a;b;c\n" + CELLS.replace(",", ";").replace(".", ","),
+            "a,b,c",
+            "separated by semicolons, names in the first row, decimal commas",
+        ),
+        ("1.5 2 .25\n3  4.5 .5\n 5 6 .75\n", "column_1,column_2,column_3", "by spaces"),
+    ],
+)
+def test_tables_say_what_they_were_taken_for(text, names, said, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    loaded = datasets.load(tmp_path / "t.csv", test_fraction=0.5)
+    np.testing.assert_array_equal(np.sort([*loaded.train, *loaded.test], 0), ROWS)
+    assert ",".join(loaded.columns) == names
+    assert said in loaded.description
+
+
+@pytest.mark.parametrize(
+    "encoding", ["latin-1", "cp1252", "utf-8", "utf-8-sig", "utf-16"]
+)
+def test_tables_of_other_encodings_say_which(encoding, tmp_path):
+    (tmp_path / "t.csv").write_bytes(f"größe,b,c\n{CELLS}".encode(encoding))
+    loaded = datasets.load(tmp_path / "t.csv", test_fraction=0.5)
+    assert loaded.columns == ("größe", "b", "c")
+    named = {"cp1252": "latin-1", "utf-8-sig": "utf-8"}.get(encoding, encoding)
+    assert (f"encoded as {named}" in loaded.description) == (named != "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("0,1\n.5,.3\n", "counts from 0"),
+        ("0,1,2\n5,2,3\n", "counts from 0"),
+        ("400,410,420\n.5,.3,.2\n", "whole numbers in equal steps"),
+        ("abc,2\n1,2\n", "text and numbers"),
+        ("country,2019,2020\nde,1.5,2\n", "text and numbers"),
+    ],
+)
+def test_tables_ask_if_the_first_row_has_names(text, why, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=f"`header` must say.*{why}.*--header=true"):
+        datasets.table(tmp_path / "t.csv")
+    drop = ["country"] if "country" in text else []
+    named = datasets.table(tmp_path / "t.csv", header=True, drop_columns=drop)
+    numbers = [float(cell) for cell in text.split()[1].split(",")[len(drop) :]]
+    assert named.tolist() == np.float32([numbers]).tolist()
+    if "text" not in why:
+        assert len(datasets.table(tmp_path / "t.csv", header=False)) == 2
+
+
+MESSY = "name,date,x,constant,flag,id,count\n" + "".join(
+    f"{'red' if i % 2 else 'blue'},2020-01-0{i + 1},{'?' if i == 3 else i / 2},"
+    f"3,{i % 2 == 0},{i + 1},{10**8 * (i % 3)}\n"
+    for i in range(6)
+)
+
+
+def test_tables_tell_of_all_bad_columns_and_of_each_good_one(tmp_path):
+    (tmp_path / "t.csv").write_text(MESSY)
+    with pytest.raises(ValueError, match="`path` must hold finite numbers") as error:
+        datasets.table(tmp_path / "t.csv")
+    for said in (
+        "3 of 7 columns",
+        "'name' holds text, 'blue' in row 2",
+        "'date' holds dates, '2020-01-01' in row 2",
+        "'x' lacks 1 of 6 cells, the first in row 5",
+        "--drop_columns=name,date,x",
+    ):
+        assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    loaded = datasets.load(tmp_path / "t.csv", drop_columns=["name", "date", "x"])
+    assert loaded.columns == ("constant", "flag", "id", "count")
+    lines = dict(line.split(None, 1) for line in loaded.description.splitlines())
+    assert lines["constant"] == "always 3, which drop_columns would leave out"
+    assert lines["flag"] == "True and False, read as 1 and 0"
+    assert lines["id"].startswith("counts the rows from 1")
+    assert lines["count"] == "whole numbers, 0 to 200000000, which float32 rounds"
+    with pytest.raises(ValueError, match="`drop_columns` must be names.*'dat'.*'date'"):
+        datasets.table(tmp_path / "t.csv", drop_columns=["dat"])
+
+
+def test_tables_ask_what_commas_in_numbers_mean(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1,500;2,250\n")
+    with pytest.raises(ValueError, match="`decimal` must say how '1,500'.*be 1500"):
+        datasets.table(tmp_path / "t.csv")
+    x = datasets.table(tmp_path / "t.csv", decimal=",")
+    assert x.tolist() == [[1.5, 2.25]]
+    with pytest.raises(ValueError, match="'a' holds text, '1,500' in row 2"):
+        datasets.table(tmp_path / "t.csv", decimal=".")
+    with pytest.raises(ValueError, match="`decimal` must be .* decimal='comma'"):
+        datasets.table(tmp_path / "t.csv", decimal="comma")
+
+
+def test_names_with_commas_are_quoted_where_a_flag_takes_them(tmp_path):
+    (tmp_path / "t.csv").write_text('"a,b",c\nx,1\ny,2\n')
+    with pytest.raises(ValueError, match="--drop_columns='\"a,b\"'"):
+        datasets.table(tmp_path / "t.csv")
+    assert datasets.table(tmp_path / "t.csv", drop_columns=["a,b"]).tolist() == [
+        [1],
+        [2],
+    ]
 
 
 def test_load_holds_out_a_part_of_a_table(tmp_path):
@@ -328,11 +473,99 @@ def test_image_folder_keeps_the_aspect_ratio(tmp_path):
 def test_image_folder_refuses_what_holds_no_images(tmp_path):
     with pytest.raises(ValueError, match="`path` must be an existing folder"):
         datasets.image_folder(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="No images found"):
+    (tmp_path / "a.txt").write_text("")
+    with pytest.raises(ValueError, match="must hold images .*which holds .txt files"):
         datasets.image_folder(tmp_path)
-    (tmp_path / "a.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="`path` must hold readable images"):
+
+
+def save_image(path, height=6, width=5, seed=0):
+    """Saves an image of noise; returns its bytes as an array."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x = np.random.default_rng(seed).integers(0, 256, (height, width, 3), "uint8")
+    lossless = {"lossless": True} if path.suffix == ".webp" else {}
+    PIL.Image.fromarray(x).save(path, **lossless)
+    return x
+
+
+SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".webp")
+
+
+def test_images_of_every_format_have_their_own_size(tmp_path):
+    saved = [save_image(tmp_path / f"a{s}", seed=i) for i, s in enumerate(SUFFIXES)]
+    np.testing.assert_allclose(
+        datasets.image_folder(tmp_path), np.array(saved) / 255, rtol=1e-6
+    )
+
+
+def test_images_are_resized_as_keras_does(tmp_path):
+    for i, (height, width) in enumerate(((6, 5), (20, 30))):
+        save_image(tmp_path / f"{i}.png", height, width, seed=i)
+    stock = keras.utils.image_dataset_from_directory(
+        str(tmp_path),
+        labels=None,
+        image_size=(4, 7),
+        shuffle=False,
+        crop_to_aspect_ratio=True,
+        verbose=False,
+    )
+    np.testing.assert_array_equal(
+        datasets.image_folder(tmp_path, image_size=(4, 7)),
+        np.concatenate(list(stock.as_numpy_iterator())) / 255,
+    )
+    with pytest.raises(ValueError, match="`image_size` .*2 sizes .*6 x 5 .*20 x 30 "):
         datasets.image_folder(tmp_path)
+    with pytest.raises(ValueError, match="`image_size` must be two positive"):
+        datasets.image_folder(tmp_path, image_size=(0, 7))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
+def test_images_that_are_damaged_are_named(suffix, tmp_path):
+    for name in "abc":
+        save_image(tmp_path / f"{name}{suffix}", 40, 40)
+    content = (tmp_path / f"b{suffix}").read_bytes()
+    # The header is whole, the pixels are not.
+    (tmp_path / f"b{suffix}").write_bytes(content[: len(content) // 2])
+    message = f"`path` must hold readable images only.*b{suffix}'"
+    with pytest.raises(ValueError, match=message) as error:
+        datasets.image_folder(tmp_path)
+    assert f"c{suffix}" not in str(error.value)
+    (tmp_path / f"b{suffix}").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=message):
+        datasets.image_folder(tmp_path)
+
+
+def test_images_of_more_than_bytes_are_refused(tmp_path):
+    deep = np.full((4, 4), 40000, "uint16")
+    PIL.Image.fromarray(deep).save(tmp_path / "deep.tiff")
+    with pytest.raises(ValueError, match="deep.tiff' .*mode I;16"):
+        datasets.image_folder(tmp_path)
+
+
+def test_what_is_no_image_is_counted_and_hangs_nothing(tmp_path):
+    for i in range(3):
+        save_image(tmp_path / f"{i}.png")
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / ".hidden.png").write_text("")
+    os.mkfifo(tmp_path / "pipe.png")
+    os.symlink("nowhere", tmp_path / "link.png")
+    os.symlink(tmp_path, tmp_path / "loop")
+    loaded = datasets.load(tmp_path)
+    assert [len(loaded.train), len(loaded.test)] == [2, 1]
+    for said in (".txt files", "hidden files", "pipes", "links to nothing", "folders"):
+        assert said in loaded.description
+    assert loaded.description.count("(1)") == 5
+
+
+def test_folders_of_splits_are_the_splits(tmp_path):
+    for i, part in enumerate(("train/cats", "train/dogs", "Test", "val", "other")):
+        save_image(tmp_path / part / "a.png", seed=i)
+    train, validation, test = loaded = datasets.load(tmp_path)
+    assert [len(train), len(validation), len(test)] == [2, 1, 1]
+    np.testing.assert_array_equal(test, datasets.image_folder(tmp_path / "Test"))
+    assert "outside of the folders of the splits (1)" in loaded.description
+    save_image(tmp_path / "Test" / "b.png", 9, 9)
+    with pytest.raises(ValueError, match="`image_size` must be given"):
+        datasets.load(tmp_path)
 
 
 # === Binarisation ===
@@ -504,6 +737,121 @@ def test_load_keeps_the_split_of_an_archive(tmp_path):
     assert two.validation is None
     np.testing.assert_array_equal(two.test, splits["test"])
     np.testing.assert_array_equal(three.validation, np.full((3, 2), 2))
+
+
+def zeros(number, width=2):
+    return np.zeros((number, width))
+
+
+@pytest.mark.parametrize(
+    ("contents", "sizes", "said"),
+    [
+        ({"train": 5, "test": 3, "val": 2}, [5, 2, 3], "'val' for validation"),
+        ({"train": 5, "test": 3, "validation": 2}, [5, 2, 3], "'test' for test"),
+        (
+            {"x_train": 5, "y_train": 5, "x_test": 3, "y_test": 3},
+            [5, 0, 3],
+            "'x_train' for train, 'x_test' for test; left out: 'y_train', 'y_test'",
+        ),
+        ({"train_images": 5, "test_images": 3, "train_labels": 5}, [5, 0, 3], "labels"),
+        ({"X": 10, "labels": 10}, [9, 0, 1], "'X' for train; left out: 'labels'"),
+        ({"data": 10, "noise": 10}, [9, 0, 1], "1 of 10 examples, drawn at random"),
+        ({"x_train": 10, "x_val": 4}, [9, 4, 1], "'x_val' for validation"),
+    ],
+)
+def test_load_knows_the_arrays_of_an_archive_by_their_names(
+    contents, sizes, said, tmp_path
+):
+    np.savez(tmp_path / "x.npz", **{name: zeros(n) for name, n in contents.items()})
+    loaded = datasets.load(tmp_path / "x.npz")
+    assert [0 if x is None else len(x) for x in loaded] == sizes
+    assert said in loaded.description
+
+
+def test_load_takes_the_array_of_a_key_and_refuses_unlike_splits(tmp_path):
+    np.savez(tmp_path / "x.npz", train=zeros(5), test=zeros(3, 1), b=zeros(8) + 1)
+    with pytest.raises(ValueError, match=r"one shape. .*train \(2,\), test \(1,\)"):
+        datasets.load(tmp_path / "x.npz")
+    loaded = datasets.load(tmp_path / "x.npz", key="b")
+    assert loaded.train.tolist() == [[1, 1]] * 7
+    with pytest.raises(ValueError, match=r"`key` .*'c', and 'train' \(5, 2\).*--key"):
+        datasets.load(tmp_path / "x.npz", key="c")
+
+
+def test_load_refuses_a_single_example_and_arguments_of_other_files(tmp_path):
+    np.save(tmp_path / "x.npy", zeros(1))
+    with pytest.raises(ValueError, match="two examples or more.* Received: 1 of shape"):
+        datasets.load(tmp_path / "x.npy")
+    with pytest.raises(ValueError, match=r"`key` must be left out .*for \.npz.*'a'"):
+        datasets.load(tmp_path / "x.npy", key="a")
+    with pytest.raises(ValueError, match=r"`header` must be left out.*\.csv, \.tsv"):
+        datasets.load("digits", header=True)
+
+
+def archive(**members):
+    """Returns the bytes of an archive of members that need not be arrays."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return bytearray(stream.getvalue())
+
+
+def array_file(shape, content):
+    """Returns the bytes of an array that claims a shape."""
+    stream = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue() + content
+
+
+def damaged(kind):
+    if kind == "claim":
+        return array_file((10**15, 4), bytes(64))
+    if kind == "negative":
+        return array_file((-1, 4), bytes(64))
+    if kind == "member":
+        return archive(x=b"hello")
+    if kind == "claim of a member":
+        return archive(x=array_file((10**9, 2), bytes(64)))
+    noise = np.random.default_rng(0).integers(0, 9, 500).astype(float).tobytes()
+    content = archive(x=array_file((250, 2), noise))
+    if kind == "compressed":
+        content[200:220] = b"\xff" * 20
+    elif kind == "encrypted":
+        for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            content[content.find(mark) + offset] |= 1
+    return content
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("claim", r"claims shape \(1000000000000000, 4\).*in 64 bytes"),
+        ("negative", r"claims shape \(-1, 4\)"),
+        ("member", "reading magic string"),
+        ("claim of a member", r"claims shape \(1000000000, 2\).*in 64 bytes"),
+        ("compressed", "decompressing|CRC"),
+        ("encrypted", "encrypted"),
+    ],
+)
+def test_arrays_that_are_damaged_are_documented_errors(kind, why, tmp_path):
+    path = tmp_path / ("x.npy" if kind in ("claim", "negative") else "x.npz")
+    path.write_bytes(damaged(kind))
+    with pytest.raises(ValueError, match=f"`path` must be a NumPy file.*{why}"):
+        datasets.load(path)
+
+
+def test_archives_grow_to_a_limit(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1000, 1000), "uint8"))
+    assert (tmp_path / "x.npz").stat().st_size < 2000
+    message = "`max_bytes` must be at least 4000000 .*Received: max_bytes=3999999"
+    with pytest.raises(ValueError, match=message):
+        datasets.load(tmp_path / "x.npz", max_bytes=3999999)
+    assert datasets.load(tmp_path / "x.npz", max_bytes=4000000).event_shape == (1000,)
+    # What a file holds in full is its own measure.
+    np.save(tmp_path / "x.npy", np.zeros((1000, 1000), "uint8"))
+    assert datasets.load(tmp_path / "x.npy", max_bytes=1).event_shape == (1000,)
 
 
 def test_load_reads_a_folder_of_images(tmp_path):

@@ -135,6 +135,31 @@ def test_report_draws_vectors_as_lines(report):
     np.testing.assert_array_equal(unit.get_lines()[4].get_ydata(), x[4])
 
 
+def test_report_names_the_columns(report):
+    x = np.arange(30.0).reshape(6, 5)
+    columns = ["a", "b", "cost in $", "d", "very long name"]
+    drawn = report(x, x, x, x[None], {}, columns=columns)
+    names = ["a", "b", "cost in $", "d", "very long\N{HORIZONTAL ELLIPSIS}"]
+    assert "Samples from the prior, by column" in drawn
+    for axes in drawn.values():
+        assert [text.get_text() for text in axes.get_xticklabels()] == names
+        assert axes.get_xticks().tolist() == [0, 1, 2, 3, 4]
+    # Where there is no room for all, every so many are named.
+    wide = np.zeros((3, 300))
+    drawn = report(wide, wide, wide, None, {}, columns=list(map(str, range(300))))
+    for axes in drawn.values():
+        places = axes.get_xticks()
+        steps = np.diff(places)
+        assert places[0] == 0
+        assert 1 < steps[0] == steps[-1] < 60
+        texts = [text.get_text() for text in axes.get_xticklabels()]
+        assert texts == [str(place) for place in places]
+    with pytest.raises(
+        ValueError, match="`columns` must be one name for each.*2 names"
+    ):
+        report(x, x, None, None, {}, columns=["a", "b"])
+
+
 def test_report_draws_the_history(report):
     drawn = report(IMAGES, IMAGES, None, None, HISTORY)
     elbo = drawn["Negative ELBO and distortion"]

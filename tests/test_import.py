@@ -28,7 +28,7 @@ import keras
 before = set(sys.modules)
 import keras_vae
 
-names = {"matplotlib", "sklearn", "tensorflow_probability", "tf_keras"}
+names = {"matplotlib", "pandas", "PIL", "sklearn", "tensorflow_probability", "tf_keras"}
 print(sorted(m for m in set(sys.modules) - before if m.split(".")[0] in names))
 """
 # Where the first use of a distribution is in the trace of a graph.

@@ -58,12 +58,16 @@ class Data:
         validation: Array, or None.
         test: Array.
         scaling: `Scaling`, or None for the values of the file.
+        columns: Tuple of strings, the names of the columns of a table, or None.
+        description: String, lines that say what was read.
     """
 
     train: np.ndarray
     validation: np.ndarray | None
     test: np.ndarray
     scaling: Scaling | None = None
+    columns: tuple | None = None
+    description: str = ""
 
     def __iter__(self):
         """Yields train, validation and test."""
@@ -79,7 +83,7 @@ class Data:
         return -(-len(self.train) // batch_size)
 
 
-def load(settings, likelihood, scaling=None, latent_dim=8):
+def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
     """Loads and splits the data that the flags name.
 
     Args:
@@ -87,6 +91,7 @@ def load(settings, likelihood, scaling=None, latent_dim=8):
         likelihood: String, the name of p(x|z) that the values are for, or None.
         scaling: `Scaling` that the values get, or None for that of the settings.
         latent_dim: Integer, dimensions of z, which the noise of a column depends on.
+        with_channels: Boolean, whether images without an axis of channels get one.
 
     Returns:
         `Data`; with dynamic binarisation `train` is still grey.
@@ -95,7 +100,41 @@ def load(settings, likelihood, scaling=None, latent_dim=8):
         _settings.FlagError: If there are no such data or the flags do not suit them.
     """
     with _flag_checks.blamed("dataset", settings.dataset):
-        data = Data(*datasets.load(settings.dataset, data_dir=settings.data_dir))
+        loaded = datasets.load(
+            settings.dataset, data_dir=settings.data_dir, **_reading(settings)
+        )
+    data = Data(*loaded, columns=loaded.columns, description=loaded.description)
+    if with_channels and len(loaded.event_shape) == 2:
+        data = _with_channels(data)
+    prepared = _prepared(data, settings, likelihood, scaling, latent_dim)
+    return dataclasses.replace(
+        prepared, columns=data.columns, description=data.description
+    )
+
+
+def _reading(settings):
+    """Returns the arguments of the reader that flags give."""
+    found = {
+        "key": settings.key,
+        "header": {None: None, "true": True, "false": False}[settings.header],
+        "drop_columns": settings.drop_columns,
+        "decimal": {None: None, "point": ".", "comma": ","}[settings.decimal],
+        "image_size": settings.image_size,
+        "max_bytes": settings.max_bytes,
+    }
+    return {name: value for name, value in found.items() if value not in (None, ())}
+
+
+def _with_channels(data):
+    shape = data.train.shape[1:]
+    text = f"Images of shape {shape} get an axis of channels, {(*shape, 1)}."
+    train, validation, test = (x if x is None else x[..., None] for x in data)
+    description = f"{data.description}\n{text}".strip()
+    return Data(train, validation, test, description=description)
+
+
+def _prepared(data, settings, likelihood, scaling, latent_dim):
+    """Returns the data split, binarised and in their units."""
     if data.validation is None and settings.validation_fraction:
         data = _hold_out(data, settings)
     if settings.binarize == "none":
@@ -131,7 +170,7 @@ def _hold_out(data, settings):
 def _scaling(data, settings, likelihood, latent_dim):
     how = settings.standardize
     if how == "auto":
-        how = _automatic_standardization(data, settings.dataset, likelihood)
+        how = _automatic_standardization(data, likelihood)
         if how == "columns" and _have_own_noise(data.train, latent_dim):
             how = "noise"
     if how == "none":
@@ -170,10 +209,10 @@ def _scaled(data, scaling):
     return Data(*splits, scaling)
 
 
-def _automatic_standardization(data, dataset, likelihood):
+def _automatic_standardization(data, likelihood):
     if likelihood not in (None, *_flag_checks.REAL):
         return "none"
-    if dataset.endswith(".csv"):
+    if data.columns is not None:
         return "none" if is_binary(data) else "columns"
     return "none" if is_unit_interval(data) else "whole"
 

@@ -1,6 +1,7 @@
 """Which flags do not go together, with each other or with the data."""
 
 import contextlib
+import pathlib
 
 import keras
 
@@ -11,6 +12,7 @@ FlagError = _settings.FlagError
 
 SCHEDULES = ("linear", "sigmoid", "cosine", "exponential", "cyclical")
 MIXTURES = ("gaussian_mixture", "vamp_prior")
+CONVOLUTIONAL = ("conv", "resnet")
 # Likelihoods of real numbers, whose units are free.
 REAL = ("normal", "optimal_normal", "laplace")
 
@@ -26,7 +28,7 @@ def check_together(settings):
     """
     check_only_with("hidden", settings, "network", ("mlp", "conv", "resnet"))
     check_only_with("activation", settings, "network", ("mlp", "conv", "resnet"))
-    check_only_with("filters", settings, "network", ("conv", "resnet"))
+    check_only_with("filters", settings, "network", CONVOLUTIONAL)
     check_only_with("num_classes", settings, "likelihood", ("categorical",))
     check_only_with("num_components", settings, "prior", MIXTURES)
     model, run = settings.model, settings.run
@@ -49,6 +51,13 @@ def check_together(settings):
             "`--name` must be left out where `--run_dir` is given, or the other way "
             f"round. Received: --name={run.name} --run_dir={run.run_dir}"
         )
+    if run.name is not None:
+        parts = pathlib.Path(run.name).parts
+        if not parts or ".." in parts or pathlib.Path(run.name).is_absolute():
+            raise FlagError(
+                "`--name` must be that of a directory within runs/; --run_dir takes "
+                f"any path. Received: --name={run.name}"
+            )
     with blamed("activation", model.activation):
         keras.activations.get(model.activation)
 

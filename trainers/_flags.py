@@ -1,5 +1,7 @@
 """Flags of the programs, each defined once."""
 
+import math
+
 from absl import flags
 
 from trainers import _flag_checks
@@ -23,6 +25,16 @@ WEIGHED_LIKELIHOODS = (
     "categorical",
 )
 STANDARDIZATIONS = ("none", "whole", "columns", "noise")
+
+
+class _FiniteParser(flags.FloatParser):
+    """Refuses NaN, which no bound excludes, and infinity."""
+
+    def convert(self, argument):
+        number = super().convert(argument)
+        if not math.isfinite(number):
+            raise ValueError(f"it must be a finite number. Received: {argument}")
+        return number
 
 
 class Definer:
@@ -51,14 +63,16 @@ class Definer:
         """Defines a flag of values with commas between them, None by default."""
         flags.DEFINE_list(name, None, text, **self._values)
 
-    def integer(self, name, default, text, low=1):
+    def integer(self, name, default, text, low=1, high=None):
         """Defines a flag of a whole number."""
-        flags.DEFINE_integer(name, default, text, lower_bound=low, **self._values)
+        bounds = {"lower_bound": low, "upper_bound": high}
+        flags.DEFINE_integer(name, default, text, **bounds, **self._values)
 
     def number(self, name, default, text, low=0.0, high=None):
-        """Defines a flag of a number."""
-        bounds = {"lower_bound": low, "upper_bound": high}
-        flags.DEFINE_float(name, default, text, **bounds, **self._values)
+        """Defines a flag of a finite number."""
+        serializer = flags.ArgumentSerializer()
+        parser = _FiniteParser(low, high)
+        flags.DEFINE(parser, name, default, text, serializer=serializer, **self._values)
 
 
 def define_train(values):
@@ -181,9 +195,10 @@ def define_splits(add):
         "dataset",
         "digits",
         "digits, mnist, fashion_mnist, binarized_mnist, dsprites, an .npy or .npz "
-        "file, a table as a .csv file, or a folder of images.",
+        "file, a table as a .csv or .tsv file, or a folder of images.",
     )
     add.string("data_dir", None, "Directory of the data sets; default $KERAS_VAE_DATA.")
+    define_reading(add)
     add.enum(
         "binarize",
         "none",
@@ -195,7 +210,7 @@ def define_splits(add):
         "auto",
         ("auto", *STANDARDIZATIONS),
         "Shift and scale the values: not, all alike, each column by its deviation, or "
-        "by its noise in a factor analysis; auto is noise for a .csv where that "
+        "by its noise in a factor analysis; auto is noise for a table where that "
         "predicts better and else columns, whole for other values outside [0, 1].",
     )
     add.number(
@@ -204,6 +219,35 @@ def define_splits(add):
         "Part of the training data by which is chosen (an epoch, a weight), where the "
         "data set has no validation split; 0 for none.",
         high=0.9,
+    )
+
+
+def define_reading(add):
+    """Defines the flags of how files of data are read, by a `Definer`."""
+    add.string("key", None, "Name of the array of an .npz file; default by its names.")
+    add.enum(
+        "header",
+        None,
+        ("true", "false"),
+        "Whether the first row of a table has names; default by its cells.",
+    )
+    add.several("drop_columns", "Names of columns of a table to leave out.")
+    add.enum(
+        "decimal",
+        None,
+        ("point", "comma"),
+        "Decimal sign of a table; default by its cells.",
+    )
+    add.several(
+        "image_size",
+        "Height and width, such as 64,64, to which images of a folder are cropped and "
+        "resized; default theirs.",
+    )
+    add.integer(
+        "max_bytes",
+        None,
+        "Most bytes that a compressed array or a folder of images may take as float32; "
+        "default 4 GiB.",
     )
 
 
@@ -336,7 +380,7 @@ def define_batch_size(add):
 
 def define_seed(add):
     """Defines the flag of all that is random, by a `Definer`."""
-    add.integer("seed", 0, "Seed of weights, order and noise.", low=0)
+    add.integer("seed", 0, "Seed of weights, order and noise.", low=0, high=2**31 - 1)
 
 
 def define_eval_samples(add):

@@ -24,6 +24,7 @@ _BASELINES = {
     "factor_analysis": "factor analysis",
     "linear_vae": "linear VAE, untrained",
 }
+_LINES = 60
 _KNOWN = (_settings.FlagError, _files.FileError, kv.callbacks.DivergenceError)
 _AFTER_DIVERGENCE = (
     "The last finished epoch goes on with the same command, --resume and "
@@ -121,6 +122,7 @@ def prepare(settings, resolve, build, free=(), check_longer=None):
         settings.data,
         settings.model.likelihood,
         latent_dim=settings.model.latent_dim,
+        with_channels=settings.model.network in _flag_checks.CONVOLUTIONAL,
     )
     settings = resolve(settings, data)
     run = _run.Run(settings, free)
@@ -142,6 +144,8 @@ def start(settings, run, data, model):
         model: `keras_vae.VAE`.
     """
     run.start(model)
+    if data.description:
+        print(shortened(data.description))
     sizes = [0 if x is None else len(x) for x in data]
     print(
         f"{settings.data.dataset}: {sizes[0]} training, {sizes[1]} validation and "
@@ -163,6 +167,16 @@ def start(settings, run, data, model):
             f"The run was begun with {run.planned_epochs} epochs, to which fractions "
             "in its schedules still refer:\nafter them the KL weight stays where it is."
         )
+
+
+def shortened(description):
+    """Leaves out the middle of many lines, such as those of many columns."""
+    lines = description.splitlines()
+    if len(lines) > _LINES:
+        half = _LINES // 2
+        left_out = f"  ... {len(lines) - 2 * half} lines more ..."
+        lines[half:-half] = [left_out]
+    return "\n".join(lines)
 
 
 def fit(model, settings, run, data, callbacks):

@@ -6,6 +6,7 @@ In two steps, since some follow from the data: `train` and `weigh` take the flag
 
 import dataclasses
 import math
+import os
 import pathlib
 
 from absl import flags
@@ -31,6 +32,7 @@ _STARTED = (
     "continuous_bernoulli",
 )
 _STARTED_EXAMPLES = 10_000
+_FARTHEST = 1e9
 
 
 def parsed(define, args):
@@ -198,7 +200,7 @@ def evaluate(values):
     Returns:
         `_settings.EvaluateSettings`.
     """
-    found = _given(values, _flags.define_evaluate)
+    found = _parsed_lists(_given(values, _flags.define_evaluate))
     names = [field.name for field in dataclasses.fields(_settings.DataSettings)]
     data = _settings.DataSettings(**{name: found.pop(name) for name in names})
     if data.binarize != "none" and data.standardize in ("whole", "columns", "noise"):
@@ -247,8 +249,15 @@ def _is_binary(settings, data):
 def _read(values, define):
     """Returns settings as the flags are, and the recipe that set some, or None."""
     recipe = _recipes.apply(values, list(_given(values, define)))
-    found = _given(values, define)
+    found = _parsed_lists(_given(values, define))
+    return _settings.Settings.of(found), recipe
+
+
+def _parsed_lists(found):
+    """Returns the values of flags with those of lists as tuples."""
     for name, parse in (
+        ("drop_columns", lambda _, texts: tuple(texts)),
+        ("image_size", _height_and_width),
         ("hidden", _sizes),
         ("filters", _sizes),
         ("betas", _weights),
@@ -256,14 +265,16 @@ def _read(values, define):
     ):
         if found.get(name) is not None:
             found[name] = parse(name, found[name])
-    return _settings.Settings.of(found), recipe
+    return found
 
 
 def _filled(settings, recipe, num_samples, suffix=""):
     """Returns settings with name, directory, draws of z and the kind of the KL."""
     name, run_dir, kl = settings.run.name, settings.run.run_dir, settings.model.kl
     if name is None:
-        name = (recipe or pathlib.Path(settings.data.dataset).stem) + suffix
+        # Of `.` and `..` too, by which the run would lie elsewhere.
+        path = pathlib.Path(os.path.abspath(settings.data.dataset))
+        name = (recipe or path.stem) + suffix
     if kl is None:
         mixture = settings.model.prior in _flag_checks.MIXTURES
         kl = "monte_carlo" if mixture else "analytic"
@@ -288,17 +299,29 @@ def _sizes(name, texts):
     return tuple(numbers)
 
 
+def _height_and_width(name, texts):
+    sizes = _sizes(name, texts)
+    if len(sizes) != 2:
+        raise _settings.FlagError(
+            f"`--{name}` must be two positive integers, height and width, such as "
+            f"--{name}=64,64. Received: --{name}={','.join(texts)}"
+        )
+    return sizes
+
+
 def _weights(name, texts):
     """Returns the weights of a flag, sorted where their order means nothing."""
     try:
         betas = [float(text) for text in texts]
     except ValueError:
         betas = []
-    legal = all(math.isfinite(beta) and beta > 0 for beta in betas)
+    # Beyond that float32 loses one of the two terms of the loss in the other.
+    legal = all(1 / _FARTHEST <= beta <= _FARTHEST for beta in betas)
     if not betas or not legal or len(set(betas)) < len(betas):
         raise _settings.FlagError(
-            f"`--{name}` must be positive numbers with commas, each once, such as "
-            f"--{name}=0.01,10. Received: --{name}={','.join(texts)}"
+            f"`--{name}` must be positive numbers with commas, each once and from "
+            f"{1 / _FARTHEST:g} to {_FARTHEST:g}, such as --{name}=0.01,10. Received: "
+            f"--{name}={','.join(texts)}"
         )
     if name == "betas" and len(betas) < 2:
         raise _settings.FlagError(

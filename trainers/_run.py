@@ -21,6 +21,7 @@ _FREE = (
     "run_dir",
     "resume",
     "data_dir",
+    "max_bytes",
     "eval_samples",
     "on_divergence",
 )

@@ -13,6 +13,12 @@ class DataSettings:
 
     dataset: str
     data_dir: str | None
+    key: str | None
+    header: str | None
+    drop_columns: tuple | None
+    decimal: str | None
+    image_size: tuple | None
+    max_bytes: int | None
     binarize: str
     standardize: str
     validation_fraction: float

@@ -126,6 +126,7 @@ def _draw_pictures(path, settings, data, report, exported):
         title=f"{settings.run.name}: what the weight of the KL does",
         subtitle=f"Numbers are beta; {_MARK}is exported. Samples are means of p(x|z), "
         "of the same z in all rows.",
+        columns=data.columns,
     )
 
 

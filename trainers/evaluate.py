@@ -45,7 +45,8 @@ def prepare(settings):
         _settings.FlagError: If there are none, or they do not fit.
     """
     model = _saved.load(settings)
-    x = _test_data(settings, model.latent_dim).test
+    data = _test_data(settings, model)
+    x = data.test
     received = f"Received: --dataset={settings.data.dataset}"
     if x.shape[1:] != tuple(model.event_shape):
         raise _settings.FlagError(
@@ -60,16 +61,17 @@ def prepare(settings):
             f"`--dataset` must suit the likelihood of --model={settings.model}. "
             f"{received}: {error}"
         ) from error
-    return settings, model, x
+    return settings, model, data
 
 
-def _test_data(settings, latent_dim):
+def _test_data(settings, model):
     scaling, data = None, settings.data
     if data.standardize == "auto":
         scaling = _saved.scaling(settings)
         data = dataclasses.replace(data, standardize="none")
     try:
-        return _data.load(data, None, scaling, latent_dim)
+        with_channels = len(model.event_shape) == 3
+        return _data.load(data, None, scaling, model.latent_dim, with_channels)
     except ValueError as error:
         if isinstance(error, _settings.FlagError):
             raise
@@ -79,17 +81,18 @@ def _test_data(settings, latent_dim):
         ) from error
 
 
-def evaluate(settings, model, x):
+def evaluate(settings, model, data):
     """Measures, and writes the figures.
 
     Args:
         settings: `_settings.EvaluateSettings`.
         model: Compiled `keras_vae.VAE`.
-        x: Array (examples, ...), the test data.
+        data: `_data.Data`, of which the test split counts.
 
     Returns:
-        Table and diagnosis, a string.
+        What was read, table and diagnosis, a string.
     """
+    x = data.test
     metrics = _program.evaluate(model, x, settings.batch_size, settings.eval_samples)
     bounds, number = {}, settings.importance_samples
     if number:
@@ -100,7 +103,8 @@ def evaluate(settings, model, x):
         metrics["importance_samples"] = number
         bounds = {f"-log p, k={number}": metrics["negative_log_likelihood"]}
     diagnosis = kv.diagnose(model, x, seed=settings.seed)
-    text = f"\n{_program.table(metrics, bounds)}\n\n{diagnosis}"
+    read = _program.shortened(data.description)
+    text = f"{read}\n\n{_program.table(metrics, bounds)}\n\n{diagnosis}"
     if settings.output is not None:
         content = {
             "model": settings.model,

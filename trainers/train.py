@@ -151,6 +151,7 @@ def report(settings, run, data, model):
         title=f"{settings.run.name}: {model.latent_dim} latent units",
         dims=units.tolist(),
         limit=_LIMIT,
+        columns=data.columns,
     )
 
 

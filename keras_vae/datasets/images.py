@@ -1,69 +1,159 @@
 """Folders of images."""
 
-import functools
+import collections
 import os
+import pathlib
 
-import keras
-import numpy as np
-import tensorflow as tf
-
+from keras_vae.arguments import is_integer
+from keras_vae.datasets import image_files
+from keras_vae.datasets import limits
 from keras_vae.datasets import splits
 
+_SHOWN = 4
 
-def image_folder(path, image_size=(64, 64), grayscale=False, batch_size=None):
-    """Returns the PNG, JPEG, BMP and GIF images under a folder.
 
-    `keras.utils.image_dataset_from_directory` reads the images in the order of their
-    names. They are cropped around their centre to the aspect ratio of `image_size`,
-    resized bilinearly and divided by 255.
+def image_folder(
+    path, image_size=None, grayscale=False, batch_size=None, max_bytes=limits.MAX_BYTES
+):
+    """Returns the BMP, GIF, JPEG, PNG, TIFF and WebP images under a folder.
+
+    They come in the order of folders and names, with values divided by 255. With an
+    `image_size` they are cropped around their centre to its aspect ratio and resized
+    bilinearly, by `keras.preprocessing.image.smart_resize`.
 
     Args:
         path: Path of the folder; subfolders are searched too.
-        image_size: Tuple (height, width). Defaults to (64, 64).
+        image_size: Tuple (height, width). Defaults to None: that of the images, which
+            must be the same for all.
         grayscale: Boolean, whether to return one channel instead of three. Defaults
             to False.
         batch_size: Integer, for images that do not fit into memory; they are then read
             during training. Defaults to None.
+        max_bytes: Integer, the most bytes that the array may take. Defaults to 2**32,
+            4 GiB.
 
     Returns:
         A float32 array of shape (n, height, width, channels) in [0, 1], or, with a
         `batch_size`, a `tf.data.Dataset` of such batches.
 
     Raises:
-        ValueError: If the folder does not exist, has no images or a broken image.
+        ValueError: If the folder does not exist, has no images, broken ones or images
+            of several sizes, or they take more than `max_bytes`.
 
     Example:
     >>> import os
     >>> os.makedirs("faces")
     >>> keras.utils.save_img("faces/one.png", np.zeros((48, 64, 3)))
+    >>> kv.datasets.image_folder("faces").shape
+    (1, 48, 64, 3)
     >>> kv.datasets.image_folder("faces", image_size=(32, 32)).shape
     (1, 32, 32, 3)
     """
+    paths = _found(path).images
+    headers = image_files.headers(paths)
+    size = _size(path, paths, headers, image_size)
+    channels = 1 if grayscale else 3
+    if batch_size is not None:
+        return image_files.batches(paths, headers, size, channels, batch_size)
+    _check_memory(path, len(paths), size, channels, max_bytes)
+    return image_files.read(paths, headers, size, channels)
+
+
+def load(path, image_size=None, grayscale=False, max_bytes=limits.MAX_BYTES, **kwargs):
+    """Returns the `Dataset` of a folder; `train/` and `test/` in it are its splits."""
+    path = pathlib.Path(path)
+    folders = _folders(path)
+    found = {part: _found(folder) for part, folder in folders.items()}
+    paths = [image for part in found.values() for image in part.images]
+    headers = image_files.headers(paths)
+    size = _size(path, paths, headers, image_size)
+    channels = 1 if grayscale else 3
+    _check_memory(path, len(paths), size, channels, max_bytes)
+    read = {}
+    for part, files in found.items():
+        number = len(files.images)
+        read[part] = image_files.read(files.images, headers[:number], size, channels)
+        headers = headers[number:]
+    text = _described(path, found, size, image_size)
+    train, validation = read["train"], read.get("validation")
+    if "test" in read:
+        return splits.Dataset(train, validation, read["test"], description=text)
+    return splits.hold_out(train, validation=validation, description=text, **kwargs)
+
+
+def _folders(path):
+    """Returns the folders of the splits, the whole folder if it has none."""
+    folders = {}
+    for folder in sorted(path.iterdir()):
+        part = splits.role(folder.name)
+        if part is not None and folder.is_dir():
+            folders.setdefault(part, folder)
+    if "train" not in folders:
+        return {"train": path}
+    return {part: folders[part] for part in splits.PARTS if part in folders}
+
+
+def _found(path):
     if not os.path.isdir(path):
         raise ValueError(
             f"`path` must be an existing folder. Received: path={str(path)!r}"
         )
-    images = keras.utils.image_dataset_from_directory(
-        str(path),
-        labels=None,
-        color_mode="grayscale" if grayscale else "rgb",
-        batch_size=batch_size or 256,
-        image_size=image_size,
-        shuffle=False,
-        crop_to_aspect_ratio=True,
-        verbose=False,
-    ).map(lambda batch: batch / 255)
-    if batch_size is not None:
-        return images
-    try:
-        return np.concatenate(list(images.as_numpy_iterator()))
-    except tf.errors.InvalidArgumentError as error:
+    found = image_files.find(path)
+    if not found.images:
         raise ValueError(
-            f"`path` must hold readable images only. Received: path={str(path)!r}, "
-            f"and decoding failed: {error.message}"
-        ) from error
+            f"`path` must hold images ({', '.join(image_files.SUFFIXES)}). Received: "
+            f"{str(path)!r}, which holds {str(found) or 'no files'}"
+        )
+    return found
 
 
-def load(path, **kwargs):
-    """Returns the `Dataset` of a folder."""
-    return splits.hold_out(functools.partial(image_folder, path), **kwargs)
+def _size(path, paths, headers, image_size):
+    """Returns the size of the array, (height, width)."""
+    if image_size is not None:
+        sides = tuple(image_size)
+        if len(sides) != 2 or not all(is_integer(side) and side > 0 for side in sides):
+            raise ValueError(
+                "`image_size` must be two positive integers, height and width. "
+                f"Received: image_size={image_size!r}"
+            )
+        return sides
+    numbers = collections.Counter(header.size for header in headers)
+    if len(numbers) == 1:
+        return headers[0].size
+    first = {}
+    for file, header in zip(paths, headers, strict=True):
+        first.setdefault(header.size, file)
+    shown = [
+        f"{size[0]} x {size[1]} ({number}, such as {first[size].name!r})"
+        for size, number in numbers.most_common(_SHOWN)
+    ]
+    shown += ["and others"] if len(numbers) > _SHOWN else []
+    raise ValueError(
+        "`image_size` must be given, height and width, for images of several sizes. "
+        f"Received: {len(numbers)} sizes in {str(path)!r}, {', '.join(shown)}. In the "
+        "programs: --image_size=64,64"
+    )
+
+
+def _check_memory(path, number, size, channels, max_bytes):
+    limits.check_size(
+        number * size[0] * size[1] * channels,
+        f"{number} images of {size[0]} x {size[1]} in {str(path)!r}",
+        max_bytes,
+        ", or pass a smaller `image_size` (--image_size=64,64)",
+    )
+
+
+def _described(path, found, size, image_size):
+    """Returns what was read and what was left out."""
+    numbers = [f"{len(files.images)} for {part}" for part, files in found.items()]
+    how = "" if image_size is None else ", cropped and resized"
+    lines = [f"{path}: images of {size[0]} x {size[1]}{how}, {', '.join(numbers)}."]
+    everything = image_files.find(path)
+    skipped = everything.skipped
+    outside = len(everything.images) - sum(len(part.images) for part in found.values())
+    if outside:
+        skipped["images outside of the folders of the splits"] = outside
+    if skipped:
+        lines.append(f"Left out: {everything}.")
+    return "\n".join(lines)

@@ -7,12 +7,15 @@ from keras_vae.datasets import named
 from keras_vae.datasets import numpy_files
 from keras_vae.datasets import tables
 
-# Readers of `load` by the suffix of a path. To add a format, write a module with a
-# `load` function and add a line here.
+# Readers of `load` by the suffix of a path, and their arguments beside those of the
+# split. To add a format, write a module with a `load` function and add a line here.
+_TABLE = tables.load, ("header", "drop_columns", "decimal")
 _READERS = {
-    ".npy": numpy_files.load,
-    ".npz": numpy_files.load,
-    ".csv": tables.load,
+    ".npy": (numpy_files.load, ("max_bytes",)),
+    ".npz": (numpy_files.load, ("key", "max_bytes")),
+    ".csv": _TABLE,
+    ".tsv": _TABLE,
+    "": (images.load, ("image_size", "grayscale", "max_bytes")),
 }
 
 
@@ -22,18 +25,21 @@ def load(name, data_dir=None, **kwargs):
     Args:
         name: One of "digits", "mnist", "fashion_mnist", "binarized_mnist" and
             "dsprites", or the path of an `.npy` or `.npz` file (see `arrays`), of a
-            `.csv` file (see `table`) or of a folder of images (see `image_folder`).
+            `.csv` or `.tsv` file (see `table`) or of a folder of images (see
+            `image_folder`).
         data_dir: Directory with the files of a named data set. Defaults to the
             environment variable `KERAS_VAE_DATA`.
         **kwargs: Passed to the function that reads the data set. If the data have no
             split, `test_fraction` (0.1) and `seed` (0) choose the held-out examples.
 
     Returns:
-        A `Dataset`. The arrays `train`, `test` and, if present, `valid` of an `.npz`
-        file are its splits.
+        A `Dataset`, whose `description` says what was read. Arrays of an `.npz` file
+        named `train`, `test` and perhaps `valid`, `validation` or `val`, also with `x_`
+        before it, are its splits, and so are folders of such names in a folder.
 
     Raises:
-        ValueError: If `name` is unknown or the data cannot be used.
+        ValueError: If `name` is unknown, the data cannot be used, or an argument is for
+            another kind of data.
         FileNotFoundError: If a file is missing.
 
     Example:
@@ -42,15 +48,34 @@ def load(name, data_dir=None, **kwargs):
     ((898, 8, 8, 1), None, (899, 8, 8, 1))
     """
     path = pathlib.Path(name)
+    suffix = path.suffix.lower()
     if name in named.LOADERS:
+        _check_options(name, (), kwargs)
         return named.LOADERS[name](data_dir=data_dir, **kwargs)
-    if path.suffix in _READERS:
-        return _READERS[path.suffix](path, **kwargs)
     if path.is_dir():
-        return images.load(path, **kwargs)
-    *others, last = _READERS
-    raise ValueError(
-        f"`name` must be one of {sorted(named.LOADERS)}, the path of an "
-        f"{', '.join(others)} or {last} file or an existing folder of images. "
-        f"Received: name={str(name)!r}"
-    )
+        suffix = ""
+    elif suffix not in _READERS or not suffix:
+        *others, last = filter(None, _READERS)
+        raise ValueError(
+            f"`name` must be one of {sorted(named.LOADERS)}, the path of an "
+            f"{', '.join(others)} or {last} file or an existing folder of images. "
+            f"Received: name={str(name)!r}"
+        )
+    read, options = _READERS[suffix]
+    _check_options(name, options, kwargs)
+    return read(path, **kwargs)
+
+
+def _check_options(name, options, given):
+    """Raises ValueError at the argument of a reader of other files."""
+    for option in given.keys() - set(options):
+        suffixes = [
+            suffix or "a folder of images"
+            for suffix, (_, others) in _READERS.items()
+            if option in others
+        ]
+        if suffixes:
+            raise ValueError(
+                f"`{option}` must be left out of {str(name)!r}; it is for "
+                f"{', '.join(suffixes)}. Received: {option}={given[option]!r}"
+            )

@@ -1,7 +1,5 @@
 """Data sets with names, from published files or packages."""
 
-import functools
-
 import keras
 
 from keras_vae.datasets import idx_files
@@ -221,8 +219,8 @@ def _load_binarized_mnist(data_dir=None):
     return splits.Dataset(*binarized_mnist(data_dir))
 
 
-def _load_dsprites(data_dir=None, **kwargs):
-    return splits.hold_out(functools.partial(dsprites, data_dir), **kwargs)
+def _load_dsprites(data_dir=None, test_fraction=0.1, seed=0, **kwargs):
+    return splits.hold_out(dsprites(data_dir, **kwargs), test_fraction, seed)
 
 
 # Loaders of `load` by name.

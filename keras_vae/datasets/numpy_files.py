@@ -1,16 +1,36 @@
 """NumPy files, `.npy` and `.npz`, read without unpickling."""
 
 import contextlib
-import functools
+import math
 import pathlib
 import zipfile
+import zlib
 
 import numpy as np
 
+from keras_vae.datasets import limits
 from keras_vae.datasets import splits
 
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# Parts of names of arrays that say nothing of the split, and names of arrays of labels.
+_DATA = ("", "x", "data", "images", "imgs", "features", "inputs", "arr_0")
+_LABELS = ("y", "labels", "label", "targets", "target", "classes", "class")
+_UNREADABLE = (
+    EOFError,
+    ValueError,
+    MemoryError,
+    NotImplementedError,  # An unknown compression.
+    OverflowError,
+    RuntimeError,  # An encrypted archive.
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
-def arrays(path, key=None):
+
+def arrays(path, key=None, max_bytes=limits.MAX_BYTES):
     """Returns the array of a user's `.npy` or `.npz` file.
 
     Values are not rescaled.
@@ -18,24 +38,136 @@ def arrays(path, key=None):
     Args:
         path: Path of the file.
         key: String, the name of an array in an `.npz` file. Optional for a file with
-            one array.
+            one array beside arrays of labels, which are known by their names or by
+            having one axis.
+        max_bytes: Integer, the most bytes that a compressed array may take as float32.
+            Defaults to 2**32, 4 GiB.
 
     Returns:
         A float32 array of shape (n, *event_shape).
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If an `.npz` file has no array `key`, or the array is unusable:
-            pickled objects, text, complex or non-finite values, no examples, or no
-            event axes.
+        ValueError: If an `.npz` file has no array `key`, the file is damaged, encrypted
+            or larger than `max_bytes`, or the array is unusable: pickled objects, text,
+            complex or non-finite values, no examples, or no event axes.
 
     Example:
     >>> np.save("blobs.npy", np.eye(4))
     >>> kv.datasets.arrays("blobs.npy").shape
     (4, 4)
     """
+    path = _checked(path)
+    if _is_archive(path):
+        key = _Names(_headers(path)).array(path, key)
+    return _numbers(path, key, max_bytes)
+
+
+def load(path, key=None, max_bytes=limits.MAX_BYTES, **kwargs):
+    """Returns the `Dataset` of a file; an archive with splits keeps them."""
+    path = _checked(path)
+    if not _is_archive(path):
+        x = _numbers(path, None, max_bytes)
+        return splits.hold_out(x, description=f"{path} has no splits.", **kwargs)
+    names = _Names(_headers(path))
+    parts = names.splits if key is None else {}
+    if "train" not in parts:
+        parts = {"train": names.array(path, key)}
+    read = {part: _numbers(path, key, max_bytes) for part, key in parts.items()}
+    text = _described(path, names.all, parts)
+    train, validation = read["train"], read.get("validation")
+    if "test" in read:
+        return splits.Dataset(train, validation, read["test"], description=text)
+    return splits.hold_out(train, validation=validation, description=text, **kwargs)
+
+
+def _described(path, names, parts):
+    used = ", ".join(f"{key!r} for {part}" for part, key in parts.items())
+    others = ", ".join(repr(name) for name in names if name not in parts.values())
+    return f"{path}: {used}{'; left out: ' + others if others else ''}."
+
+
+class _Names:
+    """What the arrays of an archive are for, by their names.
+
+    Args:
+        headers: Dict, names to (shape, dtype), or None for what is no array.
+    """
+
+    def __init__(self, headers):
+        self.all = list(headers)
+        self._headers = headers
+
+    @property
+    def splits(self):
+        """Dict, "train", "validation" and "test" to names, those there are."""
+        found = {}
+        for name in self.all:
+            part = _part(name)
+            if part is not None and self._headers[name] is not None:
+                # An exact name goes before one with `x_`.
+                if part not in found or splits.role(name):
+                    found[part] = name
+        return {part: found[part] for part in splits.PARTS if part in found}
+
+    def array(self, path, key):
+        """Returns the name of the one array of data, or of `key`."""
+        if key is None:
+            usable = [name for name in self.all if self._is_data(name)]
+            named = [name for name in usable if name.lower() in _DATA]
+            for candidates in (self.all, named, usable):
+                if len(candidates) == 1:
+                    return candidates[0]
+        if key not in self.all:
+            described = [f"{name!r}{self._shape(name)}" for name in self.all]
+            raise ValueError(
+                f"`key` must name one of the arrays {sorted(self.all)} of "
+                f"{str(path)!r}. Received: key={key!r}, and {', '.join(described)}. In "
+                "the programs: --key"
+            )
+        return key
+
+    def _is_data(self, name):
+        header = self._headers[name]
+        return (
+            header is not None
+            and len(header[0]) > 1
+            and header[1].kind in "biuf"
+            and not _is_label(name)
+        )
+
+    def _shape(self, name):
+        header = self._headers[name]
+        return ", no array" if header is None else f" {header[0]}"
+
+
+def _part(name):
+    """Returns the split that a name means: `train`, `x_train`, `test_images`."""
+    words = name.lower().split("_")
+    parts = [word for word in words if splits.role(word)]
+    others = [word for word in words if not splits.role(word)]
+    if len(parts) == 1 and "_".join(others) in _DATA:
+        return splits.role(parts[0])
+    return None
+
+
+def _is_label(name):
+    words = [word for word in name.lower().split("_") if not splits.role(word)]
+    return any(word in _LABELS for word in words)
+
+
+# === Reading ===
+
+
+def read_array(path, key=None):
+    """Returns an array of a file, of an archive the one named `key`."""
+    with _opened(path, key) as (stream, *_):
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _checked(path):
     path = pathlib.Path(path)
-    if path.suffix not in (".npy", ".npz"):
+    if path.suffix.lower() not in (".npy", ".npz"):
         raise ValueError(
             f"`path` must end in .npy or .npz. Received: path={str(path)!r}"
         )
@@ -43,67 +175,107 @@ def arrays(path, key=None):
         raise FileNotFoundError(
             f"`path` must be an existing file. Received: path={str(path)!r}"
         )
-    x = read_array(path, key)
-    if x.dtype.kind not in "biuf":
-        raise ValueError(
-            f"`path` must hold real numbers. Received: an array of {x.dtype} in "
-            f"{str(path)!r}. Convert it, for example with x.astype('float32')."
-        )
-    if x.ndim < 2 or x.size == 0:
-        raise ValueError(
-            f"`path` must hold a non-empty array of shape (examples, ...). "
-            f"Received: shape {x.shape} in {str(path)!r}"
-        )
-    x = x.astype("float32")
+    return path
+
+
+def _numbers(path, key, max_bytes):
+    """Returns a checked array of a file as float32."""
+    with _opened(path, key) as (stream, held, stored):
+        shape, dtype = _header(stream)
+        held -= stream.tell()
+        claimed = math.prod(shape) * dtype.itemsize
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects")
+        if min(shape, default=0) < 0 or claimed > held:
+            raise ValueError(
+                f"its header claims shape {shape}, {claimed} bytes, in {held} bytes"
+            )
+    where = repr(str(path)) if key is None else f"{str(path)!r}, array {key!r}"
+    _check_header(shape, dtype, where)
+    # What a file holds in full is its own limit.
+    grown = math.prod(shape) if claimed > stored else 0
+    limits.check_size(grown, where, max_bytes)
+    x = read_array(path, key).astype("float32")
     if not np.isfinite(x).all():
         raise ValueError(
             f"`path` must hold finite numbers that float32 can represent. Received: "
-            f"{np.count_nonzero(~np.isfinite(x))} other values in {str(path)!r}. "
+            f"{np.count_nonzero(~np.isfinite(x))} other values in {where}. "
             "Remove or fill in these values."
         )
     return x
 
 
-def load(path, key=None, **kwargs):
-    """Returns the `Dataset` of a file; an archive with splits keeps them."""
-    if key is None and path.suffix == ".npz" and path.is_file():
-        names = _keys(path)
-        if {"train", "test"} <= names:
-            valid = arrays(path, "valid") if "valid" in names else None
-            return splits.Dataset(arrays(path, "train"), valid, arrays(path, "test"))
-    return splits.hold_out(functools.partial(arrays, path, key), **kwargs)
+def _check_header(shape, dtype, where):
+    if dtype.kind not in "biuf":
+        raise ValueError(
+            f"`path` must hold real numbers. Received: an array of {dtype} in "
+            f"{where}. Convert it, for example with x.astype('float32')."
+        )
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(
+            f"`path` must hold a non-empty array of shape (examples, ...). "
+            f"Received: shape {shape} in {where}"
+        )
 
 
-def read_array(path, key=None):
-    """Returns one array of an `.npy` or `.npz` file without unpickling."""
+def _header(stream):
+    """Returns shape and dtype, and leaves the stream behind the header."""
+    version = np.lib.format.read_magic(stream)
+    if version not in _READ_HEADER:
+        raise ValueError(f"it is of version {version} of the format")
+    shape, _, dtype = _READ_HEADER[version](stream)
+    return shape, dtype
+
+
+def _headers(path):
+    """Returns a dict of all members of an archive, see `_Names`."""
+    with _explained(path), zipfile.ZipFile(path) as archive:
+        return {
+            name.removesuffix(".npy"): _member_header(archive, name)
+            for name in archive.namelist()
+        }
+
+
+def _member_header(archive, name):
+    with archive.open(name) as stream:
+        try:
+            return _header(stream)
+        except ValueError:
+            return None
+
+
+def _is_archive(path):
     with open(path, "rb") as stream:
-        with _explained(path):
-            content = np.load(stream, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        if key is None and len(content.files) == 1:
-            key = content.files[0]
-        if key not in content.files:
-            raise ValueError(
-                f"`key` must name one of the arrays {sorted(content.files)} of "
-                f"{str(path)!r}. Received: key={key!r}"
-            )
-        with _explained(path):
-            return content[key]
+        return stream.read(2) == b"PK"
 
 
-def _keys(path):
-    with open(path, "rb") as stream, _explained(path):
-        return set(np.load(stream, allow_pickle=False).files)
+@contextlib.contextmanager
+def _opened(path, key):
+    """Opens an array, and explains what goes wrong while it is read.
+
+    Yields:
+        Stream, the bytes that it claims to hold, and those that it takes in the file.
+    """
+    size = path.stat().st_size
+    with _explained(path):
+        if not _is_archive(path):
+            with open(path, "rb") as stream:
+                yield stream, size, size
+            return
+        with zipfile.ZipFile(path) as archive:
+            name = f"{key}.npy" if f"{key}.npy" in archive.namelist() else key
+            member = archive.getinfo(name)
+            with archive.open(member) as stream:
+                yield stream, member.file_size, min(member.compress_size, size)
 
 
 @contextlib.contextmanager
 def _explained(path):
     try:
         yield
-    except (EOFError, ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise ValueError(
             f"`path` must be a NumPy file of plain arrays; pickled objects are not "
-            f"read, because they can run code. Received: {str(path)!r}, and NumPy "
+            f"read, because they can run code. Received: {str(path)!r}, and reading "
             f"failed: {error}. Save the numbers with np.save or np.savez."
         ) from error

@@ -4,24 +4,68 @@ import typing
 
 import numpy as np
 
+# Names of splits in files and folders.
+_NAMES = {
+    "train": "train",
+    "training": "train",
+    "valid": "validation",
+    "validation": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+PARTS = ("train", "validation", "test")
 
-class Dataset(typing.NamedTuple):
+
+class _Splits(typing.NamedTuple):
+    train: np.ndarray
+    validation: np.ndarray | None
+    test: np.ndarray
+
+
+class Dataset(_Splits):
     """Splits of a data set, each an array of shape (n, *event_shape) or None.
+
+    It unpacks into the three arrays.
 
     Args:
         train: Array for training.
         validation: Array for model selection, or None if the data set has no such
             split.
         test: Array for the final evaluation.
+        columns: Tuple of strings, the names of the columns of a table. Defaults to
+            None, for data that are no table.
+        description: String, lines that say what was read, and what was inferred of
+            each column of a table. Defaults to "".
+
+    Raises:
+        ValueError: If the splits differ in the shape of an example.
 
     Example:
     >>> kv.datasets.load("digits").event_shape
     (8, 8, 1)
     """
 
-    train: np.ndarray
-    validation: np.ndarray | None
-    test: np.ndarray
+    columns = None
+    description = ""
+
+    def __new__(cls, train, validation, test, columns=None, description=""):
+        """Makes a tuple of the splits, which knows more."""
+        made = super().__new__(cls, train, validation, test)
+        made.columns, made.description = columns, description
+        shapes = {
+            name: x.shape[1:]
+            for name, x in zip(cls._fields, made, strict=True)
+            if x is not None
+        }
+        if len(set(shapes.values())) > 1:
+            text = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(
+                "The splits of a data set must have examples of one shape. Received: "
+                f"{text}"
+            )
+        return made
 
     @property
     def event_shape(self):
@@ -29,24 +73,41 @@ class Dataset(typing.NamedTuple):
         return self.train.shape[1:]
 
 
-def hold_out(read, test_fraction=0.1, seed=0, **kwargs):
-    """Reads data and holds out a random part for testing.
+def role(name):
+    """Returns which of the fields of a `Dataset` a name stands for, or None."""
+    return _NAMES.get(name.lower())
+
+
+def hold_out(
+    x, test_fraction=0.1, seed=0, validation=None, columns=None, description=""
+):
+    """Holds out a random part for testing.
 
     Args:
-        read: Function that returns an array.
+        x: Array of shape (n, *event_shape).
         test_fraction: Float in (0, 1), the share held out. Defaults to 0.1.
         seed: Integer, the seed of the split. Defaults to 0.
-        **kwargs: Passed to `read`.
+        validation: Array that is such a split already, or None.
+        columns: See `Dataset`.
+        description: See `Dataset`; a line about the split is added.
 
     Returns:
-        A `Dataset` without a validation split.
+        A `Dataset`.
 
     Raises:
-        ValueError: If `test_fraction` is not in (0, 1).
+        ValueError: If `test_fraction` is not in (0, 1), or there is one example alone.
     """
     check_fraction(test_fraction)
-    train, test = split(read(**kwargs), test_fraction=test_fraction, seed=seed)
-    return Dataset(train, None, test)
+    if len(x) < 2:
+        raise ValueError(
+            "Data without a test split must hold two examples or more, of which some "
+            f"are held out. Received: {len(x)} of shape {x.shape[1:]}"
+        )
+    train, test = split(x, test_fraction=test_fraction, seed=seed)
+    if description:
+        description += f"\n{len(test)} of {len(x)} examples, drawn at random, are the "
+        description += "test split."
+    return Dataset(train, validation, test, columns, description)
 
 
 def split(*arrays, test_fraction, seed, stratify=None):

@@ -20,13 +20,14 @@ def training_report(
     title: str = "Training report",
     dims=None,
     limit: float = 2.5,
+    columns=None,
 ):
     """Writes one PNG about a trained model and its training.
 
     It shows data above their reconstructions, samples from the prior and latent
     traversals, and below them distortion, rate and KL weight over the epochs. Events
-    that are not images are drawn as lines over the index of the flattened event. The
-    file appears complete or not at all.
+    that are not images are drawn as lines over the index of the flattened event, or
+    over its `columns`. The file appears complete or not at all.
 
     Args:
         path: String or path, the PNG to write; its directory is created.
@@ -44,9 +45,12 @@ def training_report(
         dims: List of integers, the units of `traversals`. Defaults to None: the first
             units.
         limit: Float, the `limit` of the traversal. Defaults to 2.5.
+        columns: Sequence of strings, the names of the numbers of an event, such as
+            those of a table. Defaults to None.
 
     Raises:
-        ValueError: If `originals` and `reconstructions` differ in shape.
+        ValueError: If `originals` and `reconstructions` differ in shape, or there is
+            not one of `columns` for each number of an event.
 
     Example:
         >>> x = np.random.default_rng(0).uniform(size=(8, 8, 8, 1))
@@ -61,16 +65,16 @@ def training_report(
             f"originals.shape={originals.shape}"
         )
     history = {key: list(values) for key, values in history.items()}
-    draw = _sections_of(originals.shape[1:])
-    sections = [draw.reconstructions(originals, reconstructions)]
+    draw, named = _sections_of(originals.shape[1:], columns)
+    sections = [draw.reconstructions(originals, reconstructions, **named)]
     examples = []
     if samples is not None:
-        examples.append(draw.samples(np.asarray(samples)[:64]))
+        examples.append(draw.samples(np.asarray(samples)[:64], **named))
     if traversals is not None:
         traversals = np.asarray(traversals)[:8]
         dims = range(len(traversals)) if dims is None else dims
         names = [f"$z_{{{dim}}}$" for dim in dims][:8]
-        examples.append(draw.traversals(traversals, names, limit))
+        examples.append(draw.traversals(traversals, names, limit, **named))
     if examples:
         sections.append(pages.side_by_side(examples))
     sections += epochs.sections(history)
@@ -86,13 +90,14 @@ def by_weight(
     *,
     title: str = "Reconstructions and samples by weight of the KL",
     subtitle: str = "",
+    columns=None,
 ):
     """Writes one PNG with the effect of the KL weight on reconstructions and samples.
 
     It has one row for each weight, with reconstructions on the left and samples on the
     right. With images, a row of data stands above each side. Events that are not images
-    are drawn as lines over the index of the flattened event. The file appears complete
-    or not at all.
+    are drawn as lines over the index of the flattened event, or over its `columns`. The
+    file appears complete or not at all.
 
     Args:
         path: String or path, the PNG to write; its directory is created.
@@ -103,9 +108,10 @@ def by_weight(
         names: List of strings, one for each weight.
         title: String, the heading.
         subtitle: String, the line below the title.
+        columns: See `training_report`.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes or `columns` do not fit.
 
     Example:
         >>> x = np.random.default_rng(0).uniform(size=(2, 4, 8, 8, 1))
@@ -123,10 +129,18 @@ def by_weight(
             f"shapes {rows[0].shape} and {rows[1].shape}, originals "
             f"{originals.shape}, {len(names)} names"
         )
-    draw = _sections_of(originals.shape[1:])
-    sections = draw.by_weight(originals, *rows, list(names))
+    draw, named = _sections_of(originals.shape[1:], columns)
+    sections = draw.by_weight(originals, *rows, list(names), **named)
     pages.write(path, sections, title, subtitle)
 
 
-def _sections_of(event_shape):
-    return image_sections if tiles.is_image(event_shape) else vector_sections
+def _sections_of(event_shape, columns):
+    """Returns the module that draws such events, and its further arguments."""
+    if columns is not None and len(columns) != np.prod(event_shape):
+        raise ValueError(
+            "`columns` must be one name for each number of an event. Received: "
+            f"{len(columns)} names for events of shape {event_shape}"
+        )
+    if tiles.is_image(event_shape):
+        return image_sections, {}
+    return vector_sections, {"columns": columns}

@@ -5,6 +5,8 @@ import programs
 import pytest
 
 from trainers import _data
+from trainers import _program
+from trainers import _settings
 
 GENERATOR = np.random.default_rng(0)
 TABLE = GENERATOR.normal(size=(60, 3)) * [1.0, 100.0, 0.0] + [5.0, -3.0, 2.0]
@@ -66,6 +68,58 @@ def test_binary_tables_stay(tmp_path):
 
 def test_values_of_a_likelihood_with_units_of_its_own_stay(table):
     assert load(table, "--likelihood=unit_normal").scaling is None
+
+
+def test_tables_are_known_by_their_columns(tmp_path):
+    text = "a;b\n" + "\n".join(f"{x:.3f};{y:.3f}" for x, y, _ in TABLE)
+    (tmp_path / "table.tsv").write_text(text.replace(".", ","))
+    with pytest.raises(_settings.FlagError, match="`decimal` must .*--decimal=comma"):
+        load(tmp_path / "table.tsv")
+    data = load(tmp_path / "table.tsv", "--drop_columns=a", "--decimal=comma")
+    assert data.columns == ("b",)
+    assert data.scaling.scale.shape == (1,)
+    np.testing.assert_allclose(data.scaling.scale, 100, rtol=0.3)
+    assert "'a' is left out" in data.description
+
+
+@pytest.mark.parametrize("network", ["conv", "resnet", "mlp"])
+def test_images_get_channels_where_a_network_convolves(network, files, tmp_path):
+    dataset = f"--dataset={files / 'maps.npy'}"
+    _, _, data, model = (
+        programs.TRAIN.prepare(
+            tmp_path / "run", dataset, f"--network={network}", "--filters=4"
+        )
+        if network != "mlp"
+        else programs.TRAIN.prepare(tmp_path / "run", dataset)
+    )
+    shape = (8, 6) if network == "mlp" else (8, 6, 1)
+    assert model.event_shape == data.train.shape[1:] == shape
+    assert ("(8, 6, 1)" in data.description) == (network != "mlp")
+    whole = np.load(files / "maps.npy").astype("float32")
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([*data]).reshape(50, -1), axis=0),
+        np.sort(whole.reshape(50, -1), axis=0),
+    )
+
+
+def test_programs_say_what_they_read(tmp_path, capsys):
+    wide = np.arange(6000.0).reshape(60, 100) % 7
+    names = ",".join(f"name{j}" for j in range(100))
+    np.savetxt(tmp_path / "t.csv", wide, "%g", ",", header=names, comments="")
+    session = programs.TRAIN.prepare(
+        tmp_path / "run", f"--dataset={tmp_path}/t.csv", "--hidden=4"
+    )
+    run = session[1]
+    with run.held():
+        _program.start(*session)
+    printed = capsys.readouterr().out
+    assert "60 rows, 100 columns, separated by commas, names in the" in printed
+    assert "  name0   whole numbers, 0 to 6\n" in printed
+    assert "  name99  whole numbers, 0 to 6\n" in printed
+    assert "6 of 60 examples, drawn at random, are the test split." in printed
+    # All in all 60 lines and the one about those left out.
+    assert "  ... 42 lines more ...\n" in printed
+    assert printed.count("whole numbers") == 58
 
 
 def test_held_out_data_are_those_that_choose(table):

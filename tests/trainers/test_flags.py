@@ -18,6 +18,10 @@ IMPOSSIBLE = [
     ("--epochs=three", "epochs"),
     ("--batch_size=-1", "batch_size"),
     ("--learning_rate=-0.1", "learning_rate"),
+    ("--learning_rate=nan", "learning_rate=nan: it must be a finite number"),
+    ("--kl_weight=inf", "kl_weight=inf: it must be a finite number"),
+    ("--seed=2147483648", "seed"),
+    ("--image_size=64", "`--image_size` must be two positive integers"),
     ("--kl_weight=-1", "kl_weight"),
     ("--validation_fraction=1", "validation_fraction"),
     ("--network=transformer", "network.*mlp"),
@@ -39,11 +43,19 @@ IMPOSSIBLE = [
     ("--likelihood=normal --binarize=static", "`--binarize` must be none.*density"),
     ("--prior=vamp_prior --kl=analytic", "`--kl` must be monte_carlo"),
     ("--name=a", "`--name` must be left out where `--run_dir`"),
+    ("--key=x", "`--dataset`=digits: `key` must be left out.*npz"),
+    ("--drop_columns=a", "`drop_columns` must be left out.*csv"),
     # What the data allow.
     ("--dataset=digit", "`--dataset`=digit: .*'digits'"),
     ("--dataset={files}/absent.npz", "`--dataset`=.*absent.npz: .*existing file"),
     ("--dataset=mnist --data_dir={files}", "`--dataset`=mnist: .*train-images"),
     ("--dataset={files}/nan.npy", "`--dataset`=.*finite"),
+    ("--dataset={files}/one.npy", "`--dataset`=.*two examples or more"),
+    ("--dataset={files}/unlike.npz", r"examples of one shape.*\(4,\), test \(3,\)"),
+    ("--dataset={files}/text.csv", "'b' holds text, 'red' in row 3.*--drop_columns=b"),
+    ("--dataset={files}/text.csv --drop_columns=c", "`drop_columns` must be names"),
+    ("--dataset={files}/unlike.npz --key=x", "`key` must name .*Received: key='x'"),
+    ("--dataset={files}/zeros.npz --max_bytes=9", "`max_bytes` must be at least 20000"),
     ("--dataset={files}/table.npy --likelihood=bernoulli", r"`--likelihood`.*\[0, 1\]"),
     ("--dataset={files}/bytes.npy --likelihood=bernoulli", "divide pixels .* by 255"),
     ("--dataset={files}/bytes.npy --binarize=dynamic", "`--binarize`=dynamic: "),
@@ -72,6 +84,14 @@ def test_impossible_flags_fail_before_the_run_directory_exists(
 ):
     args = args.format(files=files).split()
     programs.TRAIN.check_refuses(tmp_path / "run", message, *args)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "..", "."])
+def test_names_stay_within_the_directory_of_runs(name):
+    with pytest.raises(_settings.FlagError, match="`--name` must be .* within runs/"):
+        programs.TRAIN.parse(f"--name={name}")
+    assert programs.TRAIN.parse("--name=a/b").run.run_dir == "runs/a/b"
+    assert programs.TRAIN.parse("--dataset=../data/..").run.name not in ("..", ".")
 
 
 # === Recipes ===

@@ -54,6 +54,8 @@ IMPOSSIBLE = [
     ("--beta_range=1", "`--beta_range` must be two weights.*=1$"),
     ("--beta_range=10,0.1", "`--beta_range` must be two weights"),
     ("--beta_range=a,b", "`--beta_range` must be positive numbers.*a,b"),
+    ("--beta_range=1e-30,1e30", "`--beta_range` must be .* from 1e-09 to 1e"),
+    ("--target_rate=nan", "target_rate=nan: it must be a finite number"),
     ("--betas=0.1", "`--betas` must be two weights or more"),
     ("--betas=0.1,-1", "`--betas` must be positive"),
     ("--betas=0.1,0.1", "each once"),
@@ -68,7 +70,7 @@ IMPOSSIBLE = [
     ("--binarize=static --standardize=whole", "`--standardize` must be none with"),
     ("--likelihood=bernoulli --standardize=columns", "`--standardize` must be none"),
     ("--dataset={files}/constant.npy", "`--dataset`=.*no value varies"),
-    ("--dataset={files}/text.csv", "`--dataset`=.*'red' in row 3, column 'b'"),
+    ("--dataset={files}/text.csv", "`--dataset`=.*'b' holds text, 'red' in row 3"),
     ("--steps_per_execution=99", "at most the 13 steps"),
     ("--num_classes=3", "`--num_classes` must be left out"),
 ]
