@@ -217,14 +217,14 @@ def _automatic_standardization(data, likelihood):
     return "none" if is_unit_interval(data) else "whole"
 
 
-def as_seen(x, settings):
+def as_seen(x, binarize):
     """Returns training data as the model sees them: binary, if so in each epoch anew.
 
     Args:
         x: Array (examples, ...), the training split.
-        settings: `_settings.Settings`.
+        binarize: String, see the flag.
     """
-    if settings.data.binarize != "dynamic":
+    if binarize != "dynamic":
         return x
     return datasets.binarize(x, _TRAIN)
 

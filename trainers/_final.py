@@ -127,7 +127,9 @@ def _evaluate(model, settings, data):
     metrics = _program.evaluate(
         model, data.test, settings.fit.batch_size, settings.run.eval_samples
     )
-    return _program.with_baselines(metrics, model, settings, data)
+    return _program.with_baselines(
+        metrics, model, data, settings.data.binarize, settings.fit.seed
+    )
 
 
 def _linear(settings, data):

@@ -57,7 +57,7 @@ def build(settings, data, make):
 
 def _start(model, settings, data):
     """Sets what is known before training: the linear path, or the noise alone."""
-    x = _data.as_seen(data.train, settings)
+    x = _data.as_seen(data.train, settings.data.binarize)
     if settings.model.linear_path == "data":
         with _flag_checks.blamed("linear_path", "data"):
             model.adapt(x)

@@ -277,21 +277,22 @@ def evaluate(model, x, batch_size, samples):
     }
 
 
-def with_baselines(metrics, model, settings, data):
+def with_baselines(metrics, model, data, binarize, seed):
     """Returns figures with those of models without a network, on the same split.
 
     Args:
         metrics: Dict from `evaluate`.
         model: `keras_vae.VAE`.
-        settings: `_settings.Settings`.
         data: `_data.Data`.
+        binarize: String, see the flag.
+        seed: Integer.
     """
     found = kv.baselines(
-        _data.as_seen(data.train, settings),
+        _data.as_seen(data.train, binarize),
         data.test,
         model.latent_dim,
         model.likelihood,
-        seed=settings.fit.seed,
+        seed=seed,
     )
     return {**metrics, "baselines": found}
 

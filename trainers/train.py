@@ -82,7 +82,9 @@ def _train(settings, run, data, model):
     metrics = _program.evaluate(
         model, data.test, settings.fit.batch_size, settings.run.eval_samples
     )
-    metrics = _program.with_baselines(metrics, model, settings, data)
+    metrics = _program.with_baselines(
+        metrics, model, data, settings.data.binarize, settings.fit.seed
+    )
     model.export(run.path / "saved_model", verbose=False)
     report(settings, run, data, model)
     run.finish({"model": f"{which}.keras", **metrics})

@@ -101,32 +101,32 @@ def polish(
         vae.compile("adam")
         losses[name] = _loss(vae, validation)
     start = min(losses, key=losses.get)
-    model, best = (
-        candidates[start],
-        keras.callbacks.EarlyStopping(
-            "val_loss", mode="min", patience=max(epochs, 1), restore_best_weights=True
-        ),
+    model, kept = candidates[start], (losses[start], 0)
+    if epochs:
+        before = model.get_weights()
+        is_array = hasattr(x, "shape")
+        steps = math.ceil(len(x) / batch_size) if is_array else len(x)
+        decay = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
+        model.compile(keras.optimizers.Adam(decay))
+        settings = {"batch_size": batch_size if is_array else None, "shuffle": shuffle}
+        settings |= {"validation_batch_size": batch_size, "verbose": verbose}
+        settings |= {"validation_data": (validation,), "callbacks": list(callbacks)}
+        loss, epoch = _fit_to_best(model, x, epochs, settings)
+        if loss < losses[start]:
+            kept = loss, epoch
+        else:
+            model.set_weights(before)
+    return Polished(model, start, losses, *kept)
+
+
+def _fit_to_best(model, x, epochs, settings):
+    """Leaves the model at its best epoch; returns the loss there and its number."""
+    best = keras.callbacks.EarlyStopping(
+        "val_loss", mode="min", patience=epochs, restore_best_weights=True
     )
-    if not epochs:
-        return Polished(model, start, losses, losses[start], 0)
-    steps = math.ceil(len(x) / batch_size) if hasattr(x, "shape") else len(x)
-    decay = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
-    model.compile(keras.optimizers.Adam(decay))
-    before = model.get_weights()
-    model.fit(
-        x,
-        batch_size=batch_size if hasattr(x, "shape") else None,
-        shuffle=shuffle,
-        validation_data=(validation,),
-        validation_batch_size=batch_size,
-        epochs=epochs,
-        callbacks=[*callbacks, best],
-        verbose=verbose,
-    )
-    if not best.best < losses[start]:
-        model.set_weights(before)
-        return Polished(model, start, losses, losses[start], 0)
-    return Polished(model, start, losses, float(best.best), best.best_epoch + 1)
+    settings["callbacks"].append(best)
+    model.fit(x, epochs=epochs, **settings)
+    return float(best.best), best.best_epoch + 1
 
 
 def _loss(vae, x):
