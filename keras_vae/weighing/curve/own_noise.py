@@ -49,8 +49,8 @@ def with_own_noise(vae, beta):
     if not is_noise(vae.likelihood):
         return vae
     objective = ELBO(kl=vae.objective.kl, num_samples=vae.objective.num_samples)
-    scale = vae.likelihood.scale * float(np.sqrt(beta))
-    likelihood = likelihoods.Normal(scale=scale)
+    scale = vae.likelihood.core().scale * float(np.sqrt(beta))
+    likelihood = vae.likelihood.with_core(likelihoods.Normal(scale=scale))
     calibrated = VAE.from_config(
         {**vae.get_config(), "likelihood": likelihood, "objective": objective}
     )
