@@ -80,7 +80,7 @@ def moments(normalization):
 
     Returns:
         Two float64 arrays, with the axes of one example, each as long as that of an
-        example or 1. The deviation is 1 where the data are constant.
+        example or 1. The deviation is 1 where the data were constant, or it is 0.
 
     Raises:
         ValueError: If it is no such layer.
@@ -105,7 +105,8 @@ def moments(normalization):
     found = normalization.mean, normalization.variance
     mean, variance = (np.asarray(value, np.float64)[0] for value in found)
     given = normalization.input_mean, normalization.input_variance
-    if given[0] is not None and np.size(given[0]) == mean.size:
+    adapted = given[0] is None
+    if not adapted and np.size(given[0]) == mean.size:
         # The layer's own float32 has no squares of tiny deviations.
         mean, variance = (np.reshape(value, mean.shape) for value in given)
     if (
@@ -117,7 +118,8 @@ def moments(normalization):
             f"negative. Received: mean={mean.tolist()}, variance={variance.tolist()}"
         )
     stddev = np.sqrt(variance)
-    return mean, np.where(stddev > _CONSTANT * np.abs(mean), stddev, 1.0)
+    least = _CONSTANT * np.abs(mean) if adapted else 0.0
+    return mean, np.where(stddev > least, stddev, 1.0)
 
 
 def check_shape(shape, event_shape):

@@ -12,7 +12,7 @@ import keras_vae as kv
 LOADINGS = np.random.default_rng(0).normal(size=(2, 5))
 MEAN = np.array([3.0, -700.0, 0.02, 5e4, 7.0])
 STDDEV = np.array([1.0, 90.0, 1e-3, 20.0, 1.0])  # The last column does not vary.
-LOG_SCALE = np.log(STDDEV).sum()
+LOG_UNITS = np.log(STDDEV).sum()
 
 
 def planted(number=400, seed=1):
@@ -91,10 +91,10 @@ def test_all_answers_are_those_of_the_standardised_model_in_other_units(name):
     close = {"rtol": 1e-4, "atol": 2e-3}
     for own, standard in zip(raw.encode(RAW), vae.encode(X), strict=True):
         np.testing.assert_allclose(own, standard, **close)
-    np.testing.assert_allclose(raw.elbo(RAW), vae.elbo(X) - LOG_SCALE, rtol=2e-3)
+    np.testing.assert_allclose(raw.elbo(RAW), vae.elbo(X) - LOG_UNITS, rtol=2e-3)
     np.testing.assert_allclose(
         raw.log_likelihood(RAW[:9], num_samples=10, verbose=0),
-        vae.log_likelihood(X[:9], num_samples=10, verbose=0) - LOG_SCALE,
+        vae.log_likelihood(X[:9], num_samples=10, verbose=0) - LOG_UNITS,
         rtol=2e-3,
     )
     for own, standard in (
@@ -218,8 +218,15 @@ def test_a_weight_is_the_noise_of_standardised_data():
     own = kv.rate_distortion(raw, RAW, **settings)
     np.testing.assert_allclose(own.reading.sigma, curve.reading.sigma)
     np.testing.assert_allclose(own.reading.error, curve.reading.error, rtol=1e-2)
-    bound = curve.reading.bound + LOG_SCALE
+    bound = curve.reading.bound + LOG_UNITS
     np.testing.assert_allclose(own.reading.bound, bound, rtol=2e-3)
+    distortions = (one.reading.without_constant(one.distortion) for one in (own, curve))
+    np.testing.assert_allclose(*distortions, rtol=1e-2)
+    found, standard = (
+        kv.baselines(x[:300], x[300:], 2, models_[0.2].likelihood)
+        for models_, x in ((raw, RAW), (models, X))
+    )
+    assert found == pytest.approx({n: v + LOG_UNITS for n, v in standard.items()}, 1e-3)
     noise = kv.weighing.with_own_noise(raw[0.6], 0.6)
     np.testing.assert_allclose(-noise.elbo(RAW).numpy().mean(), bound[1], rtol=0.02)
 
@@ -263,7 +270,7 @@ def test_a_diagnosis_is_that_of_standardised_data():
         for model, x in ((raw, RAW), (vae, X))
     )
     assert own["negative_elbo"] == pytest.approx(
-        standard["negative_elbo"] + LOG_SCALE, rel=1e-3
+        standard["negative_elbo"] + LOG_UNITS, rel=1e-3
     )
     for name in ("rate", "noise", "error", "noise_ratio", "shuffle_cost"):
         assert own[name] == pytest.approx(standard[name], rel=5e-3)

@@ -82,7 +82,8 @@ class Meaning:
         if not self.is_noise:
             return 0.0
         variance = self.likelihood.scale**2
-        return self.event_size / 2 * (_LOG_2PI + math.log(variance))
+        nats = self.event_size / 2 * (_LOG_2PI + math.log(variance))
+        return nats + self.log_units
 
     def weight(self, beta, latent_dim):
         """Returns the `units.Weight` of a beta, or None where it has no other unit."""
