@@ -9,7 +9,9 @@
 Prints the table of test figures with which `trainers.train` ends, with
 `--importance_samples` -log p(x) too, and a diagnosis; `--output` has the same as JSON.
 The data get the units of the run that the model lies in (`scaling.json` beside it);
-without one they are taken as they are, unless `--standardize` says otherwise.
+without one they are taken as they are, unless `--standardize` says otherwise. A
+`model.keras` takes them in their own units. The figures are those of the data in their
+own units in any case.
 """
 
 import dataclasses
@@ -18,7 +20,6 @@ import pathlib
 
 from absl import flags
 
-import keras_vae as kv
 from trainers import _data
 from trainers import _files
 from trainers import _flags
@@ -26,6 +27,7 @@ from trainers import _program
 from trainers import _resolve
 from trainers import _saved
 from trainers import _settings
+from trainers import _units
 
 
 def main(argv):
@@ -45,7 +47,8 @@ def prepare(settings):
         _settings.FlagError: If there are none, or they do not fit.
     """
     model = _saved.load(settings)
-    x = _test_data(settings, model.latent_dim).test
+    data = _test_data(settings, model)
+    x = data.test
     received = f"Received: --dataset={settings.data.dataset}"
     if x.shape[1:] != tuple(model.event_shape):
         raise _settings.FlagError(
@@ -60,16 +63,16 @@ def prepare(settings):
             f"`--dataset` must suit the likelihood of --model={settings.model}. "
             f"{received}: {error}"
         ) from error
-    return settings, model, x
+    return settings, model, data
 
 
-def _test_data(settings, latent_dim):
+def _test_data(settings, model):
     scaling, data = None, settings.data
     if data.standardize == "auto":
-        scaling = _saved.scaling(settings)
+        scaling = _saved.scaling(settings, model)
         data = dataclasses.replace(data, standardize="none")
     try:
-        return _data.load(data, None, scaling, latent_dim)
+        return _data.load(data, None, scaling, model.latent_dim)
     except ValueError as error:
         if isinstance(error, _settings.FlagError):
             raise
@@ -79,17 +82,18 @@ def _test_data(settings, latent_dim):
         ) from error
 
 
-def evaluate(settings, model, x):
+def evaluate(settings, model, data):
     """Measures, and writes the figures.
 
     Args:
         settings: `_settings.EvaluateSettings`.
         model: Compiled `keras_vae.VAE`.
-        x: Array (examples, ...), the test data.
+        data: `_data.Data`.
 
     Returns:
         Table and diagnosis, a string.
     """
+    x = data.test
     metrics = _program.evaluate(model, x, settings.batch_size, settings.eval_samples)
     bounds, number = {}, settings.importance_samples
     if number:
@@ -98,8 +102,10 @@ def evaluate(settings, model, x):
         )
         metrics["negative_log_likelihood"] = -float(values.mean(dtype="float64"))
         metrics["importance_samples"] = number
+    metrics = _units.stated(metrics, model, data.scaling)
+    if number:
         bounds = {f"-log p, k={number}": metrics["negative_log_likelihood"]}
-    diagnosis = kv.diagnose(model, x, seed=settings.seed)
+    diagnosis = _units.diagnose(model, x, data.scaling, seed=settings.seed)
     text = f"\n{_program.table(metrics, bounds)}\n\n{diagnosis}"
     if settings.output is not None:
         content = {
