@@ -121,14 +121,13 @@ def normal_optimal():
 @recipe
 def standardized_data_in_their_own_units():
     x = 300 + 50 * grey_images()
-    normalization = keras.layers.Normalization(axis=None)
-    normalization.adapt(x)
+    normalization = kv.normalization.layer([[[325.0]]], [[[15.0]]])
     model = kv.VAE(
         keras.Sequential([normalization, kv.networks.mlp_encoder([16])]),
         kv.networks.mlp_decoder([16], EVENT_SHAPE),
         latent_dim=3,
         likelihood=distributions.Standardized(
-            distributions.Normal(initial_scale=0.5), normalization
+            distributions.Normal(initial_scale=1.0), normalization
         ),
         seed=7,
     )

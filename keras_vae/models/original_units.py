@@ -4,6 +4,7 @@ import keras
 
 from keras_vae import checks
 from keras_vae import normalization as normalizations
+from keras_vae import snapshot
 from keras_vae.distributions.likelihoods import Standardized
 from keras_vae.models.vae import VAE
 from keras_vae.serialization import default_policy
@@ -79,7 +80,7 @@ def in_original_units(vae, normalization):
         (raw.likelihood, vae.likelihood),
         (raw.objective, vae.objective),
     ):
-        own.set_weights(part.get_weights())
+        snapshot.copy_weights(part, own)
     raw.latent.prior.rescale(mean, stddev)
     raw.compile(keras.optimizers.Adam())
     return raw

@@ -274,3 +274,26 @@ def test_a_diagnosis_is_that_of_standardised_data():
     )
     for name in ("rate", "noise", "error", "noise_ratio", "shuffle_cost"):
         assert own[name] == pytest.approx(standard[name], rel=5e-3)
+
+
+def test_copies_of_a_model_keep_what_its_encoder_was_adapted_to():
+    normalization = keras.layers.Normalization()
+    normalization.adapt(np.float64(RAW[:, :4]))
+    multi = kv.MultiRateVAE(
+        keras.Sequential([normalization, keras.layers.Dense(4, activation="relu")]),
+        kv.networks.mlp_decoder([4], (4,)),
+        latent_dim=2,
+        likelihood=kv.distributions.Standardized("unit_normal", normalization),
+        beta_range=(0.1, 1.0),
+        seed=0,
+    )
+    multi.build((None, 4))
+    plain = multi.at(0.5)
+    x = (RAW[:, :4] - normalization.mean) / np.sqrt(normalization.variance)
+    dense = plain.encoder.layers[-1]
+    features = np.maximum(x @ dense.kernel.numpy() + dense.bias.numpy(), 0)
+    mean = plain.latent.infer(tf.constant(features, tf.float32))[:, :2]
+    for model in (plain, kv.weighing.with_own_noise(plain, 0.5)):
+        np.testing.assert_allclose(
+            model.encode(RAW[:, :4])[0], mean, rtol=1e-3, atol=1e-3
+        )

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_vae import snapshot
 from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
 from keras_vae.models import VAE
@@ -57,6 +58,6 @@ def with_own_noise(vae, beta):
     calibrated.build(vae.get_build_config()["input_shape"])
     for layer, own in zip(vae.layers, calibrated.layers, strict=True):
         if layer is not vae.likelihood and layer is not vae.objective:
-            own.set_weights(layer.get_weights())
+            snapshot.copy_weights(layer, own)
     calibrated.compile(keras.optimizers.Adam())
     return calibrated
