@@ -24,6 +24,7 @@ from keras_vae import metrics
 from keras_vae import models
 from keras_vae import multi_rate
 from keras_vae import networks
+from keras_vae import normalization
 from keras_vae import objectives
 from keras_vae import priors
 from keras_vae import random
@@ -39,6 +40,7 @@ from keras_vae.models import AggressiveVAE
 from keras_vae.models import FactorVAE
 
 from keras_vae.models import VAE
+from keras_vae.models import in_original_units
 from keras_vae.multi_rate import MultiRateVAE
 
 # === Objectives ===

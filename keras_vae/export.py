@@ -24,6 +24,7 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
     | `sample_posterior` | `x`, `seed` | one z ~ q(z|x) each, (batch, latent_dim) |
     | `decode` | `z` (batch, latent_dim) | mean of p(x|z), (batch, *event_shape) |
     | `generate` | `n`, `seed` | means of p(x|z), z ~ p(z), (n, *event_shape) |
+    | `generate_with_noise` | `n`, `seed` | draws of x ~ p(x|z) for the same z |
     | `negative_elbo` | `x`, `seed` | -ELBO with one draw of z, in nats, (batch,) |
 
     Each endpoint is a signature, and an attribute of the object that
@@ -102,6 +103,11 @@ def _endpoints(model):
         "sample_posterior": (model.sample_posterior, x, seed),
         "decode": (model.decode, z),
         "generate": (model.generate, n, seed),
+        "generate_with_noise": (
+            lambda n, seed: model.generate(n, seed, noise=True),
+            n,
+            seed,
+        ),
         "negative_elbo": negative_elbo,
     }
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_vae import _keras
 from keras_vae import learning_rates
 
 
@@ -40,6 +41,36 @@ def optimizers(model):
     found = [model.optimizer, *vars(model).values()]
     found = [item for item in found if isinstance(item, kind)]
     return list({id(optimizer): optimizer for optimizer in found}.values())
+
+
+def copy_weights(source, target):
+    """Copies the weights of a layer to an equal one, and what layers derive from them.
+
+    Args:
+        source: Built `keras.layers.Layer`.
+        target: Built layer with weights of the same shapes in the same order.
+
+    Example:
+    >>> source = keras.layers.Normalization()
+    >>> source.adapt(np.array([[1.0], [3.0]]))
+    >>> target = keras.layers.Normalization()
+    >>> target.build((None, 1))
+    >>> kv.snapshot.copy_weights(source, target)
+    >>> target(np.array([[4.0]])).numpy()
+    array([[2.]], dtype=float32)
+    """
+    target.set_weights(source.get_weights())
+    refresh(target)
+
+
+def refresh(layer):
+    """Lets the preprocessing layers within a layer take up weights that were assigned.
+
+    Args:
+        layer: Built `keras.layers.Layer`.
+    """
+    for part in _keras.sublayers(layer, keras.layers.Normalization):
+        part.finalize_state()
 
 
 class Snapshot:

@@ -119,6 +119,22 @@ def normal_optimal():
 
 
 @recipe
+def standardized_data_in_their_own_units():
+    x = 300 + 50 * grey_images()
+    normalization = kv.normalization.layer([[[325.0]]], [[[15.0]]])
+    model = kv.VAE(
+        keras.Sequential([normalization, kv.networks.mlp_encoder([16])]),
+        kv.networks.mlp_decoder([16], EVENT_SHAPE),
+        latent_dim=3,
+        likelihood=distributions.Standardized(
+            distributions.Normal(initial_scale=1.0), normalization
+        ),
+        seed=7,
+    )
+    return Recipe(model, np.float32(x))
+
+
+@recipe
 def laplace_denoising():
     clean = grey_images()
     noisy = clean + np.random.default_rng(1).normal(scale=0.1, size=clean.shape)

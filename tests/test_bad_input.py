@@ -719,6 +719,7 @@ METHODS = [
     (lambda m: m.generate(-1), r"`n` must be a positive integer\. Received: n=-1"),
     (lambda m: m.generate(2.5), r"`n` must be a positive integer\. Rec.*n=2.5"),
     (lambda m: m.generate(2, seed=-1), r"`seed` must be in \[0, 2\*\*31\).*seed=-1"),
+    (lambda m: m.generate(2, noise=0.1), r"`noise` must be True or False.*noise=0.1"),
     (lambda m: m.generate(2, seed=0.5), r"`seed` must be an integer.*seed=0.5"),
     (lambda m: m.sample_posterior(X, seed=-1), r"`seed` must be in .*seed=-1"),
     (lambda m: m.elbo(X, seed=-1), r"`seed` must be in \[0, 2\*\*31\).*seed=-1"),

@@ -18,6 +18,7 @@ SLOW = {
     "aggressive",
     "skip_connections_and_input_dropout",
     "multi_rate_convolutions",
+    "standardized_data_in_their_own_units",
 }
 every = pytest.mark.parametrize(
     "name",

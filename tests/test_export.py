@@ -18,6 +18,7 @@ ENDPOINTS = {
     "sample_posterior",
     "decode",
     "generate",
+    "generate_with_noise",
     "negative_elbo",
 }
 
@@ -88,6 +89,7 @@ for directory in sys.argv[1:]:
             "sample_posterior": {"x": x, "seed": 3},
             "decode": {"z": z},
             "generate": {"n": batch, "seed": 3},
+            "generate_with_noise": {"n": batch, "seed": 3},
             "negative_elbo": {"x": x, "seed": 3},
         }.items():
             result = getattr(loaded, name)(**arguments)
@@ -148,6 +150,7 @@ def _own_outputs(vae, batch):
         "sample_posterior output_0": vae.sample_posterior(x, seed=3),
         "decode output_0": vae.decode(z),
         "generate output_0": vae.generate(batch, seed=3),
+        "generate_with_noise output_0": vae.generate(batch, seed=3, noise=True),
         "negative_elbo output_0": -vae.elbo(x, seed=3),
     }
     return {f"{name} {batch}": value.numpy() for name, value in outputs.items()}
@@ -192,6 +195,7 @@ def test_saved_model_cli_runs_each_endpoint(tmp_path, endpoint):
     x, z = _data(2), _latents(2)
     inputs = {
         "generate": "n=2;seed=3",
+        "generate_with_noise": "n=2;seed=3",
         "decode": f"z={z.tolist()}",
         "sample_posterior": f"x={x.tolist()};seed=3",
         "negative_elbo": f"x={x.tolist()};seed=3",
@@ -207,6 +211,7 @@ def test_saved_model_cli_runs_each_endpoint(tmp_path, endpoint):
         "sample_posterior": {"output_0": vae.sample_posterior(x, seed=3)},
         "decode": {"output_0": vae.decode(z)},
         "generate": {"output_0": vae.generate(2, seed=3)},
+        "generate_with_noise": {"output_0": vae.generate(2, seed=3, noise=True)},
         "negative_elbo": {"output_0": -vae.elbo(x, seed=3)},
     }[endpoint]
     for key, value in expected.items():
@@ -219,6 +224,7 @@ def test_draws_follow_the_seed(tmp_path):
     x = _data(5)
     for draw in (
         lambda seed: loaded.generate(5, seed),
+        lambda seed: loaded.generate_with_noise(5, seed),
         lambda seed: loaded.sample_posterior(x, seed),
         lambda seed: loaded.negative_elbo(x, seed),
     ):

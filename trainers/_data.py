@@ -42,7 +42,11 @@ class Scaling:
                 text += f"; {self.constant} that do not vary are only shifted"
         else:
             text = f"Values are standardised, (x - {self.mean:.4g}) / {self.scale:.4g}"
-        return text + ": densities, errors\nand noise are in these units."
+        return (
+            f"{text}: training, the curve, errors\nand noise are in these units. The "
+            "figures of the test split, model.keras and\nsaved_model/ are in those of "
+            "the data."
+        )
 
     def to_dict(self):
         """The numbers as JSON takes them."""

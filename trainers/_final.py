@@ -7,8 +7,8 @@ import numpy as np
 import keras_vae as kv
 from trainers import _data
 from trainers import _program
-from trainers import _run
 from trainers import _sources
+from trainers import _units
 
 # Nats by which a linear model must be better to take the place of the trained one.
 _MARGIN = 0.5
@@ -75,16 +75,6 @@ def make(settings, data, report):
             warning = _linear_wins(lost, metrics, warning)
     text = "\n".join([_exported(report, beta, metrics), *words])
     return Final(plain, beta, metrics, text, warning, _as_dict(found))
-
-
-def write(model, run):
-    """Writes `model.keras` and the SavedModel."""
-    if not model.optimizer.built:
-        # Keras warns of a file in which it finds no more than the learning rate.
-        model.optimizer.build(model.trainable_variables)
-    with _run.replaced(run.path / "model.keras") as path:
-        model.save(path)
-    model.export(run.path / "saved_model", verbose=False)
 
 
 def _chosen(settings, report):
@@ -184,4 +174,5 @@ def _exported(report, beta, metrics):
         f"{metrics['negative_elbo']:.2f}, distortion {metrics['distortion']:.2f}, rate "
         f"{metrics['rate']:.2f} nats, {metrics['active_units']} of "
         f"{metrics['latent_dim']} units active\n  {_program.baselines_text(metrics)}"
+        + "".join(f"\n  {line}" for line in _units.remark(metrics))
     )

@@ -16,6 +16,7 @@ from trainers import _files
 from trainers import _flag_checks
 from trainers import _run
 from trainers import _settings
+from trainers import _units
 
 _ENCODED_AT_ONCE = 512
 _BASELINES = {
@@ -294,7 +295,7 @@ def with_baselines(metrics, model, data, binarize, seed):
         model.likelihood,
         seed=seed,
     )
-    return {**metrics, "baselines": found}
+    return _units.stated({**metrics, "baselines": found}, model, data.scaling)
 
 
 def baselines_text(metrics):
@@ -325,6 +326,7 @@ def table(metrics, bounds=None):
         f"Test split, {examples} examples, {samples} draws of z each, nats per example",
         *(f"  {name}".ljust(16) + f"{value:10.2f}" for name, value in nats.items()),
         f"  active units  {units}",
+        *_units.remark(metrics),
     ]
     if others:
         lines.append("Models without a network, the same split, -log p or -ELBO")

@@ -42,7 +42,8 @@ class Run:
     | `best.keras`, `last.keras` | the models |
     | `state-<epochs>.bin` | all state and logs of so many epochs, while unfinished |
     | `tensorboard/` | events |
-    | `metrics.json`, `report.png`, `saved_model/` | results |
+    | `model.keras`, `saved_model/` | the model, in the units of the data |
+    | `metrics.json`, `report.png` | further results |
     | `.lock` | the process that runs, while it does |
 
     Every file appears complete or not at all, so that a run may be killed at any time.

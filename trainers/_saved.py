@@ -9,6 +9,7 @@ import keras_vae as kv
 from trainers import _data
 from trainers import _files
 from trainers import _settings
+from trainers import _units
 
 
 def load(settings):
@@ -35,8 +36,19 @@ def load(settings):
     return model
 
 
-def scaling(settings):
-    """Returns the `_data.Scaling` of the run that a model is in, or None."""
+def scaling(settings, model):
+    """Returns the `_data.Scaling` of the data that a model takes.
+
+    Args:
+        settings: Settings with `model`, its path.
+        model: What `load` returned.
+
+    Returns:
+        That of the run which the file is in; None without one, and for a model that
+        takes the data in their own units.
+    """
+    if _units.takes_own(model):
+        return None
     path = pathlib.Path(settings.model).with_name("scaling.json")
     found = _files.read_json(path, dict, "Remove it to take the data as they are.")
     if found is None:

@@ -9,9 +9,11 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+import keras_vae as kv
 from keras_vae import figures
 from trainers import _model
 from trainers import _run
+from trainers import _units
 from trainers import _weigh_table
 
 _SHOWN, _WEIGHTS, _MARK = 8, 5, "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
@@ -111,11 +113,14 @@ def _draw_pictures(path, settings, data, report, exported):
     betas = betas[places.astype(int)]
     betas[np.argmin(np.abs(np.log(betas / exported)))] = exported
     x = data.held_out[: 2 * _SHOWN]
-    models = [report.at(beta) for beta in betas.tolist()]
+    models = [
+        kv.weighing.with_own_noise(report.at(beta), beta) for beta in betas.tolist()
+    ]
     decoded = np.stack([model.reconstruct(x).numpy() for model in models])
     drawn = np.stack(
-        [model.generate(_SHOWN, seed=settings.fit.seed).numpy() for model in models]
+        [_units.pictured(model, _SHOWN, settings.fit.seed) for model in models]
     )
+    what = "draws of x" if _units.shows_noise(models[0]) else "means of p(x|z)"
     low, high = _model.picture_range(data)
     if not figures.is_image(x.shape[1:]):
         low, high = 0.0, 1.0  # Drawn as lines, on their own axis.
@@ -124,8 +129,8 @@ def _draw_pictures(path, settings, data, report, exported):
         *((events - low) / (high - low) for events in (x, decoded, drawn)),
         [f"{_MARK if beta == exported else ''}{beta:.2g}" for beta in betas],
         title=f"{settings.run.name}: what the weight of the KL does",
-        subtitle=f"Numbers are beta; {_MARK}is exported. Samples are means of p(x|z), "
-        "of the same z in all rows.",
+        subtitle=f"Numbers are beta; {_MARK}is exported. Samples are {what}, of "
+        "the same z in all rows.",
         columns=data.columns,
     )
 

@@ -9,7 +9,9 @@
 Prints the table of test figures with which `trainers.train` ends, with
 `--importance_samples` -log p(x) too, and a diagnosis; `--output` has the same as JSON.
 The data get the units of the run that the model lies in (`scaling.json` beside it);
-without one they are taken as they are, unless `--standardize` says otherwise.
+without one they are taken as they are, unless `--standardize` says otherwise. A
+`model.keras` takes them in their own units. The figures are those of the data in their
+own units in any case.
 """
 
 import dataclasses
@@ -18,7 +20,6 @@ import pathlib
 
 from absl import flags
 
-import keras_vae as kv
 from trainers import _data
 from trainers import _files
 from trainers import _flags
@@ -26,6 +27,7 @@ from trainers import _program
 from trainers import _resolve
 from trainers import _saved
 from trainers import _settings
+from trainers import _units
 
 
 def main(argv):
@@ -67,7 +69,7 @@ def prepare(settings):
 def _test_data(settings, model):
     scaling, data = None, settings.data
     if data.standardize == "auto":
-        scaling = _saved.scaling(settings)
+        scaling = _saved.scaling(settings, model)
         data = dataclasses.replace(data, standardize="none")
     try:
         with_channels = len(model.event_shape) == 3
@@ -101,8 +103,13 @@ def evaluate(settings, model, data):
         )
         metrics["negative_log_likelihood"] = -float(values.mean(dtype="float64"))
         metrics["importance_samples"] = number
+    metrics = _program.with_baselines(
+        metrics, model, data, settings.data.binarize, settings.seed
+    )
+    metrics = _units.stated(metrics, model, data.scaling)
+    if number:
         bounds = {f"-log p, k={number}": metrics["negative_log_likelihood"]}
-    diagnosis = kv.diagnose(model, x, seed=settings.seed)
+    diagnosis = _units.diagnose(model, x, data.scaling, seed=settings.seed)
     read = _program.shortened(data.description)
     text = f"{read}\n\n{_program.table(metrics, bounds)}\n\n{diagnosis}"
     if settings.output is not None:

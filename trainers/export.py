@@ -3,9 +3,11 @@
     python -m trainers.export --model=runs/digits/best.keras --output=digits
     python -m trainers.export --model=runs/a-weigh/last.keras --beta=0.1 --output=vae
 
-Its endpoints are `serve`, `encode`, `sample_posterior`, `decode`, `generate` and
-`negative_elbo`. Of a Multi-Rate VAE it is the plain one of the weight `--beta`. An
-older SavedModel in that directory is replaced, other files are not.
+Its endpoints are `serve`, `encode`, `sample_posterior`, `decode`, `generate`,
+`generate_with_noise` and `negative_elbo`. They take and give the data in their own
+units, also where the run standardised them (`scaling.json` beside the model). Of a
+Multi-Rate VAE it is the plain one of the weight `--beta`. An older SavedModel in that
+directory is replaced, other files are not.
 """
 
 import pathlib
@@ -17,6 +19,7 @@ from trainers import _flags
 from trainers import _program
 from trainers import _resolve
 from trainers import _saved
+from trainers import _units
 
 
 def main(argv):
@@ -33,7 +36,9 @@ def prepare(settings):
     Raises:
         _settings.FlagError: If there is no such model.
     """
-    return settings, _saved.load(settings)
+    model = _saved.load(settings)
+    with _flag_checks.blamed("model", settings.model):
+        return settings, _units.in_own_units(model, _saved.scaling(settings, model))
 
 
 def export(settings, model):
@@ -52,6 +57,7 @@ def export(settings, model):
     return (
         f"{pathlib.Path(settings.output)}: a SavedModel of events of shape {shape}, "
         f"{model.latent_dim} latent units"
+        + (", in the data's own units" if _units.takes_own(model) else "")
     )
 
 

@@ -7,8 +7,11 @@
 A run writes to `runs/<name>/` the flags (`config.json`), the logs of all epochs
 (`history.csv`, `history.json`), TensorBoard events (`tensorboard/`), the models
 (`best.keras`, chosen by the unweighted bound on the validation data once the weight
-has arrived, and `last.keras`), a picture (`report.png`), the SavedModel
-(`saved_model/`) and the figures of the table that it ends with (`metrics.json`).
+has arrived, and `last.keras`), a picture (`report.png`), the chosen model as
+`model.keras` and SavedModel (`saved_model/`), and the figures of the table that it ends
+with (`metrics.json`). Where data are standardised, `best.keras` and `last.keras` take
+them so (`scaling.json`); `model.keras`, the SavedModel and the figures are of the data
+in their own units, and `standardized_negative_elbo` is beside them.
 
 A run that was stopped continues with the same command and `--resume`, to the weights
 that it would have had. With more `--epochs` than before a finished one goes on too.
@@ -27,6 +30,7 @@ from trainers import _model
 from trainers import _program
 from trainers import _resolve
 from trainers import _run
+from trainers import _units
 
 _PICTURES, _UNITS, _LIMIT = 64, 8, 2.5
 
@@ -85,7 +89,7 @@ def _train(settings, run, data, model):
     metrics = _program.with_baselines(
         metrics, model, data, settings.data.binarize, settings.fit.seed
     )
-    model.export(run.path / "saved_model", verbose=False)
+    _units.write(model, data.scaling, run.path)
     report(settings, run, data, model)
     run.finish({"model": f"{which}.keras", **metrics})
     return table(settings, run, which, metrics)
@@ -142,7 +146,7 @@ def report(settings, run, data, model):
         for events in (
             originals,
             model.reconstruct(originals).numpy(),
-            model.generate(_PICTURES, seed=settings.fit.seed).numpy(),
+            _units.pictured(model, _PICTURES, settings.fit.seed),
             traversals.reshape(len(units), -1, *model.event_shape),
         )
     ]
@@ -167,8 +171,8 @@ def table(settings, run, which, metrics):
         _program.table(metrics, bounds),
         f"Model: {which} epoch. In {run.path}:",
         "  best.keras, last.keras" if which == "best" else "  last.keras",
-        "  saved_model/  report.png  history.csv  history.json",
-        "  metrics.json  config.json  tensorboard/",
+        "  model.keras  saved_model/  report.png  metrics.json",
+        "  history.csv  history.json  config.json  tensorboard/",
         f"Watch it with: tensorboard --logdir {run.path}",
     ]
     return "\n".join(lines)

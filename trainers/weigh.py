@@ -28,6 +28,7 @@ from trainers import _resolve
 from trainers import _run
 from trainers import _settings
 from trainers import _sources
+from trainers import _units
 from trainers import _weigh_report
 from trainers import _weigh_table
 
@@ -101,8 +102,8 @@ def _weigh(settings, run, data, model):
 
     report = _advise(settings, data, models)
     final = _final.make(settings, data, report)
-    diagnosis = kv.diagnose(final.model, data.held_out)
-    _final.write(final.model, run)
+    diagnosis = _units.diagnose(final.model, data.held_out, data.scaling)
+    _units.write(final.model, data.scaling, run.path)
     paragraphs = [
         *([final.warning] if final.warning else []),
         _weigh_table.text(report.curve, data),

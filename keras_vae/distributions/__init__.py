@@ -8,6 +8,7 @@ from keras_vae.distributions.likelihoods import ContinuousBernoulli
 from keras_vae.distributions.likelihoods import Laplace
 from keras_vae.distributions.likelihoods import Likelihood
 from keras_vae.distributions.likelihoods import Normal
+from keras_vae.distributions.likelihoods import Standardized
 from keras_vae.distributions.posteriors import BatchNormalizedNormal
 from keras_vae.distributions.posteriors import CommittedNormal
 from keras_vae.distributions.posteriors import DiagonalNormal
@@ -28,6 +29,7 @@ __all__ = [
     "MultivariateNormalTriL",
     "Normal",
     "Posterior",
+    "Standardized",
     "kl_divergence",
     "kl_per_dimension",
     "likelihoods",

@@ -17,6 +17,12 @@ class StableBernoulli(tfd.Bernoulli):
         return self.logits * event - relu - rest
 
 
+def affine(distribution, scale, shift):
+    """Returns the distribution of `scale * x + shift`, element by element."""
+    bijector = tfp.bijectors.Shift(shift)(tfp.bijectors.Scale(scale))
+    return tfd.TransformedDistribution(distribution, bijector)
+
+
 def is_diagonal(distribution):
     """Whether a distribution of vectors is a normal with independent elements."""
     return (

@@ -107,22 +107,32 @@ class Inference:
         """
         return self._decode_finite(self.encode(x)[0])
 
-    def generate(self, n, seed=None):
+    def generate(self, n, seed=None, noise=False):
         """Decodes draws from the prior.
 
         Args:
             n: Integer or integer tensor of shape (), the number of draws.
             seed: Integer or integer tensor of shape (), or None to draw one; equal
                 seeds give equal draws.
+            noise: Boolean, whether to draw x ~ p(x|z), which spreads as the data do,
+                and not its mean, which is smooth. The draws of z are the same.
 
         Returns:
-            Float32 tensor of shape (n, *event_shape), means of p(x|z).
+            Float32 tensor of shape (n, *event_shape), means of p(x|z) or draws of x.
         """
         self._require_built("generate")
         checks.check_count("n", n)
         seed = checks.check_seed(seed)
-        prior = self.latent.prior.params(self._infer)
-        return self._decode_finite(self.latent.sample_prior(n, random.key(seed), prior))
+        if not isinstance(noise, bool):
+            raise ValueError(
+                f"`noise` must be True or False. Received: noise={noise!r}"
+            )
+        prior, key = self.latent.prior.params(self._infer), random.key(seed)
+        z = self.latent.sample_prior(n, key, prior)
+        if not noise:
+            return self._decode_finite(z)
+        x = self.likelihood.sample(self._decode(z[:, None])[:, 0], random.fork(key, 4))
+        return tf.cast(x, tf.float32)
 
     def interpolate(self, start, end, steps=8):
         """Decodes the straight line between the posterior means of two inputs.

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_vae import checks
 from keras_vae import random
+from keras_vae import snapshot
 from keras_vae.arguments import check_count
 from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
@@ -275,6 +276,7 @@ class MultiRateVAE(VAE):
         for part, own in zip(_parts(vae), _parts(self), strict=True):
             for variable, source in zip(part.variables, own.variables, strict=True):
                 variable.assign(source)
+        snapshot.refresh(vae)
         if self.compiled:
             _compile_like(self, vae)
         return vae

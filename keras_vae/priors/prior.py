@@ -49,6 +49,22 @@ class Prior(keras.layers.Layer):
         """
         return None
 
+    def rescale(self, shift, scale):
+        """Moves what the prior holds of x to the units of `shift + scale * x`.
+
+        Args:
+            shift: Float array that broadcasts with an example.
+            scale: Float array likewise.
+
+        Raises:
+            ValueError: If the prior holds something of x and defines no such step.
+        """
+        if self.calls_encoder:
+            raise ValueError(
+                f"`prior` {type(self).__name__} calls the encoder and must define "
+                "`rescale` to move its inputs to other units. Received: no such method"
+            )
+
     def distribution(self, params=None, posterior=None):
         """Builds p(z), without layer calls.
 

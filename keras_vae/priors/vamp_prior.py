@@ -67,6 +67,12 @@ class VampPrior(Mixture):
         examples = _draw_examples(self, x)
         self.pseudo_inputs.assign(examples)
 
+    def rescale(self, shift, scale):
+        """See `Prior.rescale`. The limits are applied, and then given up."""
+        clipped = _clip(tf.convert_to_tensor(self.pseudo_inputs), self.value_range)
+        self.pseudo_inputs.assign(shift + scale * clipped)
+        self.value_range = None
+
     def params(self, encode=None):
         """See `Prior.params`."""
         inputs = tf.convert_to_tensor(self.pseudo_inputs)

@@ -3,7 +3,6 @@
 from keras_vae.weighing.advising import Advice
 from keras_vae.weighing.advising import AdviceReport
 from keras_vae.weighing.advising import advise
-from keras_vae.weighing.advising import with_own_noise
 from keras_vae.weighing.auditing import AuditReport
 from keras_vae.weighing.auditing import Finding
 from keras_vae.weighing.auditing import audit
@@ -14,6 +13,7 @@ from keras_vae.weighing.curve import Reading
 from keras_vae.weighing.curve import beta_range
 from keras_vae.weighing.curve import betas_between
 from keras_vae.weighing.curve import rate_distortion
+from keras_vae.weighing.curve import with_own_noise
 from keras_vae.weighing.diagnosing import Diagnosis
 from keras_vae.weighing.diagnosing import diagnose
 from keras_vae.weighing.forecast import LinearForecast

@@ -64,13 +64,15 @@ def baselines(train, x, latent_dim, likelihood="normal", seed=0):
             "`x` must have examples like those of `train`. Received: shapes "
             f"{x.shape} and {train.shape}"
         )
+    train, x = likelihood.standardize(train), likelihood.standardize(x)
+    units, likelihood = likelihood.log_units(x.shape[1:]), likelihood.core()
     is_normal = isinstance(likelihood, likelihoods.Normal)
     found = {"independent": _independent(train, x, likelihood)}
     if is_normal or isinstance(likelihood, _DENSITIES):
         found |= _factor_models(train, x, latent_dim)
     if not is_normal and isinstance(likelihood, _STARTED):
         found["linear_vae"] = _linear_vae(train, x, latent_dim, likelihood, seed)
-    return found
+    return {name: nats + units for name, nats in found.items()}
 
 
 _DENSITIES = likelihoods.Laplace, likelihoods.ContinuousBernoulli

@@ -364,6 +364,7 @@ def of_likelihood(likelihood, beta, event_size, latent_dim):
         A `Weight`, or None unless the likelihood is Normal or Bernoulli.
     """
     sizes = event_size, latent_dim
+    likelihood = None if likelihood is None else likelihood.core()
     if isinstance(likelihood, likelihoods.Bernoulli):
         return Weight(beta, *sizes, "bernoulli")
     if not isinstance(likelihood, likelihoods.Normal):

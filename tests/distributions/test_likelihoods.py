@@ -9,10 +9,12 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
+from keras_vae import normalization
 from keras_vae import random
 from keras_vae.distributions import likelihoods
 
 EXTREMES = [-65504.0, -1e4, -90.0, -1e-3, 0.0, 1e-6, 1e-3, 90.0, 1e4, 65504.0]
+MEAN, STDDEV = [[0.5, 0.1, 0.0, 3.0]], [[1.0, 0.5, 2.0, 3.0]]
 EVERY = {
     "bernoulli": likelihoods.Bernoulli,
     "continuous_bernoulli": likelihoods.ContinuousBernoulli,
@@ -22,6 +24,9 @@ EVERY = {
     "normal_shared": lambda **kwargs: likelihoods.Normal("shared", **kwargs),
     "normal_per_output": lambda **kwargs: likelihoods.Normal("per_output", **kwargs),
     "normal_optimal": lambda **kwargs: likelihoods.Normal("optimal", **kwargs),
+    "standardized": lambda **kwargs: likelihoods.Standardized(
+        likelihoods.Laplace(0.7), normalization.layer(MEAN, STDDEV), **kwargs
+    ),
 }
 every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 families = pytest.mark.parametrize(

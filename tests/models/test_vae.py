@@ -280,6 +280,24 @@ def test_generate_draws_from_the_prior():
     np.testing.assert_allclose(model.generate(5, seed=1), x[:5], rtol=1e-5)
     assert not np.allclose(model.generate(5, seed=2), x[:5])
     assert not np.allclose(model.generate(5), model.generate(5))
+    # Of x = W z + noise, apart from the z that draws it.
+    noisy = model.generate(40_000, seed=1, noise=True).numpy()
+    np.testing.assert_allclose(noisy.std(axis=0), np.sqrt([5, 10]), rtol=0.02)
+    noise = noisy - x
+    np.testing.assert_allclose(noise.std(axis=0), [1, 1], rtol=0.02)
+    assert abs(np.corrcoef(np.concatenate([x, noise], axis=1).T)[:2, 2:]).max() < 0.02
+    np.testing.assert_allclose(model.generate(5, 1, noise=True), noisy[:5], rtol=1e-5)
+
+
+def test_generated_bits_are_as_frequent_as_their_probabilities():
+    model = kv.VAE(
+        Dense(3), keras.Sequential([Dense(2)]), 2, likelihood="bernoulli", seed=SEED
+    )
+    model.build((None, 2))
+    bits = model.generate(20_000, seed=1, noise=True).numpy()
+    assert set(np.unique(bits)) == {0.0, 1.0}
+    means = model.generate(20_000, seed=1).numpy()
+    np.testing.assert_allclose(bits.mean(axis=0), means.mean(axis=0), atol=0.02)
 
 
 def test_sample_posterior_draws_from_the_posterior():

@@ -33,6 +33,7 @@ def test_run_writes_everything_and_nothing_half(finished):
         "history.json",
         "last.keras",
         "metrics.json",
+        "model.keras",
         "report.png",
         "saved_model",
         "tensorboard",

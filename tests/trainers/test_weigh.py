@@ -253,16 +253,27 @@ def test_classes_have_their_bound_at_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_tables_are_weighed_in_standardised_units(tmp_path):
+def test_tables_are_weighed_in_standardised_units_and_served_in_their_own(tmp_path):
     x = linear_gaussian(300) * np.arange(1, 11)
     np.savetxt(tmp_path / "t.csv", x, delimiter=",", header="a,b", comments="")
     args = (f"--dataset={tmp_path / 't.csv'}", "--export_beta=0.5")
     with pytest.raises(_settings.FlagError, match="equal length"):
         run(tmp_path / "run", *args)
     np.savetxt(tmp_path / "t.csv", x, delimiter=",")
-    run(tmp_path / "run", *args)
+    text = run(tmp_path / "run", *args)
     scaling = read(tmp_path / "run", "scaling.json")
     assert len(scaling["scale"]) == 10
+    metrics = read(tmp_path / "run", "metrics.json")
+    nats = np.log(scaling["scale"]).sum()
+    assert metrics["negative_elbo"] == pytest.approx(
+        metrics["standardized_negative_elbo"] + nats
+    )
+    assert "Densities are of the data in their own units" in text
+    served = tf.saved_model.load(tmp_path / "run" / "saved_model")
+    drawn = np.std(served.generate_with_noise(n=2000, seed=1), axis=0)
+    np.testing.assert_allclose(drawn / x.std(axis=0), 1, atol=0.25)
+    bound = np.mean([served.negative_elbo(np.float32(x), s) for s in range(5)])
+    assert bound == pytest.approx(metrics["negative_elbo"], abs=2.0)
     advice = read(tmp_path / "run", "advice.json")
     assert advice[0]["units"]["data_sigma"] is None
 

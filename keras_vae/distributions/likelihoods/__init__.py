@@ -5,6 +5,7 @@ from keras_vae.distributions.likelihoods.categorical import Categorical
 from keras_vae.distributions.likelihoods.likelihood import Likelihood
 from keras_vae.distributions.likelihoods.location_scale import Laplace
 from keras_vae.distributions.likelihoods.location_scale import Normal
+from keras_vae.distributions.likelihoods.standardized import Standardized
 from keras_vae.distributions.likelihoods.unit_interval import Bernoulli
 from keras_vae.distributions.likelihoods.unit_interval import ContinuousBernoulli
 
@@ -15,6 +16,7 @@ __all__ = [
     "Laplace",
     "Likelihood",
     "Normal",
+    "Standardized",
     "get",
 ]
 
@@ -27,7 +29,8 @@ def get(identifier):
             learned scale), "optimal_normal" or "optimal_sigma_vae" (scale="optimal"),
             "unit_normal" (scale=1.0), "laplace" (one learned scale), a `Likelihood` or
             its serialized config. "categorical" needs its number of classes:
-            `{"class_name": "categorical", "config": {"num_classes": 5}}`.
+            `{"class_name": "categorical", "config": {"num_classes": 5}}`; so does
+            "standardized".
 
     Returns:
         A `Likelihood`.
@@ -50,6 +53,7 @@ _MAKERS = {
     "optimal_normal": lambda: Normal(scale="optimal"),
     "unit_normal": lambda: Normal(scale=1.0),
     "laplace": Laplace,
+    "standardized": Standardized,
     # The names in the paper.
     "sigma_vae": Normal,
     "optimal_sigma_vae": lambda: Normal(scale="optimal"),

@@ -19,14 +19,33 @@ class Likelihood(keras.layers.Layer):
         invalid_activations: Names of activations that must not end a decoder, because
             the parameters are the values before them.
         placeholder: A value in the support that replaces elements left out.
+        real_valued: Boolean, whether x is any real number: it may be standardised, and
+            draws of x look like data where means are too smooth.
     """
 
     invalid_activations = ()
     placeholder = 0
+    real_valued = False
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.built = True
+
+    def core(self):
+        """Returns the likelihood of `standardize(x)`: itself, unless it wraps one."""
+        return self
+
+    def with_core(self, likelihood):
+        """Returns the likelihood that has another `core` in the same units of x."""
+        return likelihood
+
+    def standardize(self, x):
+        """Returns an array or tensor x (..., *event_shape) in the units of `core`."""
+        return x
+
+    def log_units(self, event_shape):
+        """Returns -log p(x|z) less that of `core`, in nats for one example."""
+        return 0.0
 
     def params_shape(self, event_shape):
         """Returns the shape of a decoder's output for one example."""

@@ -30,6 +30,8 @@ class _LocationScale(Likelihood):
     mean determines the most likely scale, and `_most_likely_scale` of that mean.
     """
 
+    real_valued = True
+
     def __init__(
         self,
         scale="shared",

@@ -1,10 +1,11 @@
 """Measures rate and distortion over the weight of the KL, and recommends a weight.
 
 Lowest first: `quantities` names the measured quantities and computes intervals,
-`betas` chooses weights to measure, `reading` says what weights mean under a likelihood,
-`interpolation` computes values between the weights, `comparison` compares two curves,
-`likeliest` and `recommendation` choose a weight, `table` writes and reads curves,
-`curve` holds the class, and `sweep` holds `rate_distortion`.
+`betas` chooses weights to measure, `own_noise` gives a model the noise of its weight,
+`reading` says what weights mean under a likelihood, `interpolation` computes values
+between the weights, `comparison` compares two curves, `likeliest` and `recommendation`
+choose a weight, `table` writes and reads curves, `curve` holds the class, and `sweep`
+holds `rate_distortion`.
 """
 
 from keras_vae.weighing.curve.betas import beta_range
@@ -12,6 +13,7 @@ from keras_vae.weighing.curve.betas import betas_between
 from keras_vae.weighing.curve.comparison import Comparison
 from keras_vae.weighing.curve.curve import RateDistortionCurve
 from keras_vae.weighing.curve.interpolation import Point
+from keras_vae.weighing.curve.own_noise import with_own_noise
 from keras_vae.weighing.curve.reading import Meaning
 from keras_vae.weighing.curve.reading import Reading
 from keras_vae.weighing.curve.recommendation import PURPOSES
@@ -33,4 +35,5 @@ __all__ = [
     "betas_between",
     "check_vae",
     "rate_distortion",
+    "with_own_noise",
 ]

@@ -52,13 +52,17 @@ def beta_range(x, latent_dim, likelihood="unit_normal"):
             "`x` must be an array of examples, (examples, ...). Received: "
             f"x.shape={x.shape}"
         )
-    x = x[:_EXAMPLES].reshape(min(len(x), _EXAMPLES), -1)
+    x = np.asarray(likelihood.standardize(x[:_EXAMPLES])).reshape(
+        min(len(x), _EXAMPLES), -1
+    )
     x = np.asarray(x, np.float64) - x.mean(axis=0)
     variances = np.linalg.svd(x, compute_uv=False) ** 2 / len(x)
     mean = variances.sum() / x.shape[1]
     left = variances[latent_dim:].sum() / max(1, x.shape[1] - latent_dim)
     limits = max(left, 1e-3 * mean) / 20, 1.5 * variances[0]
-    low, high = (float(f"{limit / likelihood.scale**2:.2g}") for limit in limits)
+    low, high = (
+        float(f"{limit / likelihood.core().scale ** 2:.2g}") for limit in limits
+    )
     return low, high
 
 
@@ -92,6 +96,5 @@ def betas_between(low, high, num_betas=13, with_one=True, digits=None):
 
 def is_noise(likelihood):
     """Whether a weight is a noise: the likelihood is a normal of fixed scale."""
-    return isinstance(likelihood, likelihoods.Normal) and isinstance(
-        likelihood.scale, float
-    )
+    core = likelihood.core()
+    return isinstance(core, likelihoods.Normal) and isinstance(core.scale, float)

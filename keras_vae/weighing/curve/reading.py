@@ -23,6 +23,8 @@ class Meaning:
         grey: Boolean, whether all values are in [0, 1] and some neither 0 nor 1, of
             which the cross-entropy of a Bernoulli is no likelihood.
         unit_interval: Boolean, whether all values are in [0, 1].
+        log_units: Float, nats, by which the distortion exceeds that of standardised
+            data, whose likelihood `likelihood` then is.
 
     Example:
     >>> meaning = kv.weighing.Meaning("unit_normal", (8, 8, 1))
@@ -34,9 +36,11 @@ class Meaning:
     event_size: int
     grey: bool = False
     unit_interval: bool = False
+    log_units: float = 0.0
 
     def __post_init__(self):
-        object.__setattr__(self, "likelihood", likelihoods.get(self.likelihood))
+        core = likelihoods.get(self.likelihood).core()
+        object.__setattr__(self, "likelihood", core)
         object.__setattr__(self, "event_size", units.count_of(self.event_size))
 
     @classmethod
@@ -53,7 +57,8 @@ class Meaning:
         x = np.asarray(x)
         unit_interval = bool(x.min() >= 0 and x.max() <= 1)
         grey = unit_interval and not np.isin(x, (0, 1)).all()
-        return cls(likelihood, x.shape[1:] or 1, bool(grey), unit_interval)
+        log_units = likelihoods.get(likelihood).log_units(x.shape[1:])
+        return cls(likelihood, x.shape[1:] or 1, bool(grey), unit_interval, log_units)
 
     @property
     def is_noise(self):
@@ -77,7 +82,8 @@ class Meaning:
         if not self.is_noise:
             return 0.0
         variance = self.likelihood.scale**2
-        return self.event_size / 2 * (_LOG_2PI + math.log(variance))
+        nats = self.event_size / 2 * (_LOG_2PI + math.log(variance))
+        return nats + self.log_units
 
     def weight(self, beta, latent_dim):
         """Returns the `units.Weight` of a beta, or None where it has no other unit."""
@@ -155,13 +161,15 @@ class Reading:
         """Returns the mean squared error of a distortion in nats under the normal."""
         variance = self.meaning.likelihood.scale**2
         constant = _LOG_2PI + math.log(variance)
-        return (2 * distortion / self.meaning.event_size - constant) * variance
+        nats = distortion - self.meaning.log_units
+        return (2 * nats / self.meaning.event_size - constant) * variance
 
     def distortion_of(self, error):
         """Returns the distortion in nats of a mean squared error under the normal."""
         variance = self.meaning.likelihood.scale**2
         constant = _LOG_2PI + math.log(variance)
-        return self.meaning.event_size / 2 * (error / variance + constant)
+        nats = self.meaning.event_size / 2 * (error / variance + constant)
+        return nats + self.meaning.log_units
 
     def without_constant(self, distortion):
         """Returns SSE / (2 s^2) of a distortion under the normal, else the distortion.
@@ -197,7 +205,8 @@ class Reading:
             return rate + distortion
         noise = self.noise_of(beta) if self.is_noise else error
         size = self.meaning.event_size
-        return rate + size / 2 * (np.log(noise) + error / noise + _LOG_2PI)
+        nats = size / 2 * (np.log(noise) + error / noise + _LOG_2PI)
+        return rate + nats + self.meaning.log_units
 
     def likeliest(self, error):
         """Returns where the squared error is the noise.

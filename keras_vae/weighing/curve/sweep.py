@@ -13,6 +13,7 @@ from keras_vae.models import VAE
 from keras_vae.weighing import measuring
 from keras_vae.weighing.curve.betas import betas_between
 from keras_vae.weighing.curve.curve import RateDistortionCurve
+from keras_vae.weighing.curve.own_noise import with_own_noise
 from keras_vae.weighing.curve.reading import Meaning
 
 # Examples whose means are decoded for the error of grey values.
@@ -47,7 +48,8 @@ def rate_distortion(
         num_resamples: Integer, of the bootstrap.
         seed: Integer, of all draws, which are the same for all models.
         num_generated: Integer, events that each model generates, to compare with as
-            many examples: what `recommend("samples")` goes by. 0 leaves it out.
+            many examples: what `recommend("samples")` goes by. Of real numbers they
+            are draws of x, of others means of p(x|z). 0 leaves them out.
 
     Returns:
         A `RateDistortionCurve`, with the `meaning` of its weights where all models have
@@ -77,7 +79,7 @@ def rate_distortion(
     check_count("num_generated", num_generated, 0)
     models = _by_beta(models, betas)
     columns, values, meanings = [], [], []
-    for _, make in models:
+    for beta, make in models:
         model = make()
         x, y = measuring.split(model, data)
         terms = measuring.elbo_terms(model, x, y, num_samples, importance_samples, seed)
@@ -86,7 +88,7 @@ def rate_distortion(
         others = {
             "gap": _gap(terms),
             "squared_error": _squared_error(model, meaning, x, target, seed),
-            "sample_distance": _distance(model, target, num_generated, seed),
+            "sample_distance": _distance(model, beta, target, num_generated, seed),
         }
         columns.append(terms)
         values.append(others)
@@ -154,13 +156,20 @@ def _squared_error(model, meaning, x, target, seed):
     return np.square(model.decode(z).numpy() - target[:_DECODED]).mean()
 
 
-def _distance(model, target, number, seed):
-    """Returns the energy distance of generated events and data, NaN without one."""
+def _distance(model, beta, target, number, seed):
+    """Returns the energy distance of generated events and data, NaN without one.
+
+    Real numbers are drawn with the noise of the model, under a normal of fixed scale
+    that of the weight: means spread less than data. Of other data means are compared.
+    """
     # Numbers of classes have no distance.
     if not number or isinstance(model.likelihood, likelihoods.Categorical):
         return np.nan
+    noise = model.likelihood.real_valued
+    if noise:
+        model = with_own_noise(model, beta)
     # The same z at all weights.
-    generated = model.generate(number, seed=seed).numpy()
+    generated = model.generate(number, seed=seed, noise=noise).numpy()
     return metrics.energy_distance(generated, target[:number])
 
 

@@ -198,7 +198,7 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
     noise = drawn["variance"].mean(where=observed)
     found["error"] = float(np.sqrt(np.mean(drawn["residual"] ** 2, where=observed)))
     honest = 1.0
-    if isinstance(subject.likelihood, Normal | Laplace):
+    if isinstance(subject.likelihood.core(), Normal | Laplace):
         honest = None
         found["noise"] = float(np.sqrt(noise))
         found["noise_ratio"] = float(noise / found["error"] ** 2)
@@ -219,7 +219,7 @@ def _of_decoder(subject, x, y, codes, evidence, seed):
 def _bypass(subject, x, y, codes, observed):
     """Fraction of the data's variance that is decoded while z is held fixed."""
     fixed = [np.broadcast_to(code.prior.mean(), code.mean.shape) for code in codes]
-    seen = np.where(observed, y, 0)
+    seen = np.where(observed, subject.likelihood.standardize(y), 0)
     decoded = seen - _decode(subject, x, y, fixed)["residual"]
     spread = np.var(seen, axis=0, dtype=np.float64).sum()
     return float(np.var(decoded, axis=0).sum() / max(spread, 1e-12))
@@ -237,9 +237,11 @@ def _standardized(decoded):
 def _decode(subject, x, y, latents):
     """Returns the distortion, and the error and variance of each element, or None.
 
-    Elements that are left out have no error; "observed" marks the others.
+    Error and variance are those of standardised data, where the likelihood standardises
+    them. Elements that are left out have no error; "observed" marks the others.
     """
     likelihood = subject.likelihood
+    core = likelihood.core()
     columns = []
     for start, x_batch, y_batch in measuring.batches(x, y, _BATCH_SIZE):
         rows = slice(start, start + len(y_batch))
@@ -250,13 +252,13 @@ def _decode(subject, x, y, latents):
         distortion = -likelihood.log_prob(params[:, None], y_batch, **options)[:, 0]
         column = [distortion.numpy()]
         try:
-            variance = likelihood.distribution(params, 1).variance().numpy()
+            variance = core.distribution(params, 1).variance().numpy()
         except NotImplementedError:
             variance = None  # Classes have none.
         if variance is not None:
             observed = np.ones(y_batch.shape, bool) if mask is None else mask.numpy()
-            residual = np.asarray(y_batch, np.float64) - likelihood.mean(params).numpy()
-            residual = np.where(observed, residual, 0.0)
+            target = likelihood.standardize(np.asarray(y_batch, np.float64))
+            residual = np.where(observed, target - core.mean(params).numpy(), 0.0)
             column += [residual, np.asarray(variance, np.float64), observed]
         columns.append(column)
     whole = [np.concatenate(parts) for parts in zip(*columns, strict=True)]

@@ -163,7 +163,7 @@ def _noise_too_high(case):
 
 
 def _learned_noise(case):
-    name = type(case.subject.likelihood).__name__
+    name = type(case.subject.likelihood.core()).__name__
     # Lucas et al.: learned noise that starts large may collapse the posterior too.
     start = case["error"] / 2
     return (

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_vae import snapshot
 from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
 from keras_vae.models import VAE
@@ -49,14 +50,14 @@ def with_own_noise(vae, beta):
     if not is_noise(vae.likelihood):
         return vae
     objective = ELBO(kl=vae.objective.kl, num_samples=vae.objective.num_samples)
-    scale = vae.likelihood.scale * float(np.sqrt(beta))
-    likelihood = likelihoods.Normal(scale=scale)
+    scale = vae.likelihood.core().scale * float(np.sqrt(beta))
+    likelihood = vae.likelihood.with_core(likelihoods.Normal(scale=scale))
     calibrated = VAE.from_config(
         {**vae.get_config(), "likelihood": likelihood, "objective": objective}
     )
     calibrated.build(vae.get_build_config()["input_shape"])
     for layer, own in zip(vae.layers, calibrated.layers, strict=True):
         if layer is not vae.likelihood and layer is not vae.objective:
-            own.set_weights(layer.get_weights())
+            snapshot.copy_weights(layer, own)
     calibrated.compile(keras.optimizers.Adam())
     return calibrated

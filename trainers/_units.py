@@ -1,0 +1,120 @@
+"""Models and figures in the units of the data, where a run standardises them."""
+
+import keras_vae as kv
+from keras_vae import figures
+from trainers import _files
+
+# Figures that hold log p(x|z), which depends on the units of x.
+_DENSITIES = ("negative_elbo", "distortion", "loss", "negative_log_likelihood")
+
+
+def normalization(scaling):
+    """Returns the Keras layer of a `_data.Scaling`."""
+    return kv.normalization.layer(scaling.mean, scaling.scale)
+
+
+def takes_own(model):
+    """Whether a VAE takes the data in their own units, and standardises them itself."""
+    return isinstance(model.likelihood, kv.distributions.Standardized)
+
+
+def in_own_units(model, scaling):
+    """Returns the VAE that takes and gives the data in their own units.
+
+    Args:
+        model: `keras_vae.VAE`.
+        scaling: `_data.Scaling` of the data that it was trained on, or None.
+    """
+    if scaling is None or takes_own(model):
+        return model
+    return kv.in_original_units(model, normalization(scaling))
+
+
+def diagnose(model, x, scaling, **options):
+    """Diagnoses a model; nats of its error are those of the data in their own units.
+
+    Args:
+        model: `keras_vae.VAE`.
+        x: Array (examples, ...) that it takes.
+        scaling: `_data.Scaling` of these data, or None.
+        **options: See `keras_vae.diagnose`.
+    """
+    if scaling is not None:
+        model = in_own_units(model, scaling)
+        x = (scaling.mean + scaling.scale * x).astype("float32")
+    return kv.diagnose(model, x, **options)
+
+
+def write(model, scaling, path):
+    """Writes `model.keras` and `saved_model/` in the data's own units.
+
+    Args:
+        model: Compiled `keras_vae.VAE`.
+        scaling: `_data.Scaling` of the data that it was trained on, or None.
+        path: `pathlib.Path` of the run.
+    """
+    model = in_own_units(model, scaling)
+    if not model.optimizer.built:
+        # Keras warns of a file in which it finds no more than the learning rate.
+        model.optimizer.build(model.trainable_variables)
+    with _files.replaced(path / "model.keras") as partial:
+        model.save(partial)
+    model.export(path / "saved_model", verbose=False)
+
+
+def stated(metrics, model, scaling):
+    """Returns figures whose densities are those of the data in their own units.
+
+    Args:
+        metrics: Dict of what was measured on the data that the model takes.
+        model: `keras_vae.VAE`.
+        scaling: `_data.Scaling` of these data, or None.
+
+    Returns:
+        Dict, where data are standardised with "standardized_negative_elbo" beside
+        "negative_elbo"; "baselines" are in own units too.
+    """
+    if scaling is None and not takes_own(model):
+        return metrics
+    inside, outside = model.likelihood.log_units(model.event_shape), 0.0
+    if scaling is not None:
+        likelihood = kv.distributions.Standardized("normal", normalization(scaling))
+        outside = likelihood.log_units(model.event_shape)
+    own = {name: metrics[name] + outside for name in _DENSITIES if name in metrics}
+    if "baselines" in metrics:
+        simple = metrics["baselines"]
+        own["baselines"] = {name: nats + outside for name, nats in simple.items()}
+    standardized = metrics["negative_elbo"] - inside
+    return {**metrics, **own, "standardized_negative_elbo": standardized}
+
+
+def remark(metrics):
+    """Returns lines that say in which units the figures are; none without a choice."""
+    if "standardized_negative_elbo" not in metrics:
+        return []
+    standardized = metrics["standardized_negative_elbo"]
+    return [
+        "Densities are of the data in their own units; -ELBO of standardised data is "
+        f"{standardized:.2f}"
+    ]
+
+
+def pictured(model, number, seed):
+    """Returns generated events for a picture.
+
+    Args:
+        model: `keras_vae.VAE` whose noise is its own.
+        number: Integer.
+        seed: Integer.
+
+    Returns:
+        Array (number, *event_shape): draws of x if it is a row of real numbers, means
+        of p(x|z) if it is an image or of other numbers.
+    """
+    return model.generate(number, seed=seed, noise=shows_noise(model)).numpy()
+
+
+def shows_noise(model):
+    """Whether pictures of generated events show draws of x, see `pictured`."""
+    is_image = figures.is_image(model.event_shape)
+    return model.likelihood.real_valued and not is_image
