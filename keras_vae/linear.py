@@ -65,7 +65,10 @@ class Components:
             return self.eigenvalues / noise
         place = np.arange(len(self.eigenvalues))
         rest = np.array([self.left_over(n) for n in place])
-        return self.size * self.eigenvalues / (rest + place * self.eigenvalues)
+        weights = self.size * self.eigenvalues / (rest + place * self.eigenvalues)
+        # A direction without variance is never open, however small the noise is.
+        varies = self.eigenvalues > 2 * _SMALLEST_SHARE * self.total
+        return np.where(varies, weights, 0.0)
 
     def learned_noise(self, beta, num_open):
         """Returns the variance of p(y|z) that maximises the objective at a weight."""
@@ -158,15 +161,19 @@ def noise_variances(x, latent_dim):
     from sklearn import exceptions
 
     x = _checked(x)
-    variance = x.var(axis=0)
-    unit = np.where(variance > 0, np.sqrt(variance), 1.0)
+    psi, variance = np.ones(x.shape[1]), x.var(axis=0)
+    varies = variance > 0
+    x = x[:, varies] / np.sqrt(variance[varies])
     number = min(check_count("latent_dim", latent_dim), x.shape[1])
+    if not number:
+        return psi
     with warnings.catch_warnings():
         # It need not converge for a scale.
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
-        found = decomposition.FactorAnalysis(number, random_state=0).fit(x / unit)
+        found = decomposition.FactorAnalysis(number, random_state=0).fit(x)
     share = np.clip(found.noise_variance_, _SMALLEST_NOISE, 1.0)
-    return np.where(variance > 0, share * variance, 1.0)
+    psi[varies] = share * variance[varies]
+    return psi
 
 
 def are_noises_unequal(x, latent_dim, folds=5):

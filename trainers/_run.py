@@ -25,6 +25,8 @@ _FREE = (
     "eval_samples",
     "on_divergence",
 )
+# What a run did that knows no such flag yet.
+_EARLIER = {"linear_path": "none"}
 _CONFIG = "Choose another --name: it holds the flags of the run."
 _HISTORY = "Remove it to report without the curves of the run."
 _BEST = "Remove best.keras and best.keras.json: a later epoch is the best then."
@@ -128,12 +130,13 @@ class Run:
                 "run. Continue that with --resume, choose another --name, or remove "
                 "the directory."
             )
+        config = {**dict.fromkeys(self.settings), **_EARLIER, **config}
         grows = self.settings["epochs"] > config["epochs"]
         free = (*self._free, "epochs") if grows else self._free
         different = [
-            f"--{name}={config.get(name)} became {value}"
+            f"--{name}={config[name]} became {value}"
             for name, value in self.settings.items()
-            if name not in free and config.get(name) != value
+            if name not in free and config[name] != value
         ]
         if different:
             raise _settings.FlagError(

@@ -106,7 +106,6 @@ def evaluate(settings, model, data):
     metrics = _program.with_baselines(
         metrics, model, data, settings.data.binarize, settings.seed
     )
-    metrics = _units.stated(metrics, model, data.scaling)
     if number:
         bounds = {f"-log p, k={number}": metrics["negative_log_likelihood"]}
     diagnosis = _units.diagnose(model, x, data.scaling, seed=settings.seed)

@@ -14,7 +14,8 @@ TABLE = GENERATOR.normal(size=(60, 3)) * [1.0, 100.0, 0.0] + [5.0, -3.0, 2.0]
 
 def load(path, *args):
     settings = programs.TRAIN.parse(f"--dataset={path}", *args)
-    return _data.load(settings.data, settings.model.likelihood)
+    model = settings.model
+    return _data.load(settings.data, model.likelihood, latent_dim=model.latent_dim)
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def table(tmp_path):
 
 
 def test_columns_of_a_table_are_standardised_each_by_itself(table):
-    data = load(table)
+    data = load(table, "--standardize=columns")
     train = data.train.astype(np.float64)
     np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(train.std(axis=0), [1, 1, 0], atol=1e-5)
@@ -35,6 +36,21 @@ def test_columns_of_a_table_are_standardised_each_by_itself(table):
     for name in ("train", "validation", "test"):
         back = data.scaling.mean + data.scaling.scale * getattr(data, name)
         np.testing.assert_allclose(back, getattr(raw, name), rtol=1e-4, atol=1e-4)
+
+
+def test_columns_with_noises_of_their_own_are_scaled_by_them(tmp_path):
+    generator = np.random.default_rng(0)
+    noise = np.array([0.1, 1.0, 1.0, 3.0, 10.0])
+    x = 5 * generator.normal(size=(400, 1)) + noise * generator.normal(size=(400, 5))
+    np.savetxt(tmp_path / "t.csv", x, delimiter=",")
+    data = load(tmp_path / "t.csv", "--latent_dim=1")
+    np.testing.assert_allclose(data.scaling.scale[1:], noise[1:], rtol=0.15)
+    # Not less than the root of a thousandth of the variance.
+    assert data.scaling.scale[0] == pytest.approx(5 * 1e-3**0.5, rel=0.15)
+    assert "its own mean and noise" in str(data.scaling)
+    alike = generator.normal(size=(400, 5)) * noise
+    np.savetxt(tmp_path / "alike.csv", alike, delimiter=",")
+    assert "mean and deviation" in str(load(tmp_path / "alike.csv").scaling)
 
 
 def test_values_of_an_array_are_scaled_alike(tmp_path):

@@ -42,6 +42,9 @@ def test_output_has_the_figures_the_likelihood_and_the_diagnosis(digits, tmp_pat
     metrics = json.loads((directory / "metrics.json").read_text())
     assert content.pop("model") == str(path)
     assert metrics.pop("model") == "best.keras"
+    # The draws of z are those of --seed.
+    baselines = content.pop("baselines"), metrics.pop("baselines")
+    assert baselines[0] == pytest.approx(baselines[1], rel=2e-3)
     assert {name: content[name] for name in metrics} == pytest.approx(metrics)
     model, (_, test) = keras.saving.load_model(path), kv.datasets.digits()
     expected = -model.log_likelihood(test, num_samples=20, seed=3, verbose=0).mean()

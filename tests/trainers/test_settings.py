@@ -105,12 +105,20 @@ CONFIG = {
     "planned_epochs": 3,
 }
 # Flags that there were not yet.
-NEW = ("key", "header", "drop_columns", "decimal", "image_size", "max_bytes")
+NEW = (
+    "key",
+    "header",
+    "drop_columns",
+    "decimal",
+    "image_size",
+    "max_bytes",
+    "linear_path",
+)
 
 
 def resumed(tmp_path, *args):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    args = ("--hidden=32,16", "--epochs=3", "--seed=1", *args)
+    args = ("--hidden=32,16", "--epochs=3", "--seed=1", "--linear_path=none", *args)
     settings = programs.TRAIN.parse(f"--run_dir={tmp_path}", "--resume", *args)
     x = np.eye(4) / 2
     return _resolve.train_on(settings, _data.Data(x, None, x))
@@ -121,6 +129,12 @@ def test_a_run_of_an_earlier_version_can_be_resumed(tmp_path):
     old = [name for name in settings.flat if name not in NEW]
     assert [*old, "planned_epochs"] == [*CONFIG]
     assert _run.Run(settings).planned_epochs == 3
+
+
+def test_a_run_of_an_earlier_version_has_no_linear_path(tmp_path):
+    settings = resumed(tmp_path, "--linear_path=random")
+    with pytest.raises(_settings.FlagError, match="--linear_path=none became random"):
+        _run.Run(settings)
 
 
 def test_it_is_not_resumed_with_other_settings(tmp_path):
