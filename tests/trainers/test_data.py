@@ -40,7 +40,7 @@ def test_columns_of_a_table_are_standardised_each_by_itself(table):
 
 def test_columns_with_noises_of_their_own_are_scaled_by_them(tmp_path):
     generator = np.random.default_rng(0)
-    noise = np.array([0.5, 1.0, 1.0, 3.0, 10.0])
+    noise = np.array([1.0, 1.0, 2.0, 3.0, 10.0])
     x = 5 * generator.normal(size=(400, 1)) + noise * generator.normal(size=(400, 5))
     np.savetxt(tmp_path / "t.csv", x, delimiter=",")
     data = load(tmp_path / "t.csv", "--latent_dim=1")
