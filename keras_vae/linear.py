@@ -170,7 +170,7 @@ def noise_variances(x, latent_dim):
     with warnings.catch_warnings():
         # It need not converge for a scale.
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
-        found = decomposition.FactorAnalysis(number, tol=1e-4, random_state=0).fit(x)
+        found = decomposition.FactorAnalysis(number, svd_method="lapack").fit(x)
     share = np.clip(found.noise_variance_, _SMALLEST_NOISE, 1.0)
     psi[varies] = share * variance[varies]
     return psi
