@@ -170,13 +170,15 @@ def noise_variances(x, latent_dim):
     with warnings.catch_warnings():
         # It need not converge for a scale.
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
-        found = decomposition.FactorAnalysis(number, svd_method="lapack").fit(x)
+        found = decomposition.FactorAnalysis(number, max_iter=200, random_state=0).fit(
+            x
+        )
     share = np.clip(found.noise_variance_, _SMALLEST_NOISE, 1.0)
     psi[varies] = share * variance[varies]
     return psi
 
 
-def are_noises_unequal(x, latent_dim, folds=5):
+def are_noises_unequal(x, latent_dim, folds=3):
     """Whether elements have noises of their own, by cross-validation.
 
     Compares log p(x) of examples that were left out: under factor analysis, with a
