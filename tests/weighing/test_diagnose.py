@@ -459,13 +459,30 @@ def test_thresholds_are_where_the_verdicts_turn():
     assert verdict(aggregate_gap=3.9, **gap) == "healthy"
     assert verdict(aggregate_gap=4.1, **gap) == "prior_holes"
     assert verdict(aggregate_gap=3.5, aggregate_gap_per_unit=[3.1]) == "prior_holes"
+    low = {"noise_loss": 0.51, "error_to_noise": 2.01}
+    assert verdict(**low) == "noise_too_low"
+    assert verdict(**{**low, "noise_loss": 0.49}) == "healthy"
+    assert verdict(**{**low, "error_to_noise": 1.99}) == "healthy"
+    fitted = {"negative_elbo": 9.0, "train_negative_elbo": 8.0}
+    fitted |= {"overfitting_error": 0.1, "train_error_to_noise": 1.0}
+    assert verdict(overfitting=0.49, **fitted) == "healthy"
+    assert verdict(overfitting=0.51, **fitted) == "overfitting"
+    assert verdict(overfitting=0.51, rate=2.1, **fitted) == "healthy"
+    assert verdict(overfitting=0.51, **{**fitted, "overfitting_error": 0.2}) == (
+        "healthy"
+    )
+    behind = {"linear_units": 3, "linear_negative_elbo": 8.0, "negative_elbo": 8.5}
+    assert verdict(linear_gap=0.49, **behind) == "healthy"
+    assert verdict(linear_gap=0.51, **behind) == "behind_linear"
+    assert verdict(linear_gap=0.51, kl_weight=2.0, **behind) == "healthy"
     ramp = {"ramp_final": 1.0, "ramp_step": 5, "ramp_end": 9}
     assert verdict(ramp_value=0.91, **ramp) == "healthy"
     assert verdict(ramp_value=0.89, **ramp) == "ramp_not_finished"
 
 
 class _Subject:
-    likelihood = kv.distributions.Normal(1.0)
+    is_plain = True
+    likelihoods = (kv.distributions.Normal(1.0),)
     objectives = (kv.ELBO(),)
 
 
@@ -529,7 +546,7 @@ def test_the_rate_of_a_latent_is_that_of_all_its_calls():
     codes = [code[:, :width] for code, width in zip(codes, widths, strict=True)]
     z = sorted(codes, key=lambda code: -code.shape[1])
     expected = decoder(np.concatenate(z, axis=1)).numpy().reshape(data.shape)
-    decoded = subject.decode(data, [keras.ops.convert_to_tensor(c) for c in codes])
+    (decoded,) = subject.decode(data, [keras.ops.convert_to_tensor(c) for c in codes])
     np.testing.assert_allclose(decoded, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -539,11 +556,13 @@ def test_text_is_a_verdict_a_few_numbers_and_an_action():
     assert "noise, 2.24, has 3.23 times the variance of its error, 1.24" in lines[1]
     assert "0 nats are coded, and some 2.2 more would pay" in lines[1]
     assert (
-        'Do: `likelihood=kv.distributions.Normal(scale="shared", initial_s' in lines[2]
+        'Do: in Python: `likelihood=kv.distributions.Normal(scale="shared", initial_s'
+        in lines[2]
     )
+    assert lines[2].endswith("; flag: `--likelihood=optimal_normal`")
     assert lines[-1].strip().startswith("Measured on 600 examples: rate 0 nats")
     several = str(diagnosed("variance_of_one_unit")).splitlines()
-    assert several[-2].strip().startswith("Also found, see `findings`: decoder_ignores")
+    assert several[3].strip().startswith("Also found, see `findings`: decoder_ignores")
 
 
 @pytest.mark.parametrize("name", SICK)
@@ -580,7 +599,7 @@ def test_a_model_without_likelihood_says_what_was_left_out():
             "`model` must be a `keras_vae.VAE`",
         ),
         (lambda: kv.diagnose(None, X), "`model` must be a `keras_vae.VAE`"),
-        (lambda: kv.diagnose(linear_vae(PCA), [1.0]), "`data` must be an array"),
+        (lambda: kv.diagnose(linear_vae(PCA), [1.0]), "`x` must be an array"),
         (
             lambda: kv.diagnose(linear_vae(PCA), X, max_examples=1),
             "`max_examples` must",

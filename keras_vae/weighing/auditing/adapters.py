@@ -88,7 +88,7 @@ class AuditedModel:
         return [seen for seen in reversed(of_model) if seen.index == index]
 
     def losses(self):
-        """Returns the list of the `NegativeLogLikelihood`s that it was compiled with."""
+        """Returns the list of the compiled `NegativeLogLikelihood`s."""
         compiled = tf.nest.flatten(getattr(self.model, "loss", None))
         return [loss for loss in compiled if isinstance(loss, NegativeLogLikelihood)]
 
