@@ -16,8 +16,8 @@ def soft_clip(x, low, high):
         y = low + softplus(x - low)
         soft_clip(x) = y - softplus(y - high)
 
-    between `low - softplus(low - high)` and `high`; of limits so close that this matters
-    the result is stretched to (low, high).
+    between `low - softplus(low - high)` and `high`. If the limits are so close that
+    this matters, the result is stretched to (low, high).
 
     The lower limit has the form of Rybkin et al. (2020). Between the limits, some units
     away from both, it is the identity. Beyond them value and gradient stay finite for

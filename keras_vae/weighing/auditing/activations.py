@@ -1,5 +1,9 @@
 """Finds the sigmoid or softmax at the end of a decoder."""
 
+import math
+
+import numpy as np
+
 from keras_vae import _keras
 from keras_vae.distributions.likelihoods import Bernoulli
 
@@ -7,16 +11,16 @@ _NAMES = "sigmoid", "softmax"
 _SHAPING = "Reshape", "Flatten", "InputLayer"
 
 
-def activation_of(model, head, seen, form):
+def activation_of(step, head, seen, form):
     """Names the activation that the reconstruction has passed, or "".
 
     Args:
-        model: The model.
+        step: `Step`.
         head: `AuditedHead`.
         seen: The output that was recognised, a `Seen`.
         form: Its form, see `report.Reconstruction`.
     """
-    name = getattr(_last_activation(_layer(model, head, seen)), "__name__", "")
+    name = getattr(_last_activation(_origin(step, seen)), "__name__", "")
     if name in _NAMES:
         return name
     logits = seen.is_logits or _keras.logits_behind(seen.tensor) is not None
@@ -30,10 +34,16 @@ def activation_of(model, head, seen, form):
     return likelihood.activation_of(seen.tensor, head.targets[0]) or ""
 
 
-def _layer(model, head, seen):
-    """Returns the layer that puts out a head: Keras names an output after it."""
-    named = [layer for layer in model.layers if layer.name == head.name]
-    return named[0] if head.name and named else seen.layer
+def _origin(step, seen):
+    """Returns the first layer that puts out these numbers, in any shape."""
+    values = np.ravel(seen.tensor)
+    same = (
+        other.layer
+        for other in step.outputs
+        if math.prod(other.tensor.shape) == len(values)
+        and np.array_equal(np.ravel(other.tensor), values)
+    )
+    return next(same, seen.layer)
 
 
 def _last_activation(layer):

@@ -51,7 +51,7 @@ def _fit(audited, step, head, seen, form):
             shape = tuple(seen.tensor.shape[1:])
             if best[0] == "likelihood":
                 shape = tuple(head.targets[0].shape[1:])
-            activation = activations.activation_of(audited.model, head, seen, best[0])
+            activation = activations.activation_of(step, head, seen, best[0])
             source = head.name or seen.layer.name
             known = shape, index, source, activation, head.likelihood
             return MeasuredReconstruction(seen, *best, *known)

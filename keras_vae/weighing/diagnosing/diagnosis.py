@@ -213,7 +213,7 @@ def diagnose(
         pair = measuring.take_weighted(*pair, sample_weight, max_examples)
         data = tuple(part for part in pair if part is not None)
     subject = subject_of(model, data, "x")
-    training = None if train is None else subject_of(model, train, "train")
+    training = None if train is None else _training(model, train)
     notes = list(subject.notes)
     report = None
     if audit is None:
@@ -225,6 +225,13 @@ def diagnose(
     findings = findings_of(Case(subject, evidence, report))
     notes += _remarks(evidence, findings)
     return Diagnosis(findings, evidence, tuple(notes))
+
+
+def _training(model, train):
+    try:
+        return subject_of(model, train, "train")
+    except ValueError as error:
+        raise ValueError(f"`train` cannot be used: {error}") from error
 
 
 def _spread(x, number):

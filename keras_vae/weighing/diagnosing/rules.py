@@ -241,6 +241,9 @@ def _posterior_collapse(case):
     missing = case.evidence.get("missing_rate", 0.0)
     if missing <= max(case["rate"], MISSING):
         return
+    # Below a noise that is too low even white errors would pay.
+    if any(_noise_too_low(case)) and not case.missed:
+        return
     yield _finding(
         "posterior_collapse",
         f"{case['unused_units']} of {case['latent_dim']} units are unused, and the "
