@@ -558,7 +558,7 @@ def test_an_overfitted_model_is_named():
     trained = kv.diagnose(vae, train).evidence["negative_elbo"]
     assert evidence["train_negative_elbo"] == pytest.approx(trained, abs=1e-3)
     text = str(diagnosis)
-    assert text.startswith("Verdict: overfitting; latents healthy\n")
+    assert text.startswith("Verdict: overfitting\n  latents healthy, but -ELBO is ")
     assert f"Lost to overfitting: {gap:.3g} nats of -ELBO" in text
     # Without training data nothing is said of it.
     alone = kv.diagnose(vae, others)

@@ -73,12 +73,11 @@ class Diagnosis:
 
     def __str__(self):
         """Verdict, its numbers, an action, and what is lost in nats."""
-        words = [self.verdict] if self.findings else []
-        words += ["latents healthy"] if self.latents_healthy else []
-        lines = [f"Verdict: {'; '.join(words)}"]
+        lines = [f"Verdict: {self.verdict if self.findings else 'latents healthy'}"]
         if self.findings:
+            latents = "latents healthy, but " if self.latents_healthy else ""
             flag = f"; flag: `{self.flag}`" if self.flag else ""
-            lines.append(f"  {self.findings[0].message}.")
+            lines.append(f"  {latents}{self.findings[0].message}.")
             lines.append(f"  Do: in Python: {self.action}{flag}")
         if others := ", ".join(item.name for item in self.findings[1:]):
             lines.append(f"  Also found, see `findings`: {others}.")
