@@ -149,23 +149,3 @@ def test_the_variance_of_a_continuous_bernoulli():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         kv.linear_forecast(**{"x": X, **arguments})
-
-
-def test_likelihood_of_the_linear_model_is_that_of_probabilistic_pca():
-    x = np.random.default_rng(3).normal(size=(60, 7)) * np.arange(1, 8)
-    x, other = x[:40], x[40:]
-    found = kv.linear.components(x, latent_dim=3)
-    pca = sklearn.decomposition.PCA(3).fit(x)
-    # scikit-learn divides the covariance by N - 1.
-    covariance = pca.get_covariance() * 39 / 40
-    normal = scipy.stats.multivariate_normal(x.mean(axis=0), covariance)
-    for rows in (x, other):
-        nats = kv.linear.negative_log_likelihood(found, rows)
-        np.testing.assert_allclose(nats, -normal.logpdf(rows), rtol=1e-8)
-    best = kv.linear.optimum(found, 1.0)
-    bound = best.rate + kv.linear.distortion(found, best)
-    mean = kv.linear.negative_log_likelihood(found, x).mean()
-    assert mean == pytest.approx(bound, rel=1e-8)
-    flat = np.outer(np.arange(9.0), np.ones(4))
-    with pytest.raises(ValueError, match="`latent_dim` must be smaller"):
-        kv.linear.negative_log_likelihood(kv.linear.components(flat, 2), flat)

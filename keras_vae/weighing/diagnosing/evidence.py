@@ -164,7 +164,9 @@ def _of_decoder(sample, evidence, seed):
         weight = max(evidence["kl_weight"], 1e-6)
         found["missing_rate"] = metrics.missing_rate(residual, weight, unused)
         # At weight 1. A normal or Laplace counts with the noise that it would learn.
-        scaled = all(isinstance(h.likelihood, Normal | Laplace) for h in drawn.heads)
+        scaled = all(
+            isinstance(h.likelihood.core(), Normal | Laplace) for h in drawn.heads
+        )
         honest = None if scaled else 1.0
         found["missing_rate_at_one"] = metrics.missing_rate(residual, honest, unused)
     return found
@@ -179,7 +181,7 @@ def _of_errors(drawn):
     pairs = [
         (error, float(head.variance.mean(where=head.observed)))
         for error, head in errors
-        if isinstance(head.likelihood, Normal | Laplace)
+        if isinstance(head.likelihood.core(), Normal | Laplace)
     ]
     if not pairs:
         return {"error": errors[0][0]}

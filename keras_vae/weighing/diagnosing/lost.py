@@ -126,22 +126,24 @@ def of_linear(sample, examples):
     bound = any(isinstance(o, ImportanceWeighted) for o in subject.objectives)
     if not compares or bound or not heads[0].observed.all():
         return {}
-    x = np.asarray(sample.x, np.float64)
-    pairs = [(examples, x)]
+    likelihood = heads[0].likelihood
+    x = likelihood.standardize(np.asarray(sample.x, np.float64))
     if examples is None:
         pairs = [(x[1::2], x[::2]), (x[::2], x[1::2])]
-    known, size = sum(v.units for v in subject.variables), x[0].size
-    units = min(known, size - 1, *(len(fitted) - 1 for fitted, _ in pairs))
+    else:
+        pairs = [(likelihood.standardize(np.asarray(examples, np.float64)), x)]
+    units, size = sum(v.units for v in subject.variables), x[0].size
+    units = min(units, size - 1, *(len(fitted) - 1 for fitted, _ in pairs))
     if units < 1 or any(not np.ptp(fitted, axis=0).any() for fitted, _ in pairs):
         return {}
-    models = [linear.components(fitted, units) for fitted, _ in pairs]
-    if any(model.explains_all for model in models):
+    try:
+        nats = [
+            -linear.log_likelihood(linear.components(fitted, units), _flat(scored))
+            for fitted, scored in pairs
+        ]
+    except linear.NoNoiseError:
         return {}
-    nats = [
-        linear.negative_log_likelihood(model, scored)
-        for model, (_, scored) in zip(models, pairs, strict=True)
-    ]
-    value = float(np.concatenate(nats).mean())
+    value = float(np.concatenate(nats).mean()) + likelihood.log_units(x.shape[1:])
     return {
         "linear_negative_elbo": value,
         "linear_units": units,
@@ -149,14 +151,18 @@ def of_linear(sample, examples):
     }
 
 
+def _flat(x):
+    return x.reshape(len(x), -1)
+
+
 def _has_scale(head):
-    return isinstance(head.likelihood, Normal | Laplace)
+    return isinstance(head.likelihood.core(), Normal | Laplace)
 
 
 def _ratio(head):
     """Mean deviation of an error in units of its noise, above 0."""
     squares = head.residual**2 / head.variance
-    if isinstance(head.likelihood, Laplace):
+    if isinstance(head.likelihood.core(), Laplace):
         # Its variance is 2 b^2.
         squares = np.sqrt(2 * squares)
     return max(float(squares.mean(where=head.observed)), 1e-12)
@@ -171,7 +177,7 @@ def _of_scale(head, change):
     """
     ratio, number = _ratio(head), head.observed.sum() / len(head.observed)
     change = ratio if change is None else change
-    share = 1.0 if isinstance(head.likelihood, Laplace) else 0.5
+    share = 1.0 if isinstance(head.likelihood.core(), Laplace) else 0.5
     return share * number * (ratio / change + np.log(change))
 
 

@@ -68,7 +68,8 @@ def learned_noise(case):
 def noise_of_the_error(case):
     """Returns the remedy for noise that is too low."""
     name = _family(case)
-    if any(getattr(h, "scale", None) == "optimal" for h in case.subject.likelihoods):
+    cores = [likelihood.core() for likelihood in case.subject.likelihoods]
+    if any(getattr(core, "scale", None) == "optimal" for core in cores):
         # It is that of the training data already.
         return STOPPED_EARLIER
     return Remedy(
@@ -78,7 +79,8 @@ def noise_of_the_error(case):
 
 
 def _family(case):
-    is_normal = any(isinstance(h, Normal) for h in case.subject.likelihoods)
+    likelihoods = case.subject.likelihoods
+    is_normal = any(isinstance(one.core(), Normal) for one in likelihoods)
     return "Normal" if is_normal else "Laplace"
 
 

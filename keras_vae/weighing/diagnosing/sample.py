@@ -22,6 +22,8 @@ _BATCH_SIZE = 256
 class DecodedHead:
     """One output of a model for all examples.
 
+    All but the likelihood are of standardised data, where that standardises them.
+
     Args:
         likelihood: `Likelihood`.
         target: Array (examples, ...).
@@ -119,6 +121,7 @@ class Sample:
             nats, *whole = map(np.concatenate, zip(*parts, strict=True))
             distortion = distortion + nats
             if whole:
+                target = likelihood.standardize(target)
                 heads.append(DecodedHead(likelihood, target, *whole))
         return Decoded(distortion, heads)
 
@@ -143,13 +146,14 @@ class Sample:
         if mask is not None:
             options["mask"] = mask = masks.event_mask(mask, tf.constant(y))
         nats = -likelihood.log_prob(params[:, None], y, **options)[:, 0].numpy()
+        core = likelihood.core()
         try:
-            variance = likelihood.distribution(params, 1).variance().numpy()
+            variance = core.distribution(params, 1).variance().numpy()
         except NotImplementedError:
             return (nats,)  # Classes have none.
         observed = np.ones(y.shape, bool) if mask is None else mask.numpy()
-        residual = np.asarray(y, np.float64) - likelihood.mean(params).numpy()
-        residual = np.where(observed, residual, 0.0)
+        target = likelihood.standardize(np.asarray(y, np.float64))
+        residual = np.where(observed, target - core.mean(params).numpy(), 0.0)
         return nats, residual, np.asarray(variance, np.float64), observed
 
 
