@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae import checks
 from keras_vae.distributions import likelihoods
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
@@ -34,6 +35,11 @@ class NegativeLogLikelihood(keras.losses.Loss):
     Returns:
         Scalar float32 tensor, nats per example.
 
+    Raises:
+        ValueError: If the likelihood owns weights. On a call, if shapes do not fit, or
+            if a sigmoid or softmax is seen at the end of the decoder, whose output is
+            taken for logits.
+
     Example:
     >>> loss = kv.losses.NegativeLogLikelihood("bernoulli")
     >>> x, logits = np.ones((2, 784)), np.zeros((2, 784))
@@ -54,6 +60,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Returns the loss of each example, shape (batch,), nats."""
+        self.check_output(y_pred)
         y_true, params = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         event_shape = self.likelihood.event_shape(tuple(params.shape[1:]))
         if not y_true.shape.is_compatible_with((params.shape[0], *event_shape)):
@@ -68,6 +75,13 @@ class NegativeLogLikelihood(keras.losses.Loss):
         mask = _keras.mask_of(y_pred)
         options = {} if mask is None else {"mask": mask}
         return -self.likelihood.log_prob(params[:, None], y_true, **options)[:, 0]
+
+    def check_output(self, y_pred):
+        """Raises ValueError if `y_pred` has passed an activation that must not end it.
+
+        Seen are Keras's own activations, and in a graph all of TensorFlow's.
+        """
+        checks.check_no_activation(y_pred, self.likelihood)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """See the class."""

@@ -121,3 +121,39 @@ def test_weights_of_fit_weigh_the_loss():
     logits = model.predict(flat, verbose=0).reshape(5, 2, 3)
     expected = np.average(bernoulli(X, logits), weights=WEIGHTS)
     assert loss == pytest.approx(expected, rel=1e-5)
+
+
+# === Activations before logits ===
+
+
+@pytest.mark.parametrize("shaped", [False, True])
+@pytest.mark.parametrize(
+    ("likelihood", "activation", "shape"),
+    [
+        ("bernoulli", keras.ops.sigmoid, (5, 2, 3)),
+        (distributions.Categorical(3), keras.ops.softmax, (5, 2, 9)),
+    ],
+)
+def test_an_activation_before_logits_is_refused(likelihood, activation, shape, shaped):
+    loss = kv.losses.NegativeLogLikelihood(likelihood)
+    logits = GENERATOR.normal(size=shape).astype("float32")
+
+    @tf.function
+    def call(logits, activate):
+        output = activation(logits) if activate else logits
+        if shaped:
+            output = tf.reshape(tf.reshape(output, [5, -1]), shape)
+        return loss(X, output)
+
+    name = activation.__name__
+    with pytest.raises(ValueError, match=f"`y_pred` must be .* output of a {name}"):
+        call(logits, True)
+    assert float(call(logits, False)) == pytest.approx(float(loss(X, logits)), rel=1e-6)
+    if not shaped:
+        with pytest.raises(ValueError, match="`y_pred` must be logits"):
+            loss(X, activation(logits))
+
+
+def test_a_sigmoid_before_a_normal_is_none_of_its_business():
+    loss = kv.losses.NegativeLogLikelihood("unit_normal")
+    assert float(loss(X, keras.ops.sigmoid(LOGITS))) > 0

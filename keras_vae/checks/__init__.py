@@ -20,6 +20,7 @@ from keras_vae.checks.kinds import dense
 from keras_vae.checks.networks import build_network
 from keras_vae.checks.networks import check_closed_form
 from keras_vae.checks.networks import check_network
+from keras_vae.checks.networks import check_no_activation
 from keras_vae.checks.networks import check_output_activation
 from keras_vae.checks.networks import check_params_shape
 from keras_vae.checks.settings import check_compile
@@ -44,6 +45,7 @@ __all__ = [
     "check_input_shape",
     "check_inputs",
     "check_network",
+    "check_no_activation",
     "check_output_activation",
     "check_params_shape",
     "check_seed",

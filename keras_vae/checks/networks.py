@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae.checks.shapes import is_shape
 
 
@@ -32,6 +33,36 @@ def check_output_activation(decoder, likelihood):
             "apply it. "
             f"Received: activation={name!r}"
         )
+
+
+def check_no_activation(params, likelihood):
+    """Raises ValueError if parameters are not the raw output that a likelihood takes.
+
+    Args:
+        params: Tensor (batch, ...), the output of a decoder.
+        likelihood: The `Likelihood`.
+    """
+    invalid = likelihood.invalid_activations
+    name = _operation_before_shaping(params)
+    if invalid and _keras.logits_behind(params) is not None and name not in invalid:
+        name = invalid[0]
+    if name in invalid:
+        raise ValueError(
+            f"`y_pred` must be logits under a {type(likelihood).__name__}: remove the "
+            "activation of the decoder's last layer, and apply it to what `predict` "
+            f"returns. Received: the output of a {name}"
+        )
+
+
+def _operation_before_shaping(tensor):
+    """Names the operation that made a tensor of a graph; "" of an eager tensor."""
+    operation = getattr(tensor, "op", None)
+    while operation is not None and operation.type in _SHAPING:
+        operation = operation.inputs[0].op
+    return "" if operation is None else operation.type.lower()
+
+
+_SHAPING = "Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose"
 
 
 def build_network(network, input_shape, name):

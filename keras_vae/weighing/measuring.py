@@ -55,12 +55,13 @@ class Information:
         return self.value < self.limit - 1
 
 
-def split(model, data):
+def split(model, data, name="data"):
     """Returns x and y of `data`, checked.
 
     Args:
         model: A `keras_vae.VAE`. It is built if it is not yet.
         data: Array x (examples, ...) or tuple (x, y), as for `fit`.
+        name: Name of `data` in errors.
 
     Returns:
         x, a structure of arrays, and y, an array or None.
@@ -68,30 +69,69 @@ def split(model, data):
     Raises:
         ValueError: If the data cannot be encoded or scored.
     """
-    x, y = unpack(data)
-    checked = checks.check_data(model, x, y, name="data")
+    x, y = unpack(data, name)
+    checked = checks.check_data(model, x, y, name=name)
     return checked["x"], checked["y"]
 
 
-def unpack(data):
+def unpack(data, name="data"):
     """Returns x and y of an array x or a tuple (x,) or (x, y)."""
     parts = data if isinstance(data, tuple) else (data,)
     if not 1 <= len(parts) <= 2 or any(
         not hasattr(part, "shape") for part in tf.nest.flatten(parts)
     ):
         raise ValueError(
-            "`data` must be an array of examples, or a tuple of arrays (x, y). "
+            f"`{name}` must be an array of examples, or a tuple of arrays (x, y). "
             f"Received: {type(data).__name__}"
         )
     return (*parts, None)[:2]
 
 
+def take_weighted(x, y, sample_weight, limit):
+    """Returns examples in proportion to their weights.
+
+    Each example is there as often as its weight says, in units of the smallest weight
+    above 0, or as nearly as `limit` examples can say it.
+
+    Args:
+        x: Array (examples, ...) or structure of arrays.
+        y: The same for targets, or None.
+        sample_weight: Array (examples,), as for `fit`.
+        limit: Integer, the most examples.
+
+    Returns:
+        x and y.
+
+    Raises:
+        ValueError: If the weights do not fit.
+    """
+    checks.check_weights(sample_weight, len(tf.nest.flatten(x)[0]))
+    weights = np.asarray(sample_weight, np.float64).ravel()
+    if not weights.any():
+        raise ValueError(
+            "`sample_weight` must be above 0 for some examples. Received: only zeros"
+        )
+    ends = np.cumsum(weights) / weights[weights > 0].min()
+    number = int(np.clip(round(ends[-1]), 2, limit))
+    places = (np.arange(number) + 0.5) * ends[-1] / number
+    rows = np.searchsorted(ends, places)
+
+    def take(value):
+        return None if value is None else np.asarray(checks.as_array(value))[rows]
+
+    return tf.nest.map_structure(take, x), tf.nest.map_structure(take, y)
+
+
 def batches(x, y, size):
     """Yields (index of the first example, x, y) of consecutive batches."""
     for start in range(0, len(tf.nest.flatten(x)[0]), size):
-        rows = slice(start, start + size)
-        taken = tf.nest.map_structure(lambda v, rows=rows: v[rows], x)
-        yield start, taken, None if y is None else y[rows]
+        x_batch, y_batch = (rows_of(v, slice(start, start + size)) for v in (x, y))
+        yield start, x_batch, y_batch
+
+
+def rows_of(values, rows):
+    """Returns some examples of a structure of arrays, or None of None."""
+    return tf.nest.map_structure(lambda v: None if v is None else v[rows], values)
 
 
 def elbo_terms(model, x, y, num_samples, importance_samples, seed):

@@ -55,6 +55,17 @@ def test_scale_and_its_gradient_stay_within_bounds(raw):
     assert 0.0 <= float(tape.gradient(scale, raw)) <= 1.0
 
 
+@pytest.mark.parametrize("max_scale", [1.5, 2.0, 10.0])
+def test_scales_of_narrow_limits_stay_within_them(max_scale):
+    raw = tf.constant([-60.0, -8.0, -4.0, 4.0, 60.0])
+    scale = posteriors.bounded_scale(raw, 1e-5, max_scale).numpy()
+    assert scale[0] == pytest.approx(1e-5, abs=1e-6)
+    assert scale[-1] == pytest.approx(max_scale, rel=1e-6)
+    assert np.all(np.diff(scale) > 0)
+    # Small scales change by a factor.
+    assert np.log(scale[2] / scale[1]) == pytest.approx(4.0, abs=0.3)
+
+
 def test_soft_clip_is_that_of_sigma_vae():
     x = np.linspace(-20, 5, 26)
     expected = -6 + np.logaddexp(0, x + 6)

@@ -1,6 +1,7 @@
 """Planted faults are found and named first; sound models raise no alarm."""
 
 import keras
+import matrix
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -254,7 +255,111 @@ def spatial(reduce):
     return model
 
 
+# === Several outputs ===
+
+
+def two_heads(structure, recon="nll", words="nll", activation=None, **kwargs):
+    """Reconstructs x, and three class ids of y, from one z; `Latent` has weight 0.5."""
+    inputs = keras.Input(IMAGE)
+    h = keras.layers.Dense(8, activation="tanh")(keras.layers.Flatten()(inputs))
+    z = kv.layers.Latent(LATENTS, seed=0, kl_weight=0.5)(h)
+    image = keras.layers.Dense(16, activation=activation)(z)
+    image = keras.layers.Reshape(IMAGE, name="recon")(image)
+    classes = keras.layers.Dense(12, name="words")(z)
+    outputs = {"recon": image, "words": classes}
+    nll = kv.losses.NegativeLogLikelihood
+    losses = {
+        "recon": nll("bernoulli") if recon == "nll" else recon,
+        "words": nll(kv.distributions.Categorical(4)) if words == "nll" else words,
+    }
+    y = {"recon": data(binary=True), "words": CLASSES}
+    if structure == "list":
+        outputs, losses, y = ([*parts.values()] for parts in (outputs, losses, y))
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", loss=losses, **kwargs)
+    return model, y
+
+
+CLASSES = np.random.default_rng(2).integers(0, 4, (13, 3))
+
+
+@pytest.mark.parametrize("structure", matrix.first(1, ["dict", "list"]))
+def test_all_outputs_are_measured(structure):
+    model, y = two_heads(structure, loss_weights=None)
+    report = audit(model, data(), y)
+    assert report.sound, str(report)
+    (kl,) = report.kl
+    assert kl.coefficients == pytest.approx((0.5, 0.5), rel=3e-3)
+    found = {r.source: r for r in report.reconstructions}
+    assert found["recon"].event_shape == IMAGE
+    assert found["words"].event_shape == (3,)
+    assert report.reconstruction is found["recon"]
+    for reconstruction in found.values():
+        assert reconstruction.form == "likelihood"
+        assert reconstruction.coefficients == pytest.approx((1.0, 1.0), rel=3e-3)
+    assert "reconstruction of words, likelihood summed over 3: 1 and 1" in str(report)
+
+
+def test_a_fault_of_any_output_is_found():
+    x = data()
+    model, y = two_heads("list", recon="mse", loss_weights=[1.0, 3.0])
+    report = audit(model, x, y)
+    assert report.findings[0].name == "reconstruction_averaged_over_event"
+    coefficients = [r.coefficients[0] for r in report.reconstructions]
+    assert coefficients == pytest.approx([1 / 16, 3.0], rel=3e-3)
+    assert report.kl[0].coefficients == pytest.approx((0.5, 0.5), rel=3e-3)
+    model, y = two_heads("dict", activation="sigmoid")
+    (finding,) = audit(model, x, y).findings
+    assert finding.name == "double_sigmoid"
+    assert "'recon'" in finding.message
+
+
+def test_an_output_of_an_unknown_loss_is_named_and_does_not_hide_the_kl():
+    def log_cosh(y, p):
+        return ops.mean(ops.sum(ops.log(ops.cosh(ops.cast(y, p.dtype) - p[:, :3])), -1))
+
+    model, y = two_heads("dict", words=log_cosh)
+    report = audit(model, data(), y)
+    assert report.kl[0].coefficients == pytest.approx((0.5, 0.5), rel=3e-3)
+    assert any("loss of 'words' was not recognised" in note for note in report.notes)
+
+
 # === Planted faults ===
+
+
+class Custom(keras.layers.Layer):
+    """Ends in an operation that no layer names."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.operation = operation
+
+    def call(self, inputs):
+        return ops.stack([self.operation(inputs)] * 2)[0]
+
+
+def activated(operation, likelihood=None, outputs=16):
+    inputs = keras.Input(IMAGE)
+    h = keras.layers.Dense(8, activation="tanh")(keras.layers.Flatten()(inputs))
+    h = keras.layers.Dense(outputs)(kv.layers.Latent(LATENTS, seed=0)(h))
+    if likelihood is not None:
+        h = keras.layers.Reshape((16, outputs // 16))(h)
+    outputs = Custom(operation)(h)
+    if likelihood is None:
+        outputs = keras.layers.Reshape(IMAGE)(outputs)
+    else:
+        outputs = keras.layers.Reshape((4, 4, -1))(outputs)
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", kv.losses.NegativeLogLikelihood(likelihood or "bernoulli"))
+    return model
+
+
+def sigmoid_of_a_layer():
+    inputs = keras.Input(IMAGE)
+    h = keras.layers.Dense(8, activation="tanh")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, decode(kv.layers.Latent(LATENTS, seed=0)(h)))
+    model.compile("adam", loss=kv.losses.NegativeLogLikelihood("bernoulli"))
+    return model
 
 
 def added_again(model, x, y, y_pred):
@@ -420,6 +525,21 @@ FAULTS = {
         "double_sigmoid",
         {"coefficients": (1.0, 1.0)},
     ),
+    "sigmoid before a likelihood": (
+        sigmoid_of_a_layer,
+        "double_sigmoid",
+        {"coefficients": (1.0, 1.0)},
+    ),
+    "sigmoid of a layer of one's own": (
+        lambda: activated(ops.sigmoid),
+        "double_sigmoid",
+        {"coefficients": (1.0, 1.0)},
+    ),
+    "softmax of a layer of one's own, classes": (
+        lambda: activated(ops.softmax, kv.distributions.Categorical(4), 64),
+        "double_softmax",
+        {"coefficients": (1.0, 1.0)},
+    ),
     "encoder called twice": (
         lambda: official(make=EncodesTwice),
         "doubled_kl",
@@ -453,6 +573,9 @@ def audited(model, x, **kwargs):
 def data_for(case):
     if "as it is written" in case:
         return data((8, 8, 3 if "channels" in case else 1))
+    # So few ones that a sigmoid of 1/2 is worse as a logit than as a probability.
+    if "own" in case or "before a likelihood" in case:
+        return np.float32(data() > (0.0 if "classes" in case else 0.8))
     return data(COLOUR if "channels" in case else IMAGE)
 
 
@@ -708,7 +831,63 @@ def test_add_loss_of_tfp():
     assert audit(tfp_model("add_loss", False), x, x).sound
 
 
+# === What a fix says ===
+
+
+def test_the_fix_of_a_mean_cross_entropy_says_to_remove_the_sigmoid():
+    x = data(binary=True)
+    fixes = {
+        activation: audit(functional(right_kl, loss, activation=activation), x, x)
+        .findings[0]
+        .fix
+        for activation, loss in {
+            "sigmoid": "bce",
+            None: keras.losses.BinaryCrossentropy(from_logits=True),
+        }.items()
+    }
+    loss = 'loss=kv.losses.NegativeLogLikelihood("bernoulli")'
+    assert all(loss in fix for fix in fixes.values())
+    assert "takes logits, so that the sigmoid at the end" in fixes["sigmoid"]
+    assert "sigmoid" not in fixes[None]
+    loss = eval(loss.partition("=")[2], {"kv": kv})
+    # Half of it leads to a fault of its own, all of it to a sound model.
+    half = audit(functional(right_kl, loss), x, x)
+    assert [finding.name for finding in half.findings] == ["double_sigmoid"]
+    assert audit(functional(right_kl, loss, activation=None), x, x).sound
+    fix = audit(functional(right_kl, "mse"), x, x).findings[0].fix
+    assert 'NegativeLogLikelihood("unit_normal")' in fix
+    assert "sigmoid" not in fix
+
+
+def test_logits_near_a_half_are_no_probabilities():
+    # The logit of 0.6 lies in [0, 1] too.
+    x = np.float32(np.random.default_rng(0).uniform(size=(13, *IMAGE)) < 0.6)
+    model = with_latent(kv.losses.NegativeLogLikelihood())
+    kernel, bias = model.layers[-2].kernel, model.layers[-2].bias
+    kernel.assign(0.01 * np.array(kernel))
+    bias.assign(np.full(16, np.log(0.6 / 0.4)))
+    assert 0 < model(x).numpy().min() < model(x).numpy().max() < 1
+    assert audit(model, x, x).sound
+
+
 # === Arguments ===
+
+
+def test_x_and_y_may_be_one_tuple_and_weights_leave_examples_out():
+    x = data(size=20)
+    model = with_latent(kv.losses.NegativeLogLikelihood())
+    bad = np.where(np.arange(20)[:, None, None, None] < 7, np.inf, x)
+    weights = np.float32(np.arange(20) >= 7)
+    reports = [
+        str(audit(model, x[7:], x[7:])),
+        str(audit(model, (x[7:], x[7:]))),
+        str(audit(model, bad, bad, weights)),
+        str(audit(model, bad, bad, sample_weight=3 * weights)),
+    ]
+    assert "summed over 5 latents: 1 and 1" in reports[0]
+    assert reports == reports[:1] * 4
+    with pytest.raises(ValueError, match="`sample_weight` must be above 0"):
+        audit(model, x, x, 0 * weights)
 
 
 def test_weight_that_was_meant():

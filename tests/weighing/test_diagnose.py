@@ -6,13 +6,16 @@ import re
 
 import keras
 import linear
+import matrix
 import numpy as np
 import oracle
 import pytest
+from absl import flags
 
 import keras_vae as kv
 from keras_vae.weighing.diagnosing import rules
 from keras_vae.weighing.diagnosing.subject import subject_of
+from trainers import _flags
 
 X, VECTORS = oracle.data(size=600)
 X = np.float32(X)
@@ -459,14 +462,225 @@ def test_thresholds_are_where_the_verdicts_turn():
     assert verdict(aggregate_gap=3.9, **gap) == "healthy"
     assert verdict(aggregate_gap=4.1, **gap) == "prior_holes"
     assert verdict(aggregate_gap=3.5, aggregate_gap_per_unit=[3.1]) == "prior_holes"
+    low = {"noise_loss": 0.51, "error_to_noise": 2.01}
+    assert verdict(**low) == "noise_too_low"
+    assert verdict(**{**low, "noise_loss": 0.49}) == "healthy"
+    assert verdict(**{**low, "error_to_noise": 1.99}) == "healthy"
+    fitted = {"negative_elbo": 9.0, "train_negative_elbo": 8.0}
+    fitted |= {"overfitting_error": 0.1, "train_error_to_noise": 1.0}
+    assert verdict(overfitting=0.49, **fitted) == "healthy"
+    assert verdict(overfitting=0.51, **fitted) == "overfitting"
+    assert verdict(overfitting=0.51, rate=2.1, **fitted) == "healthy"
+    assert verdict(overfitting=0.51, **{**fitted, "overfitting_error": 0.2}) == (
+        "healthy"
+    )
+    behind = {"linear_units": 3, "linear_negative_elbo": 8.0, "negative_elbo": 8.5}
+    assert verdict(linear_gap=0.49, **behind) == "healthy"
+    assert verdict(linear_gap=0.51, **behind) == "behind_linear"
+    assert verdict(linear_gap=0.51, kl_weight=2.0, **behind) == "healthy"
     ramp = {"ramp_final": 1.0, "ramp_step": 5, "ramp_end": 9}
     assert verdict(ramp_value=0.91, **ramp) == "healthy"
     assert verdict(ramp_value=0.89, **ramp) == "ramp_not_finished"
 
 
 class _Subject:
-    likelihood = kv.distributions.Normal(1.0)
+    is_plain = True
+    likelihoods = (kv.distributions.Normal(1.0),)
     objectives = (kv.ELBO(),)
+
+
+# === Nats lost elsewhere than in the latents ===
+
+
+def adapted(x, **kwargs):
+    """A VAE at the optimum of its linear path for some examples."""
+    vae = mlp(linear_path=True, **kwargs)
+    vae.build((None, 8, 8, 1))
+    vae.adapt(x)
+    return vae
+
+
+def lines_of(diagnosis, start):
+    return [line for line in str(diagnosis).splitlines() if start in line]
+
+
+def test_a_weight_of_a_normal_loses_what_its_own_noise_gains():
+    vae, x = optimum_at_beta_4_by_intent()
+    diagnosis = kv.diagnose(vae, x)
+    assert str(diagnosis).startswith("Verdict: latents healthy\n")
+    own = kv.diagnose(kv.weighing.with_own_noise(vae, 4.0), x).evidence
+    evidence = diagnosis.evidence
+    gain = evidence["negative_elbo"] - own["negative_elbo"]
+    assert evidence["weight_loss"] == pytest.approx(gain, rel=1e-3)
+    # A bound: the linear VAE of weight 1 is known.
+    best = oracle.water_filling(PCA, 3)
+    optimum = best.sse / (2 * PCA) + best.kl.sum()
+    at_4 = oracle.water_filling(4 * PCA, 3)
+    lost = at_4.sse / (2 * PCA) + at_4.kl.sum() - optimum
+    assert 0.5 * lost < evidence["weight_loss"] < lost
+    (line,) = lines_of(diagnosis, "Lost to the weight")
+    assert "kl_weight=4: at least 1.27 nats of -ELBO" in line
+    assert "weight_loss" not in own
+
+
+@pytest.mark.parametrize("weight", matrix.first(1, [0.25, 2.0]))
+def test_a_weight_loses_at_least_what_posteriors_of_another_width_gain(weight):
+    vae = learned(weight * PCA, beta=weight)
+    diagnosis = kv.diagnose(vae, X)
+    evidence = diagnosis.evidence
+    raw = kv.distributions.posteriors.inverse_soft_clip
+    stddev, bias = vae.encode(X[:1])[1].numpy()[0], np.array(vae.latent.head.bias)
+    values = []
+    for factor in weight ** np.array([-1 / 6, -1 / 3, -1 / 2]):
+        scales = stddev * np.where(evidence["active"], factor, 1.0)
+        bias[3:] = [raw(float(s), 1e-5, 1e3) - raw(1.0, 1e-5, 1e3) for s in scales]
+        vae.latent.head.bias.assign(bias)
+        values.append(kv.diagnose(vae, X).evidence["negative_elbo"])
+    gain = evidence["negative_elbo"] - min(values)
+    assert evidence["weight_loss"] == pytest.approx(gain, rel=1e-3)
+    best, now = (oracle.water_filling(w * PCA, 3) for w in (1.0, weight))
+    lost = (now.sse - best.sse) / (2 * PCA) + now.kl.sum() - best.kl.sum()
+    assert 0.1 * lost < gain < lost
+    assert evidence["weight_loss_by"] == "narrower"
+    assert len(lines_of(diagnosis, "Lost to the weight")) == 1
+
+
+def test_an_overfitted_model_is_named():
+    train, others = DIGITS[:40], DIGITS[200:400]
+    vae = adapted(train, likelihood="normal")
+    diagnosis = kv.diagnose(vae, others, train=train)
+    assert diagnosis.verdict == "overfitting", str(diagnosis)
+    assert diagnosis.latents_healthy
+    evidence = diagnosis.evidence
+    gap = evidence["negative_elbo"] - evidence["train_negative_elbo"]
+    assert evidence["overfitting"] == pytest.approx(gap)
+    assert gap > 10.0
+    trained = kv.diagnose(vae, train).evidence["negative_elbo"]
+    assert evidence["train_negative_elbo"] == pytest.approx(trained, abs=1e-3)
+    text = str(diagnosis)
+    assert text.startswith("Verdict: overfitting\n  latents healthy, but -ELBO is ")
+    assert f"Lost to overfitting: {gap:.3g} nats of -ELBO" in text
+    # Without training data nothing is said of it.
+    alone = kv.diagnose(vae, others)
+    assert "overfitting" not in alone.evidence
+    same = kv.diagnose(vae, train, train=(train,))
+    assert same.evidence["overfitting"] == pytest.approx(0.0, abs=1e-3)
+    assert same.verdict == "healthy", str(same)
+
+
+@pytest.mark.parametrize("family", matrix.first(1, ["Normal", "Laplace"]))
+def test_noise_that_is_too_low_loses_what_the_most_likely_one_gains(family):
+    make = getattr(kv.distributions, family)
+    x = np.float32(getattr(np.random.default_rng(0), family.lower())(size=(600, 5)))
+
+    def diagnosed_at(scale):
+        vae = linear_vae(PCA, likelihood=make(scale=scale))
+        for variable in vae.trainable_variables:
+            variable.assign(np.zeros(variable.shape))
+        return kv.diagnose(vae, x)
+
+    diagnosis = diagnosed_at(0.3)
+    assert diagnosis.verdict == "noise_too_low", str(diagnosis)
+    assert diagnosis.latents_healthy
+    deviation = np.sqrt(np.mean(x**2)) if family == "Normal" else np.abs(x).mean()
+    best = diagnosed_at(float(deviation)).evidence
+    gain = diagnosis.evidence["negative_elbo"] - best["negative_elbo"]
+    assert diagnosis.evidence["noise_loss"] == pytest.approx(gain, rel=1e-4)
+    assert best["noise_loss"] == pytest.approx(0.0, abs=1e-4)
+    assert f'{family}(scale="optimal")' in diagnosis.action
+
+
+def test_a_model_behind_probabilistic_pca_says_so():
+    vae = linear_vae(PCA)
+    bias = np.array(vae.latent.head.bias)
+    # Posteriors that are too narrow code nats for nothing.
+    bias[3:] -= 1.2
+    vae.latent.head.bias.assign(bias)
+    train, x = X[:300], X[300:]
+    diagnosis = kv.diagnose(vae, x, train=train)
+    assert diagnosis.verdict == "behind_linear", str(diagnosis)
+    assert diagnosis.latents_healthy
+    evidence = diagnosis.evidence
+    found = kv.linear.components(train, 3)
+    expected = -kv.linear.log_likelihood(found, x).mean()
+    assert evidence["linear_negative_elbo"] == pytest.approx(expected, rel=1e-6)
+    gap = evidence["negative_elbo"] - expected
+    assert evidence["linear_gap"] == pytest.approx(gap, rel=1e-5)
+    assert gap > 0.5
+    assert f"Against a linear model of 3 units: {gap:.3g} nats behind" in str(diagnosis)
+    assert diagnosis.flag == "--linear_path"
+    # Without training data each half is scored by the model of the other one.
+    halves = kv.diagnose(vae, x).evidence["linear_negative_elbo"]
+    pairs = (x[1::2], x[::2]), (x[::2], x[1::2])
+    nats = [
+        -kv.linear.log_likelihood(kv.linear.components(fitted, 3), scored)
+        for fitted, scored in pairs
+    ]
+    assert halves == pytest.approx(np.mean(nats), rel=1e-6)
+    # A Bernoulli is no density, and no target but x is what a linear model knows.
+    other = kv.diagnose(linear_vae(PCA), X, np.float32(X + 1)).evidence
+    assert "linear_gap" not in other
+
+
+def test_a_linear_optimum_is_as_good_as_probabilistic_pca():
+    evidence = kv.diagnose(learned(PCA), X, train=X).evidence
+    assert evidence["linear_gap"] == pytest.approx(0.0, abs=0.15)
+    assert evidence["overfitting"] == pytest.approx(0.0, abs=1e-6)
+
+
+# === One signature with `audit`, and all outputs ===
+
+
+def test_x_y_and_weights_are_those_of_fit():
+    vae, y = linear_vae(PCA), np.float32(X[:, ::-1])
+    with_y = kv.diagnose(vae, X[:60], y[:60]).to_dict()
+    assert with_y == kv.diagnose(vae, (X[:60], y[:60])).to_dict()
+    assert with_y != kv.diagnose(vae, X[:60]).to_dict()
+    # Weight 0 leaves an example out, 2 has it twice.
+    weights = np.zeros(600)
+    weights[:10], weights[10:40] = 2.0, 1.0
+    twice = np.repeat(X[:40], np.int64(weights[:40]), axis=0)
+    expected = kv.diagnose(vae, twice).to_dict()
+    assert kv.diagnose(vae, X, sample_weight=weights).to_dict() == expected
+    assert kv.diagnose(vae, X, None, 0.5 * weights).to_dict() == expected
+    half = kv.diagnose(vae, X, sample_weight=weights, max_examples=25).evidence
+    assert half["num_examples"] == 25
+    with pytest.raises(ValueError, match="`sample_weight` must hold one weight"):
+        kv.diagnose(vae, X, sample_weight=weights[:9])
+    with pytest.raises(ValueError, match="`train` cannot be used"):
+        kv.diagnose(vae, X, train=X[:, :4])
+
+
+@pytest.mark.parametrize("structure", matrix.first(1, ["dict", "list"]))
+def test_the_distortion_is_that_of_all_outputs(structure):
+    inputs = keras.Input((5,))
+    z = kv.layers.Latent(3, seed=0)(inputs)
+    outputs = {
+        name: keras.layers.Dense(5, name=name)(z) for name in ("b", "a", "other")
+    }
+    nll = {
+        "b": kv.losses.NegativeLogLikelihood("unit_normal"),
+        "a": kv.losses.NegativeLogLikelihood(kv.distributions.Normal(scale=9.0)),
+    }
+    losses = {**nll, "other": "mse"}
+    y = {"b": X, "a": 2 * X, "other": 0 * X}
+    if structure == "list":
+        outputs, losses, y = ([*parts.values()] for parts in (outputs, losses, y))
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", loss=losses)
+    diagnosis = kv.diagnose(model, X, y, audit=False)
+    alone = []
+    for name in ("b", "a"):
+        one = keras.Model(inputs, model.get_layer(name).output)
+        one.compile("adam", loss=nll[name])
+        target = {"b": X, "a": 2 * X}[name]
+        alone.append(kv.diagnose(one, X, target, audit=False).evidence["distortion"])
+    assert diagnosis.evidence["distortion"] == pytest.approx(sum(alone), rel=1e-6)
+    assert diagnosis.evidence["noise"] == pytest.approx(9.0)
+    assert any("leaves out the output 'other'" in note for note in diagnosis.notes)
+    assert "linear_gap" not in diagnosis.evidence
+    # The mean of one output is the fault that the audit finds.
+    assert kv.diagnose(model, X, y).findings[0].evidence["divisor"] == 5
 
 
 # === What it leaves alone ===
@@ -529,7 +743,7 @@ def test_the_rate_of_a_latent_is_that_of_all_its_calls():
     codes = [code[:, :width] for code, width in zip(codes, widths, strict=True)]
     z = sorted(codes, key=lambda code: -code.shape[1])
     expected = decoder(np.concatenate(z, axis=1)).numpy().reshape(data.shape)
-    decoded = subject.decode(data, [keras.ops.convert_to_tensor(c) for c in codes])
+    (decoded,) = subject.decode(data, [keras.ops.convert_to_tensor(c) for c in codes])
     np.testing.assert_allclose(decoded, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -539,21 +753,98 @@ def test_text_is_a_verdict_a_few_numbers_and_an_action():
     assert "noise, 2.24, has 3.23 times the variance of its error, 1.24" in lines[1]
     assert "0 nats are coded, and some 2.2 more would pay" in lines[1]
     assert (
-        'Do: `likelihood=kv.distributions.Normal(scale="shared", initial_s' in lines[2]
+        'Do: in Python: `likelihood=kv.distributions.Normal(scale="shared", initial_s'
+        in lines[2]
     )
+    assert lines[2].endswith("; flag: `--likelihood=optimal_normal`")
     assert lines[-1].strip().startswith("Measured on 600 examples: rate 0 nats")
     several = str(diagnosed("variance_of_one_unit")).splitlines()
-    assert several[-2].strip().startswith("Also found, see `findings`: decoder_ignores")
+    assert several[3].strip().startswith("Also found, see `findings`: decoder_ignores")
+
+
+def arguments(fix):
+    """The arguments that a text names, the first of each name."""
+    found = {}
+    for code in fix.split("`")[1::2]:
+        argument = re.fullmatch(r"([a-z_]+)=(.*)", code)
+        if argument and "..." not in code:
+            found.setdefault(argument[1], eval(argument[2], {"kv": kv, "keras": keras}))
+        elif "..." not in code and "kv." in code:
+            assert eval(code, {"kv": kv}) is not None
+    return found
 
 
 @pytest.mark.parametrize("name", SICK)
-def test_actions_are_arguments_that_exist(name):
+def test_actions_are_arguments_and_flags_that_exist(name):
     for finding in diagnosed(name).findings:
-        for code in finding.fix.split("`")[1::2]:
-            argument = re.fullmatch(r"[a-z_]+=(.*)", code)
-            code = argument[1] if argument else code
-            if "..." not in code and "kv." in code:
-                assert eval(code, {"kv": kv}) is not None
+        assert isinstance(arguments(finding.fix), dict)
+        assert_flags_exist(finding.flag)
+
+
+def assert_flags_exist(text):
+    values = flags.FlagValues()
+    _flags.define_train(values)
+    known = [flag for flag in text.split() if flag != "--linear_path"]
+    values(["program", *known])
+    assert all(values[flag[2:].partition("=")[0]].present for flag in known)
+
+
+@pytest.mark.parametrize(
+    "name",
+    matrix.first(
+        1,
+        [
+            "variance_of_one_unit",
+            "fixed_noise_above_all_eigenvalues",
+            "fixed_noise_that_leaves_one_unit",
+            "unit_noise_on_grey_images",
+            "weight_at_which_nothing_pays",
+            "collapse_at_the_right_noise",
+            "collapse_of_all_but_the_last_unit",
+            "decoder_without_weights",
+            "codes_far_beyond_the_prior",
+            "ramp_longer_than_the_run",
+            "weights_that_are_not_numbers",
+        ],
+    ),
+)
+def test_the_action_cures_the_run(name):
+    sickness, (vae, x) = SICK[name][0], SICK[name][1]()
+    chosen = arguments(kv.diagnose(vae, x).action.partition("; if")[0])
+    callbacks = chosen.pop("callbacks", [])
+    optimizer = chosen.pop("optimizer", keras.optimizers.Adam(3e-3))
+    keras.utils.set_random_seed(0)
+    cured = kv.VAE.from_config({**vae.get_config(), **chosen})
+    cured.compile(optimizer, jit_compile=False)
+    cured.fit(x, epochs=60, batch_size=50, verbose=0, callbacks=callbacks)
+    names = [finding.name for finding in kv.diagnose(cured, x).findings]
+    assert sickness not in names
+
+
+def test_a_sigmoid_before_logits_is_named_and_its_removal_cures():
+    def model(activation, loss):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((64,))
+        z = kv.layers.Latent(6, seed=0)(keras.layers.Dense(32, "relu")(inputs))
+        decoded = keras.layers.Dense(64, activation=activation)(z)
+        model = keras.Model(inputs, decoded)
+        model.compile(keras.optimizers.Adam(3e-3), loss=loss)
+        return model
+
+    first = kv.diagnose(model("sigmoid", "binary_crossentropy"), FLAT, FLAT)
+    assert first.verdict == "kl_weighted_by_mistake"
+    assert "`activation=None` in the last layer of the decoder" in first.action
+    chosen = arguments(first.action)
+    half = kv.diagnose(model("sigmoid", chosen["loss"]), FLAT, FLAT)
+    assert half.verdict == "double_sigmoid", str(half)
+    with pytest.raises(ValueError, match="`y_pred` must be logits"):
+        model("sigmoid", chosen["loss"]).fit(FLAT, FLAT, verbose=0)
+    cured = model(**chosen)
+    cured.fit(FLAT, FLAT, epochs=8, verbose=0)
+    assert kv.diagnose(cured, FLAT, FLAT).verdict == "healthy"
+    # Without the audit the numbers tell.
+    half = kv.diagnose(model("sigmoid", chosen["loss"]), FLAT, FLAT, audit=False)
+    assert half.verdict == "double_sigmoid"
 
 
 def test_surplus_units_are_a_remark():
@@ -580,7 +871,7 @@ def test_a_model_without_likelihood_says_what_was_left_out():
             "`model` must be a `keras_vae.VAE`",
         ),
         (lambda: kv.diagnose(None, X), "`model` must be a `keras_vae.VAE`"),
-        (lambda: kv.diagnose(linear_vae(PCA), [1.0]), "`data` must be an array"),
+        (lambda: kv.diagnose(linear_vae(PCA), [1.0]), "`x` must be an array"),
         (
             lambda: kv.diagnose(linear_vae(PCA), X, max_examples=1),
             "`max_examples` must",

@@ -69,6 +69,12 @@ class Categorical(Likelihood):
         ids = tf.range(self.num_classes, dtype=tf.float32)
         return tf.reshape(tf.linalg.matvec(rows, ids), tf.shape(logits)[:-1])
 
+    def activation_of(self, params, x):
+        """See `Likelihood.activation_of`: the values of each element add up to 1."""
+        rows = np.reshape(np.asarray(params, np.float64), (-1, self.num_classes))
+        adds_up = rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() < 1e-2
+        return "softmax" if adds_up else None
+
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "num_classes": self.num_classes}

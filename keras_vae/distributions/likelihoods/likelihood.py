@@ -129,6 +129,18 @@ class Likelihood(keras.layers.Layer):
         """
         return None
 
+    def activation_of(self, params, x):
+        """Names the activation that a decoder's output has passed, by its values.
+
+        Args:
+            params: Tensor (examples, *params_shape).
+            x: Tensor (examples, *event_shape).
+
+        Returns:
+            One of `invalid_activations`, or None if the values are of a raw output.
+        """
+        return None
+
     def check_data(self, x):
         """Checks that every element of `x` can occur under this likelihood.
 

@@ -12,6 +12,20 @@ from keras_vae.distributions.likelihoods.likelihood import Likelihood
 class _UnitInterval(Likelihood):
     invalid_activations = ("sigmoid", "softmax")
 
+    def activation_of(self, params, x):
+        """See `Likelihood.activation_of`.
+
+        All values lie in [0, 1], and as probabilities they have a lower cross-entropy
+        than as logits.
+        """
+        p, x = np.asarray(params, np.float64), np.asarray(x, np.float64)
+        if p.min() < 0 or p.max() > 1 or p.min() == p.max():
+            return None
+        inside = np.clip(p, 1e-7, 1 - 1e-7)
+        as_probabilities = -x * np.log(inside) - (1 - x) * np.log1p(-inside)
+        as_logits = np.logaddexp(0, p) - x * p
+        return "sigmoid" if as_probabilities.mean() < as_logits.mean() else None
+
     def _check_support(self, x):
         low, high = x.min(), x.max()
         if low >= 0 and high <= 1:

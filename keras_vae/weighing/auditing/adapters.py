@@ -1,12 +1,34 @@
 """Answers that the audit needs from each kind of model."""
 
+import dataclasses
 import math
 
+import tensorflow as tf
+
 from keras_vae import _keras
+from keras_vae.distributions.likelihoods import Likelihood
 from keras_vae.layers import Latent
 from keras_vae.losses import NegativeLogLikelihood
 from keras_vae.models import VAE
 from keras_vae.models import observed
+from keras_vae.weighing import heads
+
+
+@dataclasses.dataclass(frozen=True)
+class AuditedHead:
+    """One output of a model as the audit looks for it.
+
+    Args:
+        name: String, the output's name, "" for the only one.
+        seen: List of `Seen`s that may be the reconstruction, the last one first.
+        targets: List of tensors (size, ...) that it may be compared with.
+        likelihood: `Likelihood` that it trains with, or None.
+    """
+
+    name: str
+    seen: list
+    targets: list
+    likelihood: Likelihood | None
 
 
 class AuditedModel:
@@ -18,12 +40,6 @@ class AuditedModel:
 
     def __init__(self, model):
         self.model = model
-
-    @property
-    def likelihood(self):
-        """The `Likelihood` that the model trains with, or None."""
-        loss = getattr(self.model, "loss", None)
-        return loss.likelihood if isinstance(loss, NegativeLogLikelihood) else None
 
     def draws(self, step):
         """Yields each draw of a `LatentVariable` in a step.
@@ -45,14 +61,36 @@ class AuditedModel:
                 prior = latent.prior.params(latent.infer)
                 yield latent, latent.objective, params, z[:, None], prior
 
-    def decoded(self, step):
-        """Returns the outputs that may be the reconstruction, the last one first."""
-        sizes = {math.prod(target.shape) for target in step.batch.targets}
-        if self.likelihood is not None:
-            size, *event_shape = step.batch.targets[0].shape
-            sizes.add(size * math.prod(self.likelihood.params_shape(event_shape)))
-        outputs = reversed(step.outputs)
-        return [seen for seen in outputs if math.prod(seen.tensor.shape) in sizes]
+    def heads(self, step):
+        """Returns the list of the `AuditedHead`s of a step.
+
+        Only a compiled loss says which target belongs to which output.
+        """
+        compiled = getattr(self.model, "loss", None) is not None
+        found = heads.heads_of(self.model, step.batch.y) if compiled else []
+        if len(found) > 1:
+            return [
+                AuditedHead(
+                    head.name, self._own(step, head), [head.target], head.likelihood
+                )
+                for head in found
+                if head.loss is not None
+            ]
+        likelihood = found[0].likelihood if found else None
+        targets = step.batch.targets
+        return [AuditedHead("", _of_size(step, likelihood), targets, likelihood)]
+
+    def _own(self, step, head):
+        """Returns the records of one of the model's own outputs."""
+        of_model = [seen for seen in step.outputs if seen.layer is self.model]
+        outputs = step.results.get((id(self.model), 0))
+        index = sorted(outputs).index(head.name) if outputs else head.index
+        return [seen for seen in reversed(of_model) if seen.index == index]
+
+    def losses(self):
+        """Returns the list of the compiled `NegativeLogLikelihood`s."""
+        compiled = tf.nest.flatten(getattr(self.model, "loss", None))
+        return [loss for loss in compiled if isinstance(loss, NegativeLogLikelihood)]
 
     def mask(self, step, seen, target):
         """Returns the mask with which the loss scores a target, or None."""
@@ -62,11 +100,6 @@ class AuditedModel:
 class AuditedVAE(AuditedModel):
     """A `VAE`, which may have `Latent`s in its networks besides its own latents."""
 
-    @property
-    def likelihood(self):
-        """See `AuditedModel.likelihood`."""
-        return self.model.likelihood
-
     def draws(self, step):
         """See `AuditedModel.draws`."""
         outputs = self._outputs(step)
@@ -75,10 +108,11 @@ class AuditedVAE(AuditedModel):
             yield latent, self.model.objective, *tensors
         yield from super().draws(step)
 
-    def decoded(self, step):
-        """See `AuditedModel.decoded`."""
+    def heads(self, step):
+        """See `AuditedModel.heads`."""
         outputs = reversed(step.outputs)
-        return [seen for seen in outputs if seen.layer is self.model.decoder]
+        seen = [one for one in outputs if one.layer is self.model.decoder]
+        return [AuditedHead("", seen, step.batch.targets, self.model.likelihood)]
 
     def mask(self, step, seen, target):
         """See `AuditedModel.mask`."""
@@ -86,6 +120,16 @@ class AuditedVAE(AuditedModel):
 
     def _outputs(self, step):
         return step.results[id(self.model), 0]
+
+
+def _of_size(step, likelihood):
+    """Returns the outputs of a size of the targets, the last one first."""
+    sizes = {math.prod(target.shape) for target in step.batch.targets}
+    if likelihood is not None:
+        size, *event_shape = step.batch.targets[0].shape
+        sizes.add(size * math.prod(likelihood.params_shape(event_shape)))
+    outputs = reversed(step.outputs)
+    return [seen for seen in outputs if math.prod(seen.tensor.shape) in sizes]
 
 
 def adapt(model):

@@ -2,8 +2,11 @@
 
 import contextlib
 
+import numpy as np
 import tensorflow as tf
 
+from keras_vae.models import VAE
+from keras_vae.weighing import measuring
 from keras_vae.weighing.auditing import probe
 from keras_vae.weighing.auditing.adapters import adapt
 from keras_vae.weighing.auditing.judge import judge
@@ -15,7 +18,9 @@ from keras_vae.weighing.auditing.report import AuditReport
 BATCH_SIZES = (7, 13)
 
 
-def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
+def audit(
+    model, x, y=None, sample_weight=None, kl_weight=None, posterior=None, kl=None
+):
     """Measures with which coefficient KL and reconstruction reach the gradient.
 
     The model's own `train_step` runs on two batch sizes, without the optimiser. The
@@ -38,8 +43,11 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
         model: Compiled Keras model: functional, subclassed or with a `train_step` of
             its own. Models of `tf_keras`, which TFP's layers need, work as well.
         x: Array or structure of arrays (examples, ...), as for `fit`. Some 13 differing
-            examples are enough.
-        y: Target, as for `fit`.
+            examples are enough. A tuple (x, y) for a model that takes a target.
+        y: Target, as for `fit`; a list or dict for several outputs, all of which are
+            measured.
+        sample_weight: Array (examples,), as for `fit`: examples of weight 0 are left
+            out. The coefficients are those of examples of equal weight.
         kl_weight: Float, the beta that was meant, relative to the summed
             reconstruction in nats (half the squared error, or the cross-entropy), or
             None.
@@ -69,6 +77,7 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
     >>> round(report.weight.to("normal").beta, 3)
     32.0
     """
+    x, y = _examples(model, x, y, sample_weight)
     _check_arguments(model, x, y)
     _check_options(model, kl_weight, posterior, kl)
     if not model.built:
@@ -78,7 +87,7 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
     audited = adapt(model)
     names = [posterior] if isinstance(posterior, str) else posterior
     small, large = (probe.take_batch(x, y, size) for size in BATCH_SIZES)
-    with probe.restored(model):
+    with probe.restored(model), _unchecked(audited):
         # Builds all layers before anything is measured.
         probe.run_step(model, small)
         first = measure_batch(audited, small, names, kl)
@@ -86,9 +95,30 @@ def audit(model, x, y=None, kl_weight=None, posterior=None, kl=None):
         averaged, notes = averaged_sizes(model, small, first)
     pair = Pair(first, second, averaged, kl_weight, named=bool(posterior or kl))
     findings, remarks = judge(pair)
-    notes, weight = (*notes, *pair.notes, *remarks), pair.weight(audited.likelihood)
-    terms = pair.reconstruction, pair.kls
-    return AuditReport(findings, notes, pair.sizes, *terms, weight)
+    notes = (*notes, *pair.notes, *remarks)
+    terms = pair.reconstruction, pair.kls, pair.weight, pair.reconstructions
+    return AuditReport(findings, notes, pair.sizes, *terms)
+
+
+def _examples(model, x, y, sample_weight):
+    """Returns x and y, without examples of weight 0."""
+    takes_target = getattr(model, "loss", None) is not None or isinstance(model, VAE)
+    if y is None and takes_target and isinstance(x, tuple):
+        x, y = measuring.unpack(x, "x")
+    if sample_weight is not None:
+        # The batches take too few examples to tell weights apart.
+        weights = np.asarray(sample_weight) > 0
+        x, y = measuring.take_weighted(x, y, weights, weights.size)
+    return x, y
+
+
+@contextlib.contextmanager
+def _unchecked(audited):
+    """Returns a context in which losses take what they would refuse."""
+    with contextlib.ExitStack() as stack:
+        for loss in audited.losses():
+            probe.replace_method(stack, loss, "check_output", lambda *_: None)
+        yield
 
 
 def _check_arguments(model, x, y):

@@ -6,6 +6,7 @@ Each rule takes a `Pair`, and yields `Finding`s, or strings for remarks.
 import math
 
 from keras_vae.weighing.auditing.pairing import close
+from keras_vae.weighing.auditing.pairing import natural
 from keras_vae.weighing.auditing.posterior_search import same_mean
 from keras_vae.weighing.auditing.report import Finding
 from keras_vae.weighing.auditing.report import shape_words
@@ -125,8 +126,9 @@ def _terms(measured):
     for kl in measured.kls:
         if kl.form != "objective":
             yield "kl", f"the KL of {kl.source}", kl
-    if measured.reconstruction is not None:
-        yield "reconstruction", "the reconstruction", measured.reconstruction
+    for r in measured.reconstructions:
+        of = f" of {r.source!r}" if len(measured.reconstructions) > 1 else ""
+        yield "reconstruction", f"the reconstruction{of}", r
 
 
 def _signs(measured):
@@ -161,9 +163,11 @@ def _batches(measured):
         explained = p in (0, power) or measured.added_vectors
         if p is None:
             yield f"the coefficient of {words} depends on the batch"
-        elif p if term is r else not explained:
+        elif p if kind == "reconstruction" else not explained:
             verb = "multiplied" if p > 0 else "divided"
-            beside = {"kl": measured.first_coefficients} if term is r else {}
+            beside = {}
+            if kind == "reconstruction":
+                beside = {"kl": measured.first_coefficients}
             yield Finding(
                 f"{kind}_{verb}_by_batch",
                 f"the coefficient of {words} goes from {first:.4g} to {second:.4g} as "
@@ -192,55 +196,51 @@ def _regularizers(measured):
 # === Terms with a weight that depends on the number of pixels or latents ===
 
 
-def _double_sigmoid(measured):
-    r = measured.reconstruction
-    if r is None or r.form != "bernoulli_logits":
-        return
-    seen = measured.small.reconstruction.seen
-    activation = _last_activation(seen.layer)
-    if not seen.is_logits and getattr(activation, "__name__", "") == "sigmoid":
+def _activated(measured):
+    for r, seen in measured.recognised:
+        if not seen.activation or not seen.takes_logits:
+            continue
+        limits = ""
+        if seen.activation == "sigmoid":
+            limits = ": it reaches no probability outside [0.5, 0.73]"
+        taken, advice = "likelihood", ""
+        if r.form == "bernoulli_logits":
+            taken, advice = "cross-entropy", ", or pass `from_logits=False`"
         yield Finding(
-            "double_sigmoid",
-            f"{r.source!r} ends in a sigmoid, and the cross-entropy takes its output "
-            "for logits: it reaches no probability outside [0.5, 0.73]",
-            "remove the activation, or pass `from_logits=False`",
+            f"double_{seen.activation}",
+            f"{r.source!r} ends in a {seen.activation}, and the {taken} takes its "
+            f"output for logits{limits}",
+            f"remove the {seen.activation}, for example by `activation=None` in the "
+            f"last layer of the decoder{advice}",
             {"coefficients": r.coefficients},
         )
 
 
-def _last_activation(layer):
-    """Returns the last activation of a layer or model, or None."""
-    shaping = ("Reshape", "Flatten", "InputLayer")
-    while steps := [
-        step
-        for step in getattr(layer, "layers", None) or []
-        if type(step).__name__ not in shaping
-    ]:
-        layer = steps[-1]
-    return getattr(layer, "activation", None)
-
-
 def _event_means(measured):
-    r, natural = measured.reconstruction, measured.natural
+    for pair in measured.recognised:
+        yield from _means_of_event(measured, *pair)
+
+
+def _means_of_event(measured, r, seen):
     # In an autoencoder nothing is weighed against the error.
     alone = not measured.kls and not measured.small.added
-    if r is None or r.form == "likelihood" or alone:
+    if r.form == "likelihood" or alone:
         return
-    a = abs(measured.per_example(r))
+    bases, a = natural(r), abs(measured.per_example(r))
     ratios = [abs(measured.per_example(kl)) / a for kl in measured.kls]
     # A KL divided by the same number leaves the balance as it was.
-    balanced = any(close(b * base, 1.0) for b in ratios for base in (1.0, *natural))
-    if balanced or any(close(a, base) for base in natural):
+    balanced = any(close(b * base, 1.0) for b in ratios for base in (1.0, *bases))
+    if balanced or any(close(a, base) for base in bases):
         return
     whole, channels = math.prod(r.event_shape), (1, *r.event_shape)[-1]
-    means = [(1.0, whole), (1.0, channels), *[(base, whole) for base in natural]]
+    means = [(1.0, whole), (1.0, channels), *[(base, whole) for base in bases]]
     fits = [(c, n) for c, n in means if n > 1 and close(a * n, c)]
     for base, divisor in fits[:1]:
-        yield _event_mean(measured, base, divisor)
+        yield _event_mean(measured, r, seen, base, divisor)
 
 
-def _event_mean(measured, base, divisor):
-    r, beta = measured.reconstruction, measured.beta
+def _event_mean(measured, r, seen, base, divisor):
+    beta = measured.beta if r is measured.reconstruction else None
     name, axes = "channels", f"the last axis of {divisor} and summed over the others"
     if divisor == math.prod(r.event_shape):
         name, axes = "event", f"all {divisor} numbers"
@@ -253,10 +253,30 @@ def _event_mean(measured, base, divisor):
         f"the {r.form} of {shape_words(r.event_shape)} is averaged over {axes}. Its "
         f"coefficient is {r.coefficients[0]:.4g} instead of {base:.4g}, so that the KL "
         f"weighs {divisor} times as much{implied}",
-        "sum over the event: `keras_vae.losses.NegativeLogLikelihood`, or multiply the "
-        f"reconstruction by {divisor}",
+        f"sum over the event: {_summed(r, seen)}, or multiply the reconstruction by "
+        f"{divisor}",
         {"coefficients": r.coefficients, "divisor": divisor},
     )
+
+
+def _summed(r, seen):
+    """Returns the compiled loss that sums a form, and what it asks of the decoder."""
+    loss = f"`loss=kv.losses.NegativeLogLikelihood({_LIKELIHOODS[r.form]})`"
+    if r.form not in ("bernoulli", "bernoulli_logits") or not seen.activation:
+        return loss
+    return (
+        f"{loss}, which takes logits, so that the {seen.activation} at the end of "
+        f"{r.source!r} has to go, for example by `activation=None` in the last layer "
+        "of the decoder"
+    )
+
+
+_LIKELIHOODS = {
+    "squared_error": '"unit_normal"',
+    "absolute_error": "kv.distributions.Laplace(scale=1.0)",
+    "bernoulli": '"bernoulli"',
+    "bernoulli_logits": '"bernoulli"',
+}
 
 
 def _latent_means(measured):
@@ -307,7 +327,7 @@ _RULES = (
     _doubled,
     _signs,
     _batches,
-    _double_sigmoid,
+    _activated,
     _event_means,
     _latent_means,
     _layer_weights,

@@ -20,15 +20,16 @@ def measure_batch(audited, batch, posterior=None, kl=None, like=None):
         batch: `Batch`.
         posterior: Names of layers, see `audit`.
         kl: See `audit`.
-        like: `BatchMeasurement` of another batch, whose reconstruction is looked for,
-            or None.
+        like: `BatchMeasurement` of another batch, whose reconstructions are looked
+            for, or None.
 
     Returns:
         A `BatchMeasurement`.
     """
     step = probe.run_step(audited.model, batch)
     added = _weigh_added(audited.model, step)
-    fit, detached, index = _reconstruction(audited, step, like)
+    heads = audited.heads(step)
+    fits, detached, index = _reconstructions(audited, step, heads, like)
     # The other terms are measured without the gradient through the reconstruction.
     step = probe.run_step(audited.model, batch, detached)
     targets = step.targets
@@ -40,22 +41,28 @@ def measure_batch(audited, batch, posterior=None, kl=None, like=None):
         kls = [declared.of_callable(audited.model, step, loss, kl)]
     elif not kls:
         kls, reached = posterior_search.find(step, loss, posterior)
-    return BatchMeasurement(
-        batch.size, fit, detached, index, shape, tuple(added), tuple(kls), reached
-    )
+    names = tuple(head.name for head in heads)
+    terms = index, shape, tuple(added), tuple(kls), reached
+    return BatchMeasurement(batch.size, fits, names, detached, *terms)
 
 
-def _reconstruction(audited, step, like):
-    """Returns the reconstruction or None, its place, and the index of its loss."""
-    if like is None:
-        fit = reconstruction.find(audited, step)
-        if fit is None:
-            # The KL can be measured without a reconstruction that is recognised.
-            return None, reconstruction.last_place(audited, step), 0
-        return fit, fit.seen.place, fit.loss_index
-    fit = like.reconstruction
-    fit = reconstruction.find(audited, step, fit) if fit else None
-    return fit, like.detached, fit.loss_index if fit else like.loss_index
+def _reconstructions(audited, step, heads, like):
+    """Returns a reconstruction or None by head, their places, and a loss's index."""
+    if like is not None:
+        fits = tuple(
+            fit and reconstruction.find(audited, step, head, fit)
+            for head, fit in zip(heads, like.reconstructions, strict=True)
+        )
+        known = [fit.loss_index for fit in fits if fit]
+        return fits, like.detached, known[0] if known else like.loss_index
+    fits = tuple(reconstruction.find(audited, step, head) for head in heads)
+    # The KL can be measured without a reconstruction that is recognised.
+    places = [
+        fit.seen.place if fit else reconstruction.last_place(step, head)
+        for head, fit in zip(heads, fits, strict=True)
+    ]
+    known = [fit.loss_index for fit in fits if fit]
+    return fits, tuple(filter(None, places)), known[0] if known else 0
 
 
 def _weigh_added(model, step):

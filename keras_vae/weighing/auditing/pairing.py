@@ -16,6 +16,12 @@ def close(a, b, tolerance=3e-3):
     return abs(a - b) <= tolerance * abs(b)
 
 
+def natural(reconstruction):
+    """Returns the coefficients that a `Reconstruction` has if it is a likelihood."""
+    squared = reconstruction and reconstruction.form == "squared_error"
+    return (1.0, 0.5) if squared else (1.0,)
+
+
 @dataclasses.dataclass(frozen=True)
 class Pair:
     """The terms of one model's loss at two batch sizes.
@@ -40,14 +46,33 @@ class Pair:
         return self.small.size, self.large.size
 
     @functools.cached_property
+    def recognised(self):
+        """Tuple of (`Reconstruction`, `MeasuredReconstruction` on the small batch)."""
+        pairs = []
+        both = self.small.reconstructions, self.large.reconstructions
+        for small, large in zip(*both, strict=True):
+            if small is not None and large is not None:
+                names = small.source, small.form, small.event_shape
+                coefficients = small.coefficient, large.coefficient
+                pairs.append((Reconstruction(*names, coefficients), small))
+        return tuple(pairs)
+
+    @property
+    def reconstructions(self):
+        """Tuple of the `Reconstruction`s, one a head."""
+        return tuple(r for r, _ in self.recognised)
+
+    @property
     def reconstruction(self):
-        """The `Reconstruction`, or None."""
-        small, large = self.small.reconstruction, self.large.reconstruction
-        if small is None or large is None:
-            return None
-        coefficients = small.coefficient, large.coefficient
-        name = small.seen.layer.name
-        return Reconstruction(name, small.form, small.event_shape, coefficients)
+        """That of most numbers, against which the KL is weighed, or None."""
+        return self._largest[0]
+
+    @functools.cached_property
+    def _largest(self):
+        def size(pair):
+            return math.prod(pair[0].event_shape)
+
+        return max(self.recognised, key=size, default=(None, None))
 
     @functools.cached_property
     def weighed(self):
@@ -81,10 +106,12 @@ class Pair:
     def notes(self):
         """Tuple of strings: quantities that could not be measured."""
         notes = []
-        if self.reconstruction is None:
+        heads = zip(self.small.heads, self.small.reconstructions, strict=True)
+        for name in [name for name, found in heads if found is None]:
             notes.append(
-                "the reconstruction was not recognised as squared error, absolute "
-                "error or cross-entropy of a layer's output and the target"
+                f"the {f'loss of {name!r}' if name else 'reconstruction'} was not "
+                "recognised as squared error, absolute error or cross-entropy of a "
+                "layer's output and the target"
             )
         for small, large in self._twins:
             if small.form == "objective":
@@ -108,12 +135,6 @@ class Pair:
         return self.kls[0].coefficients if self.kls else ()
 
     @property
-    def natural(self):
-        """Coefficients that the reconstruction has if it is a likelihood."""
-        r = self.reconstruction
-        return (1.0, 0.5) if r and r.form == "squared_error" else (1.0,)
-
-    @property
     def ratio(self):
         """Ratio of the coefficients of first KL and reconstruction, or None."""
         if self.reconstruction is None or not self.kls:
@@ -128,11 +149,13 @@ class Pair:
             return self.ratio / 2
         return self.ratio
 
-    def weight(self, likelihood):
-        """Returns the `Weight` of the first KL against the reconstruction, or None."""
+    @property
+    def weight(self):
+        """The `Weight` of the first KL against the reconstruction, or None."""
         if self.ratio is None:
             return None
         sizes = self.reconstruction.event_shape, self.kls[0].latent_dim
+        likelihood = self._largest[1].likelihood
         known = units.of_likelihood(likelihood, self.ratio, *sizes)
         form = self.reconstruction.form.removesuffix("_logits")
         if known is None and form in ("squared_error", "bernoulli"):

@@ -47,12 +47,14 @@ class Batch:
     Args:
         data: Argument of `train_step`.
         x: Tensor or structure of tensors (size, ...).
+        y: The same for targets, or None.
         targets: List of tensors (size, ...).
         size: Integer.
     """
 
     data: object
     x: object
+    y: object
     targets: list
     size: int
 
@@ -76,7 +78,7 @@ def take_batch(x, y, size):
     x = tf.nest.map_structure(take, x)
     y = None if y is None else tf.nest.map_structure(take, y)
     targets = tf.nest.flatten(x if y is None else y)
-    return Batch(keras.utils.pack_x_y_sample_weight(x, y), x, targets, size)
+    return Batch(keras.utils.pack_x_y_sample_weight(x, y), x, y, targets, size)
 
 
 @dataclasses.dataclass
@@ -146,13 +148,13 @@ class Step:
         return float(np.mean(self.gradient(loss, tensor).numpy()))
 
 
-def run_step(model, batch, detached=None):
+def run_step(model, batch, detached=()):
     """Runs one training step of a model, without its optimiser.
 
     Args:
         model: The compiled model.
         batch: `Batch`.
-        detached: `Seen.place` of an output that passes no gradient on, or None.
+        detached: Tuple of `Seen.place`s of outputs that pass no gradient on.
 
     Returns:
         A `Step`.
@@ -190,16 +192,18 @@ class _Watch:
         self.depth = 0
 
     def call(self, original, *args, **kwargs):
-        """Records inputs and outputs, and stops the gradient of one output."""
+        """Records inputs and outputs, and stops the gradient of some outputs."""
         number = self.step.calls[id(self.layer)]
         self.step.calls[id(self.layer)] += 1
         self._note((args, kwargs), number, is_output=False)
         self.depth += 1
         outputs = original(*args, **kwargs)
         self.depth -= 1
-        if self.detached is not None and self.detached[:2] == (self.layer, number):
-            flat, index = tf.nest.flatten(outputs), self.detached[2]
-            flat[index] = tf.stop_gradient(flat[index])
+        stopped = [i for *call, i in self.detached if call == [self.layer, number]]
+        if stopped:
+            flat = tf.nest.flatten(outputs)
+            for index in stopped:
+                flat[index] = tf.stop_gradient(flat[index])
             outputs = tf.nest.pack_sequence_as(outputs, flat)
         if isinstance(outputs, dict):
             self.step.results[id(self.layer), number] = outputs

@@ -6,16 +6,18 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vae.objectives import BatchMean
+from keras_vae.weighing.auditing import activations
 from keras_vae.weighing.auditing import solve
 from keras_vae.weighing.auditing.terms import MeasuredReconstruction
 
 
-def find(audited, step, like=None):
-    """Finds the reconstruction.
+def find(audited, step, head, like=None):
+    """Finds the reconstruction of a head.
 
     Args:
         audited: `AuditedModel`.
         step: `Step`.
+        head: `AuditedHead`.
         like: `MeasuredReconstruction` of another step, whose place and form it must
             have, or None.
 
@@ -23,33 +25,36 @@ def find(audited, step, like=None):
         A `MeasuredReconstruction`, or None.
     """
     fits = (
-        _fit(audited, step, seen, like and like.form)
-        for seen in audited.decoded(step)
+        _fit(audited, step, head, seen, like and like.form)
+        for seen in head.seen
         if like is None or seen.place == like.seen.place
     )
     # The last output that fits is the nearest to the loss.
     return next(filter(None, fits), None)
 
 
-def last_place(audited, step):
+def last_place(step, head):
     """Returns the place of the last possible reconstruction in a loss, or None."""
-    for seen in audited.decoded(step):
+    for seen in head.seen:
         for loss in step.targets:
             if np.any(step.gradient(loss, seen.tensor).numpy()):
                 return seen.place
     return None
 
 
-def _fit(audited, step, seen, form):
-    references = _references(audited, step, seen)
+def _fit(audited, step, head, seen, form):
+    references = _references(audited, step, head, seen)
     for index, loss in enumerate(step.targets if references else ()):
         gradient = step.gradient(loss, seen.tensor).numpy()
         best = _best(gradient, references, form, solve.tolerance(seen.tensor))
         if best is not None:
             shape = tuple(seen.tensor.shape[1:])
             if best[0] == "likelihood":
-                shape = tuple(step.batch.targets[0].shape[1:])
-            return MeasuredReconstruction(seen, *best, shape, index)
+                shape = tuple(head.targets[0].shape[1:])
+            activation = activations.activation_of(step, head, seen, best[0])
+            source = head.name or seen.layer.name
+            known = shape, index, source, activation, head.likelihood
+            return MeasuredReconstruction(seen, *best, *known)
     return None
 
 
@@ -64,19 +69,20 @@ def _best(gradient, references, form, limit):
     return min(fits)[2:] if fits else None
 
 
-def _references(audited, step, seen):
+def _references(audited, step, head, seen):
     """Returns the gradients by an output of all possible reconstructions, by form."""
     references = {}
     shape = seen.tensor.shape
-    for target in step.batch.targets:
+    for target in head.targets:
         same_size = math.prod(shape) == math.prod(target.shape)
         if same_size and shape[0] == target.shape[0]:
             references |= _forms(seen.tensor.numpy(), target.numpy())
-    target = step.batch.targets[0]
-    if audited.likelihood is not None:
-        needed = audited.likelihood.params_shape(tuple(target.shape[1:]))
+    target = head.targets[0]
+    if head.likelihood is not None:
+        needed = head.likelihood.params_shape(tuple(target.shape[1:]))
         if tuple(needed) == tuple(shape[1:]):
-            references["likelihood"] = _of_likelihood(audited, step, seen, target)
+            mask = audited.mask(step, seen, target)
+            references["likelihood"] = _of_likelihood(head, seen, target, mask)
     return references
 
 
@@ -96,16 +102,16 @@ def _forms(p, target):
     return forms
 
 
-def _of_likelihood(audited, step, seen, target):
+def _of_likelihood(head, seen, target, mask):
     """Returns the gradient of -log p(x|z) of a likelihood of this library."""
-    mask = audited.mask(step, seen, target)
+    size = len(target)
     options = {} if mask is None else {"mask": mask}
     p = tf.cast(seen.tensor, tf.float32)
-    mean = BatchMean(step.batch.size)
+    mean = BatchMean(size)
     with tf.GradientTape() as tape:
         tape.watch(p)
-        params = tf.reshape(p, [step.batch.size, -1, *p.shape[1:]])
-        log_prob = audited.likelihood.log_prob(
+        params = tf.reshape(p, [size, -1, *p.shape[1:]])
+        log_prob = head.likelihood.log_prob(
             params, target, mean=mean, training=True, **options
         )
         value = tf.reduce_mean(mean(-log_prob))

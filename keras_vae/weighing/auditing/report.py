@@ -14,12 +14,14 @@ class Finding:
         message: What was measured, in words.
         fix: What to write instead.
         evidence: Dict, names to the measured numbers.
+        flag: The same as flags of `trainers.train`, "" where it has none.
     """
 
     name: str
     message: str
     fix: str
     evidence: dict
+    flag: str = ""
 
     def __str__(self):
         """Message and fix."""
@@ -78,9 +80,11 @@ class AuditReport:
         notes: Tuple of strings: remarks that are no fault, and quantities that could
             not be measured.
         batch_sizes: The batch sizes of the two measurements.
-        reconstruction: `Reconstruction`, or None if it was not recognised.
+        reconstruction: `Reconstruction`, or None if it was not recognised; of several
+            outputs the one of most numbers.
         kl: Tuple of `KL`s, one a latent variable.
         weight: `Weight` of the KL against the reconstruction, or None.
+        reconstructions: Tuple of the `Reconstruction`s of all outputs.
     """
 
     findings: tuple
@@ -89,6 +93,7 @@ class AuditReport:
     reconstruction: Reconstruction | None
     kl: tuple
     weight: Weight | None
+    reconstructions: tuple = ()
 
     @property
     def sound(self):
@@ -99,11 +104,11 @@ class AuditReport:
         """The report in words."""
         sizes = " and ".join(map(str, self.batch_sizes))
         lines = [f"Coefficients in the gradient at batch sizes {sizes}"]
-        if self.reconstruction is not None:
+        for r in self.reconstructions:
+            of = f" of {r.source}" if len(self.reconstructions) > 1 else ""
             lines.append(
-                f"  reconstruction, {self.reconstruction.form} summed over "
-                f"{shape_words(self.reconstruction.event_shape)}: "
-                f"{_join(self.reconstruction.coefficients)}"
+                f"  reconstruction{of}, {r.form} summed over "
+                f"{shape_words(r.event_shape)}: {_join(r.coefficients)}"
             )
         for kl in self.kl:
             asked = "" if kl.asked is None else f" (asked: {kl.asked:.4g})"

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_vae.distributions.likelihoods import Likelihood
 from keras_vae.weighing.auditing.probe import Added
 from keras_vae.weighing.auditing.probe import Seen
 
@@ -48,6 +49,9 @@ class MeasuredReconstruction:
         coefficient: Float.
         event_shape: Shape of one reconstruction.
         loss_index: Index of the differentiated loss that holds it.
+        source: String, the name of the output, or of the layer that puts it out.
+        activation: "sigmoid" or "softmax" if the output has passed one, or "".
+        likelihood: `Likelihood` that the output trains with, or None.
     """
 
     seen: Seen
@@ -55,6 +59,16 @@ class MeasuredReconstruction:
     coefficient: float
     event_shape: tuple
     loss_index: int
+    source: str
+    activation: str
+    likelihood: Likelihood | None
+
+    @property
+    def takes_logits(self):
+        """Whether the loss takes the output for logits."""
+        if self.form == "likelihood":
+            return bool(self.likelihood.invalid_activations)
+        return self.form == "bernoulli_logits" and not self.seen.is_logits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +92,10 @@ class BatchMeasurement:
 
     Args:
         size: Integer, the number of examples.
-        reconstruction: `MeasuredReconstruction`, or None.
-        detached: `Seen.place` of the output without a gradient while the KLs were
-            measured, or None.
+        reconstructions: Tuple with a `MeasuredReconstruction` of each head, or None.
+        heads: Tuple of the heads' names.
+        detached: Tuple of the `Seen.place`s of the outputs without a gradient while
+            the KLs were measured.
         loss_index: Index of the differentiated loss in which they were measured.
         loss_shape: Shape of that loss.
         added: Tuple of `MeasuredLoss`es.
@@ -89,8 +104,9 @@ class BatchMeasurement:
     """
 
     size: int
-    reconstruction: MeasuredReconstruction | None
-    detached: tuple | None
+    reconstructions: tuple
+    heads: tuple
+    detached: tuple
     loss_index: int
     loss_shape: tuple
     added: tuple

@@ -3,17 +3,20 @@
 import dataclasses
 
 import numpy as np
+import tensorflow as tf
 
 from keras_vae import checks
 from keras_vae.weighing import auditing
+from keras_vae.weighing import measuring
 from keras_vae.weighing.diagnosing.evidence import gather
+from keras_vae.weighing.diagnosing.lost import EQUAL
+from keras_vae.weighing.diagnosing.lost import lost_lines
+from keras_vae.weighing.diagnosing.rules import LOST
 from keras_vae.weighing.diagnosing.rules import Case
 from keras_vae.weighing.diagnosing.rules import findings_of
 from keras_vae.weighing.diagnosing.subject import subject_of
 
 HEALTHY = "healthy"
-# A weight that differs from 1 by less than this part is 1.
-_EQUAL = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,29 +46,43 @@ class Diagnosis:
         return self.findings[0].fix if self.findings else "nothing"
 
     @property
+    def flag(self):
+        """The same as flags of `trainers.train`, "" where it has none."""
+        return self.findings[0].flag if self.findings else ""
+
+    @property
     def healthy(self):
         """Whether no fault was found in the quantities that could be measured."""
         return not self.findings
 
+    @property
+    def latents_healthy(self):
+        """Whether no fault concerns the latents; nats may be lost elsewhere."""
+        return all(finding.name in LOST for finding in self.findings)
+
     def to_dict(self):
-        """Returns verdict, action, evidence, findings and notes as JSON takes them."""
+        """Returns verdict, action, flag, evidence, findings and notes for JSON."""
         return {
             "verdict": self.verdict,
             "action": self.action,
+            "flag": self.flag,
             "evidence": _plain(self.evidence),
             "findings": [_plain(dataclasses.asdict(item)) for item in self.findings],
             "notes": list(self.notes),
         }
 
     def __str__(self):
-        """Verdict, the numbers that tell it, and one action."""
-        lines = [f"Verdict: {self.verdict}"]
+        """Verdict, its numbers, an action, and what is lost in nats."""
+        lines = [f"Verdict: {self.verdict if self.findings else 'latents healthy'}"]
         if self.findings:
-            lines += [f"  {self.findings[0].message}.", f"  Do: {self.action}"]
+            latents = "latents healthy, but " if self.latents_healthy else ""
+            flag = f"; flag: `{self.flag}`" if self.flag else ""
+            lines.append(f"  {latents}{self.findings[0].message}.")
+            lines.append(f"  Do: in Python: {self.action}{flag}")
         if others := ", ".join(item.name for item in self.findings[1:]):
             lines.append(f"  Also found, see `findings`: {others}.")
-        lines += [f"  {text}." for text in (_summary(self.evidence), *self.notes)]
-        return "\n".join(lines)
+        texts = *lost_lines(self.evidence), _summary(self.evidence), *self.notes
+        return "\n".join([*lines, *(f"  {text}." for text in texts)])
 
     def markdown(self):
         """The same for TensorBoard, which shows Markdown."""
@@ -98,7 +115,17 @@ def _plain(value):
     return value
 
 
-def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0):
+def diagnose(
+    model,
+    x,
+    y=None,
+    sample_weight=None,
+    kl_weight=None,
+    audit=None,
+    train=None,
+    max_examples=1000,
+    seed=0,
+):
     """Names the fault of a trained model, the numbers that tell it, and a remedy.
 
     | verdict | measured |
@@ -111,8 +138,20 @@ def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0)
     | "kl_weight_too_high" | next to nothing is coded at a weight above 1 |
     | "decoder_ignores_z" | shuffled latents decode as well |
     | "posterior_collapse" | unused units that would pay |
+    | "overfitting" | -ELBO far above that of the training data `train` |
+    | "noise_too_low" | a squared error of 2 times the noise, and nats lost to it |
     | "prior_holes" | an aggregate posterior that is not the prior |
+    | "behind_linear" | -ELBO .5 nats above -log p of probabilistic PCA |
+    | "double_sigmoid", "double_softmax" | an activation before logits |
     | "healthy" | none of these |
+
+    The text says of healthy latents how many nats of -ELBO, at weight 1, are lost where
+    it can be measured: to another weight, at least, as the gain of a model that the
+    same networks reach without training (see the evidence "weight_loss"); to
+    overfitting, with `train`; to the size of the noise, as the gain of the most likely
+    one; and against probabilistic PCA of as many units, for real data under a `Normal`
+    or `Laplace` that a model reconstructs. It is fitted to `train`, or without that to
+    one half of the examples to score the other one.
 
     Unused units are no fault by themselves. A unit pays if it explains more variance
     than the noise of the decoder times the weight of the KL, as in Lucas et al. So the
@@ -122,22 +161,28 @@ def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0)
     nor holes are measured, and for class ids no error.
 
     Keras models with `layers.Latent` are measured likewise if their loss is
-    `losses.NegativeLogLikelihood`; with other losses only their encoders are, and
-    `kv.audit` measures the weight of the KL. The model stays as it is, and no training
+    `losses.NegativeLogLikelihood`, of several outputs all that have it; with other
+    losses only their encoders are, and `kv.audit` measures the weight of the KL. The
+    model stays as it is, and no training
     noise is drawn.
 
     Args:
         model: A `keras_vae.VAE`, or another Keras model with `Latent`s.
-        data: Array x (examples, ...) or tuple (x, y), as for `fit`; best examples that
-            were not trained on, a few hundred of them.
+        x: Array (examples, ...), as for `fit`; best examples that were not trained on,
+            a few hundred of them. Also a tuple (x, y).
+        y: Target, as for `fit`; a list or dict of arrays for several outputs.
+        sample_weight: Array (examples,), as for `fit`: examples count in proportion.
         kl_weight: Float, the weight that was meant, for `kv.audit`, or None.
         audit: Boolean, whether to run `kv.audit`. Defaults to None: if the model is
             no plain `VAE`, whose weight is known, or if `kl_weight` is given.
-        max_examples: Integer, how many examples are looked at, the first ones.
+        train: Training data, an array x or tuple (x, y), or None.
+        max_examples: Integer, how many examples are looked at: the first ones, and as
+            many of `train`, spread over all.
         seed: Integer, of the noise of z and of the shuffling.
 
     Returns:
-        A `Diagnosis`: `.verdict`, `.action`, `.evidence`, `.findings`; `print` it.
+        A `Diagnosis`: `.verdict`, `.action`, `.flag`, `.evidence`, `.findings`; `print`
+        it.
 
     Raises:
         ValueError: If the model has no latent variable, or the data do not fit.
@@ -161,17 +206,37 @@ def diagnose(model, data, kl_weight=None, audit=None, max_examples=1000, seed=0)
         bound](http://approximateinference.org/accepted/HoffmanJohnson2016.pdf)
     """
     checks.check_count("max_examples", max_examples, 2)
-    subject = subject_of(model, data)
+    data = x if y is None else (x, y)
+    if sample_weight is not None:
+        pair = measuring.unpack(data, "x")
+        pair = measuring.take_weighted(*pair, sample_weight, max_examples)
+        data = tuple(part for part in pair if part is not None)
+    subject = subject_of(model, data, "x")
+    training = None if train is None else _training(model, train)
     notes = list(subject.notes)
     report = None
     if audit is None:
         audit = not subject.is_plain or kl_weight is not None
     if audit:
         report = _audited(subject, kl_weight, notes)
-    evidence = gather(subject, max_examples, seed)
+    linear = None if training is None else _spread(training.x, 10 * max_examples)
+    evidence = gather(subject, max_examples, seed, training, linear)
     findings = findings_of(Case(subject, evidence, report))
     notes += _remarks(evidence, findings)
     return Diagnosis(findings, evidence, tuple(notes))
+
+
+def _training(model, train):
+    try:
+        return subject_of(model, train, "train")
+    except ValueError as error:
+        raise ValueError(f"`train` cannot be used: {error}") from error
+
+
+def _spread(x, number):
+    """Returns at most so many examples, spread over all."""
+    step = -(-len(tf.nest.flatten(x)[0]) // number)
+    return measuring.rows_of(x, slice(None, None, step))
 
 
 def _audited(subject, kl_weight, notes):
@@ -196,7 +261,7 @@ def _remarks(evidence, findings):
     }
     if unused and not explained and "missing_rate" in evidence:
         weight, missing = evidence["kl_weight"], evidence["missing_rate_at_one"]
-        if weight > 1 + _EQUAL and missing > evidence["missing_rate"]:
+        if weight > 1 + EQUAL and missing > evidence["missing_rate"]:
             yield (
                 f"Unused at kl_weight={weight:.3g}: {unused} of "
                 f"{evidence['latent_dim']} units; at 1 {missing:.2g} nats more would "

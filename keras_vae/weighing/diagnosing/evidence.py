@@ -2,22 +2,17 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import metrics
-from keras_vae import random
-from keras_vae.distributions import masks
-from keras_vae.distributions import posteriors
-from keras_vae.distributions import tfd
 from keras_vae.distributions.likelihoods import Laplace
 from keras_vae.distributions.likelihoods import Normal
 from keras_vae.hyperparameter import Hyperparameter
-from keras_vae.objectives import Estimate
 from keras_vae.replicas import number
 from keras_vae.weighing import measuring
+from keras_vae.weighing.diagnosing import lost
+from keras_vae.weighing.diagnosing.sample import Sample
 
-_BATCH_SIZE = 256
 # The decoder reads z if shuffled latents raise the distortion by at least this fraction
 # of the rate. If z is used at all, they raise it by more than the rate.
 READ = 0.1
@@ -26,82 +21,47 @@ READ = 0.1
 _LEAST_VARIANCE = 1e-3
 
 
-def gather(subject, num_examples, seed):
+def gather(subject, num_examples, seed, training=None, linear_examples=None):
     """Measures a model.
 
     Args:
         subject: `Subject`.
         num_examples: Integer, how many of its examples are looked at.
         seed: Integer, of the noise and of the shuffling.
+        training: `Subject` of the same model with the data that it was trained on, or
+            None.
+        linear_examples: Array of examples to fit the linear model to, or None for
+            those that are looked at.
 
     Returns:
         Dict, names to numbers. It lacks quantities that could not be measured, except
         "kl_per_unit", which is None if the prior has no units.
     """
-    x = tf.nest.map_structure(lambda v: v[:num_examples], subject.x)
-    y = np.asarray(subject.y[:num_examples])
     # Layers called in this scope neither keep losses nor move their state.
     with keras.StatelessScope():
-        codes = [
-            _Code(subject, index, random.fork(random.key(seed), 1 + index))
-            for index in range(len(subject.variables))
-        ]
-        for start, x_batch, _ in measuring.batches(x, None, _BATCH_SIZE):
-            params = subject.encode(x_batch)
-            for code, param in zip(codes, params, strict=True):
-                code.take(param, start)
+        sample = Sample(subject, num_examples, seed)
         evidence = {
-            "num_examples": len(y),
+            "num_examples": sample.size,
             "latent_dim": sum(v.units for v in subject.variables),
             "kl_weight": max(o.weight for o in subject.objectives),
             **_ramp(subject.model),
-            **_of_codes(codes),
+            **_of_codes(sample.codes),
         }
-        if evidence["non_finite"] == 0 and subject.likelihood is not None:
-            evidence |= _of_decoder(subject, x, y, codes, evidence, seed)
+        if evidence["non_finite"] or not subject.likelihoods:
+            return evidence
+        evidence |= _of_decoder(sample, evidence, seed)
+        if evidence["non_finite"]:
+            return evidence
+        evidence |= lost.of_weight(sample, evidence)
+        evidence |= lost.of_noise(sample, evidence)
+        if training is not None:
+            trained = Sample(training, num_examples, seed, spread=True)
+            evidence |= lost.of_overfitting(sample, trained)
+        evidence |= lost.of_linear(sample, linear_examples)
     return evidence
 
 
-class _Code:
-    """Posterior, draw and rate of one latent variable for all examples."""
-
-    def __init__(self, subject, index, key):
-        self.variable = subject.variables[index]
-        self.objective = subject.objectives[index]
-        self.prior = subject.prior(index)
-        # A mixture has no units of its own.
-        self.has_units = isinstance(self.prior, tfd.Independent)
-        self.key = key
-        self.columns = []
-
-    def take(self, params, start):
-        """Takes up a batch, whose first example has the number `start`."""
-        variable = self.variable
-        posterior = variable.posterior.distribution(params)
-        key = self.key + tf.constant([0, start], tf.int64)
-        z = variable.sample(params, 1, key)
-        mean, stddev = variable.posterior.mean_and_stddev(params)
-        kl = tf.fill(mean.shape, np.nan)
-        if self.has_units:
-            kl = posteriors.kl_per_dimension(posterior, self.prior)
-        rate = self.objective.rate(Estimate(posterior, self.prior, z))
-        mask = _keras.mask_of(params)
-        if mask is not None:
-            mask = tf.cast(mask, tf.bool)
-            rate = tf.where(mask, rate, 0.0)
-            kl = tf.where(mask[:, None], kl, 0.0)
-        column = (params, mean, stddev, z[:, 0], kl, rate)
-        self.columns.append([value.numpy() for value in column])
-
-    def finish(self):
-        """Puts the batches together."""
-        whole = [np.concatenate(parts) for parts in zip(*self.columns, strict=True)]
-        self.params, self.mean, self.stddev, self.z, self.kl, self.rate = whole
-
-
 def _of_codes(codes):
-    for code in codes:
-        code.finish()
     finite = [np.isfinite(code.params).all(axis=1) for code in codes]
     non_finite = int(np.count_nonzero(~np.all(finite, axis=0)))
     if non_finite:
@@ -112,7 +72,7 @@ def _of_codes(codes):
     active = metrics.active_units(mean)
     information = measuring.information_of(
         [code.variable.posterior.distribution(code.params) for code in codes],
-        [tf.constant(code.z) for code in codes],
+        [code.z for code in codes],
     )
     evidence = {
         "non_finite": 0,
@@ -172,95 +132,82 @@ def _ramp(model):
     return {}
 
 
-def _of_decoder(subject, x, y, codes, evidence, seed):
+def _of_decoder(sample, evidence, seed):
     """Distortions at own and shuffled latents, and the rate missing at the means."""
-    own = [code.z for code in codes]
-    order = np.random.default_rng(seed).permutation(len(y))
-    others = [code.z[order] for code in codes]
-    means = [code.mean for code in codes]
-    drawn = _decode(subject, x, y, own)
-    if not np.isfinite(drawn["distortion"]).all():
-        bad = np.count_nonzero(~np.isfinite(drawn["distortion"]))
+    drawn = sample.drawn
+    if bad := np.count_nonzero(~np.isfinite(drawn.distortion)):
         return {"non_finite": int(bad)}
-    distortion = float(drawn["distortion"].mean())
-    shuffled = float(_decode(subject, x, y, others)["distortion"].mean())
+    order = np.random.default_rng(seed).permutation(sample.size)
+    distortion = float(drawn.distortion.mean())
+    others = sample.decode([code.z[order] for code in sample.codes])
+    shuffled = float(others.distortion.mean())
     found = {
         "distortion": distortion,
         "negative_elbo": distortion + evidence["rate"],
         "shuffled_distortion": shuffled,
         "shuffle_cost": shuffled - distortion,
     }
-    if drawn["variance"] is None:
+    if activation := sample.activation():
+        found["activation"] = activation
+    if not drawn.heads:
         return found
-    observed = drawn["observed"]
-    if subject.may_bypass:
-        found["bypass"] = _bypass(subject, x, y, codes, observed)
-    noise = drawn["variance"].mean(where=observed)
-    found["error"] = float(np.sqrt(np.mean(drawn["residual"] ** 2, where=observed)))
-    honest = 1.0
-    if isinstance(subject.likelihood.core(), Normal | Laplace):
-        honest = None
-        found["noise"] = float(np.sqrt(noise))
-        found["noise_ratio"] = float(noise / found["error"] ** 2)
+    if sample.subject.may_bypass:
+        found["bypass"] = _bypass(sample)
+    found |= _of_errors(drawn)
     # If latents of other examples decode as well, no unit is used, active or not.
     is_read = found["shuffle_cost"] >= READ * evidence["rate"]
     unused = evidence["latent_dim"] - is_read * evidence["active_units"]
     found["unused_units"] = int(unused)
     found["missing_rate"] = found["missing_rate_at_one"] = 0.0
-    if unused and len(y) > 1:
-        residual = _standardized(_decode(subject, x, y, means))
+    if unused and sample.size > 1:
+        residual = _standardized(sample.decode([c.mean for c in sample.codes]))
         weight = max(evidence["kl_weight"], 1e-6)
         found["missing_rate"] = metrics.missing_rate(residual, weight, unused)
         # At weight 1. A normal or Laplace counts with the noise that it would learn.
+        scaled = all(
+            isinstance(h.likelihood.core(), Normal | Laplace) for h in drawn.heads
+        )
+        honest = None if scaled else 1.0
         found["missing_rate_at_one"] = metrics.missing_rate(residual, honest, unused)
     return found
 
 
-def _bypass(subject, x, y, codes, observed):
+def _of_errors(drawn):
+    """Error and noise; of several outputs those whose noise is furthest from it."""
+    errors = [
+        (float(np.sqrt(np.mean(h.residual**2, where=h.observed))), h)
+        for h in drawn.heads
+    ]
+    pairs = [
+        (error, float(head.variance.mean(where=head.observed)))
+        for error, head in errors
+        if isinstance(head.likelihood.core(), Normal | Laplace)
+    ]
+    if not pairs:
+        return {"error": errors[0][0]}
+    pairs = [(error, noise, noise / error**2) for error, noise in pairs]
+    error, noise, ratio = max(pairs, key=lambda pair: abs(np.log(pair[2])))
+    return {"error": error, "noise": float(np.sqrt(noise)), "noise_ratio": ratio}
+
+
+def _bypass(sample):
     """Fraction of the data's variance that is decoded while z is held fixed."""
-    fixed = [np.broadcast_to(code.prior.mean(), code.mean.shape) for code in codes]
-    seen = np.where(observed, subject.likelihood.standardize(y), 0)
-    decoded = seen - _decode(subject, x, y, fixed)["residual"]
-    spread = np.var(seen, axis=0, dtype=np.float64).sum()
-    return float(np.var(decoded, axis=0).sum() / max(spread, 1e-12))
+    fixed = [np.broadcast_to(c.prior.mean(), c.mean.shape) for c in sample.codes]
+    varied, spread = 0.0, 0.0
+    for head in sample.decode(fixed).heads:
+        seen = np.where(head.observed, head.target, 0)
+        varied += np.var(seen - head.residual, axis=0).sum()
+        spread += np.var(seen, axis=0, dtype=np.float64).sum()
+    return float(varied / max(spread, 1e-12))
 
 
 def _standardized(decoded):
     """Errors in units of each element's noise; 0 for elements that are left out."""
-    variance, observed = decoded["variance"], decoded["observed"]
-    least = _LEAST_VARIANCE * variance.mean(where=observed)
-    number = np.maximum(observed.sum(axis=0), 1)
-    variance = variance.sum(axis=0, where=observed) / number
-    return decoded["residual"] / np.sqrt(np.maximum(variance, least))
-
-
-def _decode(subject, x, y, latents):
-    """Returns the distortion, and the error and variance of each element, or None.
-
-    Error and variance are those of standardised data, where the likelihood standardises
-    them. Elements that are left out have no error; "observed" marks the others.
-    """
-    likelihood = subject.likelihood
-    core = likelihood.core()
-    columns = []
-    for start, x_batch, y_batch in measuring.batches(x, y, _BATCH_SIZE):
-        rows = slice(start, start + len(y_batch))
-        params = subject.decode(x_batch, [tf.constant(z[rows]) for z in latents])
-        mask, options = subject.mask(x_batch, y_batch, params), {}
-        if mask is not None:
-            options["mask"] = mask = masks.event_mask(mask, tf.constant(y_batch))
-        distortion = -likelihood.log_prob(params[:, None], y_batch, **options)[:, 0]
-        column = [distortion.numpy()]
-        try:
-            variance = core.distribution(params, 1).variance().numpy()
-        except NotImplementedError:
-            variance = None  # Classes have none.
-        if variance is not None:
-            observed = np.ones(y_batch.shape, bool) if mask is None else mask.numpy()
-            target = likelihood.standardize(np.asarray(y_batch, np.float64))
-            residual = np.where(observed, target - core.mean(params).numpy(), 0.0)
-            column += [residual, np.asarray(variance, np.float64), observed]
-        columns.append(column)
-    whole = [np.concatenate(parts) for parts in zip(*columns, strict=True)]
-    names = "distortion", "residual", "variance", "observed"
-    return dict(zip(names, (*whole, None, None, None)[:4], strict=True))
+    rows = []
+    for head in decoded.heads:
+        least = _LEAST_VARIANCE * head.variance.mean(where=head.observed)
+        number = np.maximum(head.observed.sum(axis=0), 1)
+        variance = head.variance.sum(axis=0, where=head.observed) / number
+        scaled = head.residual / np.sqrt(np.maximum(variance, least))
+        rows.append(scaled.reshape(len(scaled), -1))
+    return np.concatenate(rows, axis=1)

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from keras_vae.objectives import FreeBits
 from keras_vae.weighing.auditing import Finding
+from keras_vae.weighing.diagnosing import remedies
 from keras_vae.weighing.diagnosing.evidence import READ
+from keras_vae.weighing.diagnosing.lost import EQUAL
 
 # A weight is on its ramp if it is below this fraction of its final value, or above the
 # final value divided by it.
@@ -13,8 +14,14 @@ RAMP = 0.9
 # the prior's. Such a unit costs at least 2.9 nats and carries no information for them.
 EXPLODED = 3.0
 # The decoder's noise is too high if its variance exceeds this many times the mean
-# squared error. Learned noise has a ratio of 1.
+# squared error, and too low if that exceeds this many times its variance. Learned noise
+# has a ratio of 1.
 NOISE = 2.0
+# A model is overfitted if -ELBO is higher on examples it was not trained on by more
+# than this fraction of the rate, `MISSING` and three standard errors.
+OVERFITTED = 0.25
+# These faults are none of the latents.
+LOST = "noise_too_low", "overfitting", "behind_linear"
 # Report a fault only if the missing rate, in nats, exceeds both this and the coded
 # rate. The optimiser, or the noise in the data, leaves smaller rates missing.
 MISSING = 0.5
@@ -86,20 +93,45 @@ def findings_of(case):
 # === Faults that make all other numbers meaningless ===
 
 
+def _finding(name, message, remedy, evidence):
+    return Finding(name, message, remedy.fix, evidence, remedy.flag)
+
+
 def _diverged(case):
-    yield Finding(
+    yield _finding(
         "diverged",
         f"{case['non_finite']} of {case['num_examples']} examples are coded as NaN or "
         "infinity",
-        "train anew with `keras.optimizers.Adam(1e-4, clipnorm=1.0)`",
+        remedies.SLOWER,
         case.pick("non_finite"),
     )
 
 
-def _weighted_by_mistake(case):
-    if case.audit is None or case.audit.sound:
+def _activated(case):
+    found = () if case.audit is None else case.audit.findings
+    known = [finding for finding in found if finding.name in _ACTIVATED]
+    yield from known[:1]
+    if known or "activation" not in case:
         return
-    fault = case.audit.findings[0]
+    yield Finding(
+        f"double_{case['activation']}",
+        f"the output that the likelihood takes for logits has passed a "
+        f"{case['activation']}",
+        f"remove the {case['activation']}, for example by `activation=None` in the "
+        "last layer of the decoder",
+        case.pick("activation", "distortion"),
+    )
+
+
+_ACTIVATED = "double_sigmoid", "double_softmax"
+
+
+def _weighted_by_mistake(case):
+    found = () if case.audit is None else case.audit.findings
+    weighted = [finding for finding in found if finding.name not in _ACTIVATED]
+    if not weighted:
+        return
+    fault = weighted[0]
     yield Finding(
         "kl_weighted_by_mistake",
         f"{fault.name}: {fault.message}",
@@ -115,12 +147,11 @@ def _ramp_not_finished(case):
     if RAMP * final <= value <= final / RAMP:
         return
     step, end = case["ramp_step"], case["ramp_end"]
-    yield Finding(
+    yield _finding(
         "ramp_not_finished",
         f"`kl_weight` is {value:.3g} on its way to {final:.3g}: {step} steps of its "
         f"{end} are done. Judge the latents after that",
-        f"train at least {end - step} steps more with the same schedule, or shorten "
-        'it: `kv.KLAnnealing(kv.schedules.linear("50%"))`',
+        remedies.finished_ramp(end - step),
         case.pick("ramp_step", "ramp_end", "ramp_value", "ramp_final"),
     )
 
@@ -134,12 +165,11 @@ def _variance_explodes(case):
     if widths[unit] <= EXPLODED:
         return
     many = int(np.count_nonzero(widths > EXPLODED))
-    yield Finding(
+    yield _finding(
         "posterior_variance_explodes",
         f"the posterior of z{unit} is {widths[unit]:.3g} times as wide as its prior: "
         f"noise that the decoder cannot read, in {many} of {case['latent_dim']} units",
-        "train anew with `posterior=kv.distributions.DiagonalNormal(max_scale=2.0)` "
-        "and `keras.optimizers.Adam(1e-3, clipnorm=1.0)`",
+        remedies.NARROWER,
         {"unit": unit, "stddev": float(widths[unit]), "rate": case["rate"]},
     )
 
@@ -152,23 +182,13 @@ def _noise_too_high(case):
     lost = case["missing_rate_at_one"] + case["active_units"] * np.log(ratio) / 2
     if lost <= max(case["rate"], MISSING):
         return
-    yield Finding(
+    yield _finding(
         "noise_too_high",
         f"the decoder's noise, {case['noise']:.3g}, has {ratio:.3g} times the variance "
         f"of its error, {case['error']:.3g}: {case['rate']:.2g} nats are coded, and "
         f"some {lost:.2g} more would pay",
-        _learned_noise(case),
+        remedies.learned_noise(case),
         {**case.pick("noise", "error", "noise_ratio", "rate"), "lost": float(lost)},
-    )
-
-
-def _learned_noise(case):
-    name = type(case.subject.likelihood.core()).__name__
-    # Lucas et al.: learned noise that starts large may collapse the posterior too.
-    start = case["error"] / 2
-    return (
-        f'`likelihood=kv.distributions.{name}(scale="shared", '
-        f"initial_scale={start:.2g})`"
     )
 
 
@@ -180,12 +200,11 @@ def _weight_too_high(case):
     # Too much noise, which has a finding of its own, explains the collapse.
     if case.evidence.get("noise_ratio", 0.0) > NOISE:
         return
-    yield Finding(
+    yield _finding(
         "kl_weight_too_high",
         f"`kl_weight` is {weight:.3g}, at which {case['rate']:.2g} nats are coded; at "
         f"1 some {missed:.3g} nats would pay",
-        "`objective=kv.ELBO(kl_weight=1.0)`; for a weight in between see "
-        "`kv.rate_distortion`",
+        remedies.WEIGHT_ONE,
         case.pick("kl_weight", "rate", "missing_rate_at_one", "active_units"),
     )
 
@@ -210,11 +229,10 @@ def _decoder_ignores_z(case):
         )
     else:
         return
-    yield Finding(
+    yield _finding(
         "decoder_ignores_z",
         message,
-        "let z be all that the decoder gets, `decoder=kv.networks.mlp_decoder(...)`, "
-        "without connections past z, and check that its first layer trains",
+        remedies.CODE_ALONE,
         case.pick("shuffle_cost", "rate", "mutual_information", "bypass"),
     )
 
@@ -223,19 +241,15 @@ def _posterior_collapse(case):
     missing = case.evidence.get("missing_rate", 0.0)
     if missing <= max(case["rate"], MISSING):
         return
-    action = 'train anew with `callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`'
-    relapsed = any(isinstance(o, FreeBits) for o in case.subject.objectives)
-    if case.analytic and not relapsed:
-        nats = max(missing / case["unused_units"] / 2, 0.05)
-        action += (
-            f"; if that relapses, `objective=kv.objectives.FreeBits(nats={nats:.1g})`"
-        )
-    yield Finding(
+    # Below a noise that is too low even white errors would pay.
+    if any(_noise_too_low(case)) and not case.missed:
+        return
+    yield _finding(
         "posterior_collapse",
         f"{case['unused_units']} of {case['latent_dim']} units are unused, and the "
         f"error still holds {missing:.3g} nats that would pay at this weight and "
         f"noise, more than the {case['rate']:.2g} that are coded",
-        action,
+        remedies.later_weight(case),
         case.pick(
             "active_units", "collapsed_units", "rate", "missing_rate", "kl_per_unit"
         ),
@@ -249,7 +263,7 @@ def _prior_holes(case):
     enough = max(GAP, GAP_PER_UNIT * case["active_units"])
     if gap <= enough and max(per_unit) <= GAP:
         return
-    yield Finding(
+    yield _finding(
         "prior_holes",
         f"the encoder does not fill the prior: KL(q(z) || p(z)) is at least {gap:.3g} "
         f"of the rate of {case['rate']:.3g} nats, so that draws from the prior are not "
@@ -261,16 +275,65 @@ def _prior_holes(case):
 
 def _fill_the_prior(case):
     if case["kl_weight"] < 1:
-        return "`objective=kv.ELBO(kl_weight=1.0)`"
+        return remedies.WEIGHT_ONE
     if case.evidence.get("noise_ratio", 1.0) < 1 / NOISE:
-        return _learned_noise(case)
-    return (
-        "`prior=kv.priors.VampPrior(num_components=100)` with "
-        '`objective=kv.ELBO(kl="monte_carlo")`'
+        return remedies.learned_noise(case)
+    return remedies.MIXTURE
+
+
+# === Nats that are lost though the latents are healthy ===
+
+
+def _overfitting(case):
+    if "overfitting" not in case:
+        return
+    gap, error = case["overfitting"], case["overfitting_error"]
+    if gap <= max(OVERFITTED * case["rate"], MISSING, 3 * error):
+        return
+    yield _finding(
+        "overfitting",
+        f"-ELBO is {case['negative_elbo']:.4g} nats on these examples and "
+        f"{case['train_negative_elbo']:.4g} on those of training: {gap:.3g} more, with "
+        f"a standard error of {error:.2g}",
+        remedies.STOPPED_EARLIER,
+        case.pick("overfitting", "overfitting_error", "train_negative_elbo"),
+    )
+
+
+def _noise_too_low(case):
+    ratio, nats = case.evidence.get("error_to_noise", 0.0), case.evidence
+    if ratio <= NOISE or nats["noise_loss"] <= MISSING:
+        return
+    # In training the noise fits: what is too large is the error of other examples.
+    if any(_overfitting(case)) and case["train_error_to_noise"] <= NOISE:
+        return
+    yield _finding(
+        "noise_too_low",
+        f"the decoder's error, {case['error']:.3g}, has {ratio:.3g} times the variance "
+        f"of its noise: noise of the size of the error saves {nats['noise_loss']:.3g} "
+        "nats of -ELBO",
+        remedies.noise_of_the_error(case),
+        case.pick("noise", "error", "error_to_noise", "noise_loss"),
+    )
+
+
+def _behind_linear(case):
+    gap = case.evidence.get("linear_gap", 0.0)
+    # What another weight loses has a line of its own.
+    if gap <= MISSING or abs(case["kl_weight"] - 1) >= EQUAL:
+        return
+    yield _finding(
+        "behind_linear",
+        f"-ELBO is {case['negative_elbo']:.4g} nats, and -log p of a linear model of "
+        f"{case['linear_units']} units, probabilistic PCA, is "
+        f"{case['linear_negative_elbo']:.4g}: {gap:.3g} nats fewer",
+        remedies.linear_start(case),
+        case.pick("negative_elbo", "linear_negative_elbo", "linear_gap"),
     )
 
 
 _RULES = (
+    _activated,
     _weighted_by_mistake,
     _ramp_not_finished,
     _variance_explodes,
@@ -278,5 +341,8 @@ _RULES = (
     _weight_too_high,
     _decoder_ignores_z,
     _posterior_collapse,
+    _overfitting,
+    _noise_too_low,
     _prior_holes,
+    _behind_linear,
 )

@@ -4,15 +4,16 @@ import contextlib
 import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
 from keras_vae.layers import Latent
 from keras_vae.layers.latent import example_mask
-from keras_vae.losses import NegativeLogLikelihood
 from keras_vae.models import VAE
 from keras_vae.models import observed
+from keras_vae.weighing import heads
 from keras_vae.weighing import measuring
 from keras_vae.weighing.auditing.probe import replace_method
 
@@ -23,20 +24,29 @@ class Subject:
     Attributes:
         model: The Keras model.
         x: Structure of arrays (examples, ...).
-        y: Array of targets (examples, ...).
+        targets: List of arrays (examples, ...), one for each output with a likelihood.
         variables: List of the `LatentVariable`s, a layer as often as it is called.
         objectives: List of their objectives.
-        likelihood: `Likelihood` of the model's output, or None.
+        likelihoods: List of `Likelihood`s, one for each of the targets.
         notes: List of strings: quantities that cannot be measured, and why.
         may_bypass: Boolean, whether the decoder may see the input past z.
         is_plain: Boolean, whether the loss weighs the KL as the objective says.
-        compiled_target: Array of targets that a compiled loss takes, or None.
+        compiled_target: What `fit` takes as y, or None.
+        reconstructs_itself: Boolean, whether the only target is the only input.
     """
 
     notes = ()
     may_bypass = False
     is_plain = False
     compiled_target = None
+
+    @property
+    def reconstructs_itself(self):
+        """See the class."""
+        if len(self.targets) != 1 or not hasattr(self.x, "shape"):
+            return False
+        x, y = map(checks.as_array, (self.x, self.targets[0]))
+        return x is y or (x.shape == y.shape and bool(np.all(x == y)))
 
     def encode(self, x):
         """Returns the posterior parameters (batch, params_size) of each variable.
@@ -50,7 +60,7 @@ class Subject:
         raise NotImplementedError
 
     def decode(self, x, latents):
-        """Returns the likelihood's parameters (batch, ...), float32, at other latents.
+        """Returns the likelihoods' parameters (batch, ...), float32, at other latents.
 
         Args:
             x: Batch of inputs, used if the decoder sees more than z.
@@ -59,12 +69,12 @@ class Subject:
         raise NotImplementedError
 
     def mask(self, x, y, params):
-        """Returns which elements of targets are observed, see `observed.mask_of`.
+        """Returns which elements of a target are observed, see `observed.mask_of`.
 
         Args:
             x: Batch of inputs.
-            y: Batch of targets.
-            params: What `decode` returned.
+            y: Batch of one of the targets.
+            params: What `decode` returned for it.
         """
         raise NotImplementedError
 
@@ -72,13 +82,15 @@ class Subject:
 class VAESubject(Subject):
     """A `VAE`."""
 
-    def __init__(self, model, data):
+    def __init__(self, model, data, name):
         self.model = model
-        self.x, y = measuring.split(model, data)
-        self.y = self.x if y is None else y
+        self.x, y = measuring.split(model, data, name)
+        self.targets = [self.x if y is None else y]
+        # `VAE.fit` passes x as the target where there is no other.
+        self.compiled_target = y
         self.variables = model.latents
         self.objectives = [model.objective]
-        self.likelihood = model.likelihood
+        self.likelihoods = [model.likelihood]
         # A subclass may have another loss.
         self.is_plain = type(model) is VAE
         with keras.StatelessScope():
@@ -99,7 +111,7 @@ class VAESubject(Subject):
     def decode(self, x, latents):
         """See `Subject.decode`."""
         params = self.model.decoder(latents[0])
-        return _keras.with_mask(tf.cast(params, tf.float32), _keras.mask_of(params))
+        return [_as_float32(params)]
 
     def mask(self, x, y, params):
         """See `Subject.mask`."""
@@ -114,26 +126,32 @@ class LatentSubject(Subject):
 
     may_bypass = True
 
-    def __init__(self, model, data):
+    def __init__(self, model, data, name):
         self.model = model
-        self.x, y = measuring.unpack(data)
-        self.y = self.compiled_target = self.x if y is None else y
-        for value in (*tf.nest.flatten(self.x), self.y):
-            checks.check_array(value, "data")
+        self.x, y = measuring.unpack(data, name)
+        self.compiled_target = self.x if y is None else y
+        for value in tf.nest.flatten(self.x):
+            checks.check_array(value, name)
         self.layers = _keras.sublayers(model, Latent)
         with keras.StatelessScope():
             calls = self._encode(_first(self.x))
         self.variables = [layer for layer, _ in calls]
         self.objectives = [variable.objective for variable in self.variables]
-        loss = getattr(model, "loss", None)
-        self.likelihood = None
-        if isinstance(loss, NegativeLogLikelihood):
-            self.likelihood = loss.likelihood
-        else:
+        found = heads.heads_of(model, self.compiled_target)
+        self.heads = [head for head in found if head.likelihood is not None]
+        self.targets = [checks.check_array(h.target, "y") for h in self.heads]
+        self.likelihoods = [head.likelihood for head in self.heads]
+        others = [repr(h.name) for h in found if h.likelihood is None and h.loss]
+        if not self.heads:
             self.notes = (
                 "Without `keras_vae.losses.NegativeLogLikelihood` as its loss the "
                 "model has no distortion in nats, so that neither its noise, nor the "
                 "rate missing in its error, nor shuffled latents were looked at",
+            )
+        elif others:
+            self.notes = (
+                f"The distortion leaves out the output {', '.join(others)}, whose loss "
+                "is no `keras_vae.losses.NegativeLogLikelihood`",
             )
 
     def encode(self, x):
@@ -173,8 +191,8 @@ class LatentSubject(Subject):
                 ]
                 take_next = functools.partial(_next, iter(drawn))
                 replace_method(stack, layer, "call", take_next)
-            params = self.model(x, training=False)
-        return _keras.with_mask(tf.cast(params, tf.float32), _keras.mask_of(params))
+            outputs = self.model(x, training=False)
+        return [_as_float32(head.of(outputs)) for head in self.heads]
 
     def mask(self, x, y, params):
         """See `Subject.mask`."""
@@ -182,7 +200,11 @@ class LatentSubject(Subject):
 
 
 def _first(x):
-    return tf.nest.map_structure(lambda v: v[:1], x)
+    return measuring.rows_of(x, slice(1))
+
+
+def _as_float32(params):
+    return _keras.with_mask(tf.cast(params, tf.float32), _keras.mask_of(params))
 
 
 def _note_call(calls, layer, original, *args, **kwargs):
@@ -205,12 +227,13 @@ def _next(values, *args, **kwargs):
     return next(values)
 
 
-def subject_of(model, data):
+def subject_of(model, data, name="data"):
     """Returns the `Subject` of a model.
 
     Args:
         model: A `keras_vae.VAE`, or another Keras model with `Latent`s.
-        data: See `diagnose`.
+        data: Array x (examples, ...) or tuple (x, y), as for `fit`.
+        name: Name of `data` in errors.
 
     Raises:
         ValueError: If there is no latent variable to look at.
@@ -222,11 +245,11 @@ def subject_of(model, data):
                 "measure all of them by `keras_vae.rate_distortion`. Received: "
                 f"{model!r}"
             )
-        return VAESubject(model, data)
+        return VAESubject(model, data, name)
     if not isinstance(model, keras.Model) or not _keras.sublayers(model, Latent):
         raise ValueError(
             "`model` must be a `keras_vae.VAE`, or a Keras model with a "
             "`keras_vae.layers.Latent`. Of others `keras_vae.audit` measures the "
             f"weight of the KL. Received: {model!r}"
         )
-    return LatentSubject(model, data)
+    return LatentSubject(model, data, name)

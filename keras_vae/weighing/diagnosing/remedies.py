@@ -1,0 +1,103 @@
+"""What to do about a fault: arguments in Python, and flags of `trainers.train`."""
+
+import typing
+
+from keras_vae.distributions.likelihoods import Normal
+from keras_vae.objectives import FreeBits
+
+
+class Remedy(typing.NamedTuple):
+    """What to write.
+
+    Args:
+        fix: String, in Python.
+        flag: String, the same as flags of `trainers.train`, "" where it has none.
+    """
+
+    fix: str
+    flag: str = ""
+
+
+SLOWER = Remedy(
+    "train anew with `optimizer=keras.optimizers.Adam(1e-4, clipnorm=1.0)`",
+    "--learning_rate=1e-4 --on_divergence=halve",
+)
+NARROWER = Remedy(
+    "train anew with `posterior=kv.distributions.DiagonalNormal(max_scale=2.0)` and "
+    "`optimizer=keras.optimizers.Adam(1e-3, clipnorm=1.0)`"
+)
+WEIGHT_ONE = Remedy("`objective=kv.ELBO(kl_weight=1.0)`", "--kl_weight=1.0")
+CODE_ALONE = Remedy(
+    "let z be all that the decoder gets, `decoder=kv.networks.mlp_decoder(...)`, "
+    "without connections past z, and check that its first layer trains",
+    "--network=mlp",
+)
+MIXTURE = Remedy(
+    "`prior=kv.priors.VampPrior(num_components=100)` with "
+    '`objective=kv.ELBO(kl="monte_carlo")`',
+    "--prior=vamp_prior --num_components=100 --kl=monte_carlo",
+)
+STOPPED_EARLIER = Remedy(
+    "`callbacks=[kv.callbacks.EarlyStopping(patience=10, restore_best_weights=True)]` "
+    "with `validation_data`, fewer epochs, or smaller networks",
+    "--validation_fraction=0.1",
+)
+
+
+def finished_ramp(steps):
+    """Returns the remedy for a schedule that lacks so many steps."""
+    return Remedy(
+        f"train at least {steps} steps more with the same schedule, or shorten it: "
+        '`callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`',
+        "--schedule=linear --warmup=50%",
+    )
+
+
+def learned_noise(case):
+    """Returns the remedy for noise that is too high."""
+    name = _family(case)
+    # Lucas et al.: learned noise that starts large may collapse the posterior too.
+    start = case["error"] / 2
+    return Remedy(
+        f'`likelihood=kv.distributions.{name}(scale="shared", '
+        f"initial_scale={start:.2g})`",
+        "--likelihood=optimal_normal" if name == "Normal" else "--likelihood=laplace",
+    )
+
+
+def noise_of_the_error(case):
+    """Returns the remedy for noise that is too low."""
+    name = _family(case)
+    cores = [likelihood.core() for likelihood in case.subject.likelihoods]
+    if any(getattr(core, "scale", None) == "optimal" for core in cores):
+        # It is that of the training data already.
+        return STOPPED_EARLIER
+    return Remedy(
+        f'`likelihood=kv.distributions.{name}(scale="optimal")`',
+        "--likelihood=optimal_normal" if name == "Normal" else "",
+    )
+
+
+def _family(case):
+    likelihoods = case.subject.likelihoods
+    is_normal = any(isinstance(one.core(), Normal) for one in likelihoods)
+    return "Normal" if is_normal else "Laplace"
+
+
+def later_weight(case):
+    """Returns the remedy for a posterior that has collapsed."""
+    fix = 'train anew with `callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`'
+    relapsed = any(isinstance(o, FreeBits) for o in case.subject.objectives)
+    if case.analytic and not relapsed:
+        nats = max(case["missing_rate"] / case["unused_units"] / 2, 0.05)
+        bits = f"`objective=kv.objectives.FreeBits(nats={nats:.1g})`"
+        fix += f"; if that relapses, {bits}"
+    return Remedy(fix, "--schedule=linear --warmup=50%")
+
+
+def linear_start(case):
+    """Returns the remedy for a model behind the linear one."""
+    start = "`linear_path=True` and, once it is built, `vae.adapt(x)`"
+    if not case.subject.is_plain:
+        start = "more epochs"
+    return Remedy(f"{start}, then {STOPPED_EARLIER.fix}", "--linear_path")
