@@ -109,6 +109,8 @@ def test_run_writes_everything_and_nothing_half(finished):
     assert {path.name for path in directory.iterdir()} == {
         "advice.json",
         "advice.txt",
+        "best.keras",
+        "best.keras.json",
         "config.json",
         "curve.csv",
         "curve.png",
@@ -147,17 +149,34 @@ def test_curve_file_has_the_bound_of_each_noise(finished):
 
 def test_exported_model_is_that_of_the_advised_weight(finished):
     directory, _ = finished
-    beta = read(directory, "metrics.json")["beta"]
-    advice = read(directory, "advice.json")
+    metrics = read(directory, "metrics.json")
+    beta, advice = metrics["beta"], read(directory, "advice.json")
     assert beta == pytest.approx(advice[0]["beta"])
-    x = _data.load(programs.WEIGH.parse().data, None).test[:5]
-    multi = keras.saving.load_model(directory / "last.keras")
-    expected = multi.at(beta).reconstruct(x)
-    loaded = tf.saved_model.load(directory / "saved_model")
-    np.testing.assert_allclose(loaded.serve(x), expected, atol=1e-5)
+    data = _data.load(programs.WEIGH.parse().data, None)
     vae = keras.saving.load_model(directory / "model.keras")
+    loaded = tf.saved_model.load(directory / "saved_model")
+    x = data.test[:5]
+    np.testing.assert_allclose(loaded.serve(x), vae.reconstruct(x), atol=1e-5)
     assert vae.likelihood.scale == pytest.approx(np.sqrt(beta))
     assert type(vae) is kv.VAE
+    # It is at least as good on validation data as all that it was chosen from.
+    polish = metrics["polish"]
+    assert sorted(polish["losses"]) == ["the linear start", "the one run"]
+    assert polish["loss"] <= min(polish["losses"].values())
+    plain = keras.saving.load_model(directory / "best.keras").at(beta)
+    plain.compile()
+    x = np.tile(data.validation, (-(-500 // len(data.validation)), 1, 1, 1))
+    loss = plain.evaluate(x, batch_size=100, verbose=0, return_dict=True)["loss"]
+    assert polish["losses"]["the one run"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_figures_stand_beside_models_without_a_network(finished):
+    directory, text = finished
+    found = read(directory, "metrics.json")["baselines"]
+    data = _data.load(programs.WEIGH.parse().data, None)
+    latent_dim = read(directory, "config.json")["latent_dim"]
+    assert found == pytest.approx(kv.baselines(data.train, data.test, latent_dim))
+    assert f"probabilistic PCA {found['ppca']:.2f}" in text
 
 
 def test_tensorboard_shows_curve_pictures_advice_and_weights(finished):
