@@ -118,9 +118,7 @@ def test_resume_with_other_flags_is_an_error(finished):
     with pytest.raises(
         _settings.FlagError, match=r"--epochs=4 became 3; --seed=3 became"
     ):
-        run(
-            directory, "--epochs=3", "--seed=4", "--schedule=sigmoid", "--resume"
-        )
+        run(directory, "--epochs=3", "--seed=4", "--schedule=sigmoid", "--resume")
 
 
 def test_existing_run_is_not_overwritten(finished):
