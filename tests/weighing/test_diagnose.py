@@ -608,7 +608,8 @@ def test_a_model_behind_probabilistic_pca_says_so():
     assert evidence["linear_gap"] == pytest.approx(gap, rel=1e-5)
     assert gap > 0.5
     assert f"Against a linear model of 3 units: {gap:.3g} nats behind" in str(diagnosis)
-    assert diagnosis.flag == "--linear_path"
+    assert diagnosis.flag == "--linear_path=data"
+    assert_flags_exist(diagnosis.flag)
     # Without training data each half is scored by the model of the other one.
     halves = kv.diagnose(vae, x).evidence["linear_negative_elbo"]
     pairs = (x[1::2], x[::2]), (x[::2], x[1::2])
@@ -784,9 +785,8 @@ def test_actions_are_arguments_and_flags_that_exist(name):
 def assert_flags_exist(text):
     values = flags.FlagValues()
     _flags.define_train(values)
-    known = [flag for flag in text.split() if flag != "--linear_path"]
-    values(["program", *known])
-    assert all(values[flag[2:].partition("=")[0]].present for flag in known)
+    values(["program", *text.split()])
+    assert all(values[f[2:].partition("=")[0]].present for f in text.split())
 
 
 @pytest.mark.parametrize(

@@ -100,4 +100,4 @@ def linear_start(case):
     start = "`linear_path=True` and, once it is built, `vae.adapt(x)`"
     if not case.subject.is_plain:
         start = "more epochs"
-    return Remedy(f"{start}, then {STOPPED_EARLIER.fix}", "--linear_path")
+    return Remedy(f"{start}, then {STOPPED_EARLIER.fix}", "--linear_path=data")
