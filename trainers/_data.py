@@ -48,6 +48,10 @@ class Scaling:
             "the data."
         )
 
+    def undo(self, x):
+        """Returns standardised values in their own units."""
+        return self.mean + self.scale * x
+
     def to_dict(self):
         """The numbers as JSON takes them."""
         return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}

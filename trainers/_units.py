@@ -30,19 +30,23 @@ def in_own_units(model, scaling):
     return kv.in_original_units(model, normalization(scaling))
 
 
-def diagnose(model, x, scaling, **options):
+def diagnose(model, x, scaling, train=None, **options):
     """Diagnoses a model; nats of its error are those of the data in their own units.
 
     Args:
         model: `keras_vae.VAE`.
-        x: Array (examples, ...) that it takes.
+        x: Array (examples, ...) that it takes, held out.
         scaling: `_data.Scaling` of these data, or None.
+        train: Array (other examples, ...), those that it was trained on, or None.
         **options: See `keras_vae.diagnose`.
     """
     if scaling is not None:
         model = in_own_units(model, scaling)
-        x = (scaling.mean + scaling.scale * x).astype("float32")
-    return kv.diagnose(model, x, **options)
+        x, train = (
+            part if part is None else scaling.undo(part).astype("float32")
+            for part in (x, train)
+        )
+    return kv.diagnose(model, x, train=train, **options)
 
 
 def write(model, scaling, path):

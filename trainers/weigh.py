@@ -21,6 +21,7 @@ import keras
 from absl import flags
 
 import keras_vae as kv
+from trainers import _data
 from trainers import _final
 from trainers import _flags
 from trainers import _program
@@ -102,7 +103,12 @@ def _weigh(settings, run, data, model):
 
     report = _advise(settings, data, models)
     final = _final.make(settings, data, report)
-    diagnosis = _units.diagnose(final.model, data.held_out, data.scaling)
+    diagnosis = _units.diagnose(
+        final.model,
+        data.held_out,
+        data.scaling,
+        train=_data.as_seen(data.train, settings.data.binarize),
+    )
     _units.write(final.model, data.scaling, run.path)
     paragraphs = [
         *([final.warning] if final.warning else []),
