@@ -172,9 +172,10 @@ def _beta_range(settings, data):
         return settings.weigh.beta_range
     if settings.weigh.betas is not None:
         return settings.weigh.betas[0], settings.weigh.betas[-1]
-    normal = settings.model.likelihood == "normal"
-    likelihood = "unit_normal" if normal else "bernoulli"
-    return kv.weighing.beta_range(data.train, settings.model.latent_dim, likelihood)
+    known = {"normal": "unit_normal", "continuous_bernoulli": "continuous_bernoulli"}
+    likelihood = known.get(settings.model.likelihood, "bernoulli")
+    x = _data.as_seen(data.train, settings.data.binarize)
+    return kv.weighing.beta_range(x, settings.model.latent_dim, likelihood)
 
 
 def _betas(settings):

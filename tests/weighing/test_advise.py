@@ -382,7 +382,18 @@ def test_range_of_a_normal_spans_the_variances_of_the_data():
     np.testing.assert_allclose(
         kv.weighing.beta_range(x, 2, half), [4 * low, 4 * high], rtol=0.05
     )
-    assert kv.weighing.beta_range(x, 2, "bernoulli") == (0.01, 10.0)
+    assert kv.weighing.beta_range(x, 2, "laplace") == (0.01, 10.0)
+
+
+def test_the_range_of_binary_data_ends_where_a_linear_model_closes():
+    generator = np.random.default_rng(0)
+    weak = np.float32(generator.random((1000, 6)) < 0.5)
+    # Unit variance in each direction, and no more.
+    low, high = kv.weighing.beta_range(weak, 2, "bernoulli")
+    assert high == pytest.approx(1.5, rel=0.2)
+    assert low == pytest.approx(high / 1000)
+    strong = np.repeat(weak[:, :1], 20, axis=1)
+    assert kv.weighing.beta_range(strong, 2, "bernoulli") == (0.01, 10.0)
 
 
 def test_one_is_among_the_weights_where_it_is_asked_for():

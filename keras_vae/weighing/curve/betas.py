@@ -3,10 +3,15 @@
 import numpy as np
 
 from keras_vae import arguments
+from keras_vae import linear
 from keras_vae.distributions import likelihoods
 
 # Of likelihoods without a noise: around 1, the weight of the ELBO.
 _AROUND_ONE = (0.01, 10.0)
+_CLOSING = {
+    likelihoods.Bernoulli: "bernoulli",
+    likelihoods.ContinuousBernoulli: "continuous_bernoulli",
+}
 # So many examples show the variances.
 _EXAMPLES = 1000
 
@@ -19,7 +24,9 @@ def beta_range(x, latent_dim, likelihood="unit_normal"):
     principal component, and below the variance which `latent_dim` components leave over
     there is no noise: the range goes from a twentieth of that, since networks may
     leave less, to 1.5 times the first. Other likelihoods have no such scale and
-    get 0.01 to 10.
+    get 0.01 to 10; under a Bernoulli or a continuous Bernoulli less, if a linear model
+    keeps no unit up to there: 1.5 times the weight at which its last one closes, and
+    from a thousandth of that.
 
     Args:
         x: Array (examples, ...), training data in the units that the model sees.
@@ -44,9 +51,9 @@ def beta_range(x, latent_dim, likelihood="unit_normal"):
     """
     arguments.check_count("latent_dim", latent_dim)
     likelihood = likelihoods.get(likelihood)
-    if not is_noise(likelihood):
-        return _AROUND_ONE
     x = np.asarray(x)
+    if not is_noise(likelihood):
+        return _around_one(x, likelihood)
     if x.ndim < 2 or not x.size:
         raise ValueError(
             "`x` must be an array of examples, (examples, ...). Received: "
@@ -64,6 +71,19 @@ def beta_range(x, latent_dim, likelihood="unit_normal"):
         float(f"{limit / likelihood.core().scale ** 2:.2g}") for limit in limits
     )
     return low, high
+
+
+def _around_one(x, likelihood):
+    low, high = _AROUND_ONE
+    kind = _CLOSING.get(type(likelihood))
+    if kind is None or x.ndim < 2 or len(x) < 2 or x.min() < 0 or x.max() > 1:
+        return low, high
+    flat = x[:_EXAMPLES].reshape(min(len(x), _EXAMPLES), -1)
+    if flat.shape[1] < 2 or not flat.std(axis=0).any():
+        return low, high
+    closing = linear.components(flat, 1, kind).closing_weights(noise=1.0)[0]
+    high = min(high, float(f"{1.5 * closing:.2g}"))
+    return min(low, high / 1000), high
 
 
 def betas_between(low, high, num_betas=13, with_one=True, digits=None):
