@@ -52,7 +52,7 @@ def prepare(settings):
 def _build(settings, data):
     _flag_checks.check_warmup(settings, data.steps_per_epoch(settings.fit.batch_size))
     return _model.build(
-        settings, data, lambda **parts: kv.VAE(objective=_objective(settings), **parts)
+        settings, data, lambda **parts: kv.VAE(objective=objective(settings), **parts)
     )
 
 
@@ -108,7 +108,8 @@ def callbacks(settings, run, data):
     return chain
 
 
-def _objective(settings):
+def objective(settings):
+    """Returns the objective that the flags ask for."""
     make = {"elbo": kv.ELBO, "importance_weighted": kv.ImportanceWeighted}
     model = settings.model
     return make[settings.train.objective](
