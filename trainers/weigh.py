@@ -138,7 +138,7 @@ def _reported(settings, run, data, models, progress):
         final.text,
         str(diagnosis),
     ]
-    _weigh_report.write(settings, run, data, report, final.beta, paragraphs)
+    _weigh_report.write(settings, run, data, report, final, paragraphs)
     run.finish({**final.to_dict(), "diagnosis": diagnosis.to_dict()})
     return "\n\n".join(["", *paragraphs, _weigh_report.contents(run)])
 

@@ -101,9 +101,14 @@ def test_a_terminal_gets_one_bar_over_the_whole_run(clock, monkeypatch):
 
 def test_after_an_error_the_bar_stays_where_it_is(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
-    with pytest.raises(KeyError), _progress.Progress(4) as progress:
-        progress.move_to(1)
-        raise KeyError
+
+    def stop():
+        with _progress.Progress(4) as progress:
+            progress.move_to(1)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stop()
     assert sys.stdout.getvalue().split("\r")[-1].strip().startswith("25%")
 
 
