@@ -185,13 +185,13 @@ def check_warmup(settings, steps_per_epoch):
             train = settings.train
             scales = train.warmup is None or "%" in train.warmup
             longer = "" if scales else f" or raise --epochs to {epochs}"
-            warmup = (
-                f" {_settings.written('warmup', train.warmup)}" if train.warmup else ""
-            )
+            flags = [_settings.written("schedule", train.schedule)]
+            if train.warmup is not None:
+                flags.append(_settings.written("warmup", train.warmup))
             raise FlagError(
                 f"`--warmup` must end before the run does, which has {total} steps in "
                 f"{settings.fit.epochs} epochs; shorten it{longer}. Received: "
-                f"--schedule={train.schedule}{warmup}, {end} steps"
+                f"{' '.join(flags)}, {end} steps"
             )
 
 

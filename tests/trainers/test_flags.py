@@ -34,7 +34,7 @@ IMPOSSIBLE = [
     # What goes together.
     (
         "--epochs=1 --batch_size=9999 --schedule=sigmoid",
-        "`--warmup` must end.*sigmoid,",
+        "must end.*sigmoid, 1 steps",
     ),
     ("--schedule=none --warmup=10%", "`--warmup` must be left out.*none"),
     ("--schedule=exponential --kl_weight=0", "`--kl_weight`=0"),
