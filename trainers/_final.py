@@ -7,6 +7,7 @@ import numpy as np
 import keras_vae as kv
 from trainers import _data
 from trainers import _program
+from trainers import _progress
 from trainers import _sources
 from trainers import _units
 
@@ -46,19 +47,30 @@ class Final:
         return {"beta": self.beta, **self.metrics, "polish": self.polished}
 
 
-def make(settings, data, report):
+def polish_epochs(settings, data):
+    """Returns for how many epochs the model of the chosen weight is trained on.
+
+    Without a validation split there is nothing to choose by but the test split.
+    """
+    if settings.weigh.mode != "multi" or data.validation is None:
+        return 0
+    return round(settings.weigh.polish * settings.fit.epochs)
+
+
+def make(settings, data, report, progress):
     """Trains the model of the chosen weight on, and compares it with linear models.
 
     Args:
         settings: `_settings.Settings`.
         data: `_data.Data`.
         report: `keras_vae.weighing.AdviceReport`.
+        progress: `_progress.Progress`.
 
     Returns:
         A `Final`.
     """
     beta = _chosen(settings, report)
-    found = _polished(settings, data, report, beta)
+    found = _polished(settings, data, report, beta, progress)
     plain = kv.weighing.with_own_noise(found.model, beta)
     metrics = _evaluate(plain, settings, data)
     words = [_words_of(found)]
@@ -87,28 +99,17 @@ def _chosen(settings, report):
     return report.nearest(beta)
 
 
-def _polished(settings, data, report, beta):
+def _polished(settings, data, report, beta, progress):
     candidates = {_RUN: report.at(beta)}
-    if settings.model.linear_path == "data":
+    if settings.model.linear_path == "data" and data.validation is not None:
         candidates[_LINEAR] = _sources.build_one(settings, data, beta)
-    epochs = 0
-    if settings.weigh.mode == "multi":
-        epochs = round(settings.weigh.polish * settings.fit.epochs)
-    if data.validation is None:
-        # Nothing to choose by but the test split.
-        candidates.pop(_LINEAR, None)
-        epochs, held_out = 0, data.test
-    else:
-        held_out = data.validation
-    if epochs:
-        print(f"The model of beta = {beta:.4g}, {epochs} epochs at its own weight")
+    shown = progress.training(f"at beta = {beta:.4g} alone", _progress.LOSS)
     return kv.weighing.polish(
         candidates,
         _data.batches(data.train, settings),
-        held_out,
-        epochs,
-        callbacks=_program.guards(settings),
-        verbose=_program.verbosity(),
+        data.held_out,
+        polish_epochs(settings, data),
+        callbacks=[*_program.guards(settings), shown],
         shuffle=False,
     )
 

@@ -76,10 +76,10 @@ def check_only_with(name, settings, other, allowed):
     """
     value, setting = settings.flat[name], settings.flat[other]
     if value is not None and setting not in allowed:
-        choices = " or ".join(f"--{other}={choice}" for choice in allowed)
+        choices = " or ".join(f"--{other}={choice}" for choice in allowed if choice)
         raise FlagError(
-            f"`--{name}` must be left out with --{other}={setting}; it needs "
-            f"{choices}. Received: --{name}={value}"
+            f"`--{name}` must be left out with {_settings.written(other, setting)}; it "
+            f"needs {choices}. Received: {_settings.written(name, value)}"
         )
 
 
@@ -185,10 +185,13 @@ def check_warmup(settings, steps_per_epoch):
             train = settings.train
             scales = train.warmup is None or "%" in train.warmup
             longer = "" if scales else f" or raise --epochs to {epochs}"
+            flags = [_settings.written("schedule", train.schedule)]
+            if train.warmup is not None:
+                flags.append(_settings.written("warmup", train.warmup))
             raise FlagError(
                 f"`--warmup` must end before the run does, which has {total} steps in "
                 f"{settings.fit.epochs} epochs; shorten it{longer}. Received: "
-                f"--schedule={train.schedule} --warmup={train.warmup}, {end} steps"
+                f"{' '.join(flags)}, {end} steps"
             )
 
 
@@ -208,5 +211,5 @@ def blamed(name, value):
     except FlagError:
         raise
     except (OSError, ValueError) as error:
-        value = list(value) if isinstance(value, tuple) else value
-        raise FlagError(f"`--{name}`={value}: {error}") from error
+        text = _settings.written(name, value, quote="`")
+        raise FlagError(f"{text}: {error}") from error

@@ -160,7 +160,8 @@ def start(settings, run, data, model):
         print(f"The KL to {settings.model.prior} is estimated by Monte Carlo.")
     for remark in run.remarks:
         print(remark)
-    if settings.run.resume:
+    one_by_one = settings.weigh is not None and settings.weigh.mode == "sweep"
+    if settings.run.resume and not one_by_one:
         done = f"{run.finished_epochs} of {settings.fit.epochs} epochs are done"
         print(f"{run.path}: {done}")
     if run.is_longer:
@@ -180,7 +181,7 @@ def shortened(description):
     return "\n".join(lines)
 
 
-def fit(model, settings, run, data, callbacks):
+def fit(model, settings, run, data, callbacks, shown):
     """Trains from the last finished epoch to the end.
 
     Args:
@@ -189,6 +190,7 @@ def fit(model, settings, run, data, callbacks):
         run: `_run.Run`, which remembers each epoch.
         data: `_data.Data`.
         callbacks: List of callbacks beside it.
+        shown: Callback that shows each epoch, see `_progress.Progress.training`.
 
     Raises:
         keras_vae.callbacks.DivergenceError: If the loss is no number any more.
@@ -202,8 +204,8 @@ def fit(model, settings, run, data, callbacks):
             initial_epoch=run.finished_epochs,
             epochs=settings.fit.epochs,
             # The last one remembers what all others have done.
-            callbacks=[*guards(settings), *callbacks, run.callback()],
-            verbose=verbosity(),
+            callbacks=[*guards(settings), *callbacks, shown, run.callback()],
+            verbose=0,
         )
     except kv.callbacks.DivergenceError as error:
         raise kv.callbacks.DivergenceError(f"{error} {_AFTER_DIVERGENCE}") from error
@@ -230,11 +232,6 @@ def guards(settings):
         return []
     factor = 0.5 if settings.fit.on_divergence == "halve" else None
     return [kv.callbacks.DivergenceGuard(learning_rate_factor=factor, raise_error=True)]
-
-
-def verbosity():
-    """Returns Keras's `verbose`: a bar that is redrawn is of no use in a file."""
-    return 1 if sys.stdout.isatty() else 2
 
 
 def tensorboard(settings, run, data):

@@ -134,9 +134,10 @@ def weigh_on(settings, data):
         binary = _is_binary(settings, data)
         settings = settings.with_values(likelihood="bernoulli" if binary else "normal")
     settings = settings.with_values(linear_path=_linear_path(settings, data))
+    are_listed = settings.weigh.betas is not None and settings.weigh.beta_range is None
     settings = settings.with_values(beta_range=_beta_range(settings, data))
     settings = settings.with_values(betas=_betas(settings))
-    _weigh_checks.check_report(settings)
+    _weigh_checks.check_report(settings, are_listed)
     if settings.fit.epochs is None:
         steps = data.steps_per_epoch(settings.fit.batch_size)
         epochs = min(_EPOCHS, math.ceil(_STEPS / steps))

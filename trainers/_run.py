@@ -134,7 +134,8 @@ class Run:
         grows = self.settings["epochs"] > config["epochs"]
         free = (*self._free, "epochs") if grows else self._free
         different = [
-            f"--{name}={config[name]} became {value}"
+            f"{_settings.written(name, config[name])} became "
+            + _settings.written(name, value).removeprefix(f"--{name}=")
             for name, value in self.settings.items()
             if name not in free and config[name] != value
         ]

@@ -7,6 +7,27 @@ class FlagError(ValueError):
     """Flags that cannot be followed, found out before anything is written."""
 
 
+def written(name, value, quote=""):
+    """Returns a flag as it is written on the command line.
+
+    Args:
+        name: String.
+        value: Its value, None where it is left out.
+        quote: String, what stands around the name.
+    """
+    flag = f"{quote}--{name}{quote}"
+    if value is None:
+        return f"no {flag}"
+    values = value if isinstance(value, list | tuple) else [value]
+    return f"{flag}={','.join(map(_in_short, values))}"
+
+
+def _in_short(value):
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
+
+
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
     """Which data, and what is done to them; see the flags of these names."""

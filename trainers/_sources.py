@@ -12,10 +12,13 @@ from trainers import _files
 from trainers import _flag_checks
 from trainers import _model
 from trainers import _program
+from trainers import _progress
 from trainers import _run
 
 # The part of a run in which the weight of the KL rises.
 _WARMUP = 0.1
+# Lines of all models, where the output is a file.
+_LINES = 20
 
 # === Models ===
 
@@ -76,7 +79,7 @@ def _with_unit_noise(parts):
 # === Models trained one by one ===
 
 
-def train_each(settings, run, data, weights):
+def train_each(settings, run, data, weights, progress):
     """Trains the models that are missing.
 
     Args:
@@ -84,6 +87,7 @@ def train_each(settings, run, data, weights):
         run: `_run.Run`.
         data: `_data.Data`.
         weights: List of floats.
+        progress: `_progress.Progress`.
 
     Returns:
         Dict, weights to `keras_vae.VAE`s.
@@ -93,19 +97,22 @@ def train_each(settings, run, data, weights):
     paths[weights[0]].parent.mkdir(exist_ok=True)
     for beta in missing:
         if paths[beta].exists():
-            print(f"{paths[beta]} cannot be read, and is trained anew")
-    if len(missing) < len(weights):
-        print(f"{len(weights) - len(missing)} of {len(weights)} models are done")
+            progress.say(f"{paths[beta]} cannot be read, and is trained anew")
+    done = len(weights) - len(missing)
+    if done:
+        progress.say(f"{done} of {len(weights)} models of one weight are done")
+        progress.skip(done * settings.fit.epochs)
     if settings.weigh.num_processes > 1 and len(missing) > 1:
-        _train_in_processes(settings, data, missing, paths)
+        _train_in_processes(settings, data, missing, paths, progress)
     else:
         for beta in missing:
-            print(f"A VAE at beta = {beta:g}")
-            train_one(settings, data, beta, paths[beta], _program.verbosity())
+            lines = max(1, _LINES // len(missing))
+            shown = progress.training(f"beta = {beta:g}", _progress.LOSS, lines)
+            train_one(settings, data, beta, paths[beta], [shown])
     return {beta: keras.saving.load_model(path) for beta, path in paths.items()}
 
 
-def train_one(settings, data, beta, path, verbose=0):
+def train_one(settings, data, beta, path, callbacks=()):
     """Trains the VAE of one weight and writes it, complete or not at all.
 
     Args:
@@ -113,7 +120,7 @@ def train_one(settings, data, beta, path, verbose=0):
         data: `_data.Data`.
         beta: Float.
         path: `pathlib.Path` of the model.
-        verbose: As of `fit`.
+        callbacks: Iterable of callbacks beside those that all models have.
     """
     model = build_one(settings, data, beta)
     model.fit(
@@ -123,14 +130,15 @@ def train_one(settings, data, beta, path, verbose=0):
         callbacks=[
             *_program.guards(settings),
             *warmup(settings, data, settings.fit.epochs),
+            *callbacks,
         ],
-        verbose=verbose,
+        verbose=0,
     )
     with _run.replaced(path) as partial:
         model.save(partial)
 
 
-def _train_in_processes(settings, data, missing, paths):
+def _train_in_processes(settings, data, missing, paths, progress):
     number = min(settings.weigh.num_processes, len(missing))
     threads = str(max(1, (os.cpu_count() or 1) // number))
     names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -145,11 +153,12 @@ def _train_in_processes(settings, data, missing, paths):
                 pool.submit(train_one, settings, data, beta, paths[beta]): beta
                 for beta in missing
             }
-            print(f"{len(jobs)} VAEs in {number} processes", flush=True)
+            progress.say(f"{len(jobs)} VAEs in {number} processes")
             try:
                 for job in concurrent.futures.as_completed(jobs):
                     job.result()
-                    print(f"beta = {jobs[job]:g} is done", flush=True)
+                    progress.say(f"beta = {jobs[job]:g} is done")
+                    progress.move_to(progress.done + settings.fit.epochs)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -3,11 +3,12 @@
 from trainers import _settings
 
 
-def check_report(settings):
+def check_report(settings, are_listed):
     """Checks what is asked of the trained models, once likelihood and range are known.
 
     Args:
         settings: `_settings.Settings`, resolved.
+        are_listed: Boolean, whether --betas say which weights are trained.
 
     Raises:
         _settings.FlagError: If a weight lies outside or cannot be exported, or a target
@@ -25,25 +26,29 @@ def check_report(settings):
             f"{settings.model.likelihood}, which has --{unsuitable[1]}. Received: "
             f"--{unsuitable[0]}={getattr(weigh, unsuitable[0]):g}"
         )
+    _check_trained(weigh, are_listed)
+
+
+def _check_trained(weigh, are_listed):
+    """Checks that there is a model of each weight that is asked for."""
+    exported, betas = weigh.export_beta, _settings.written("betas", weigh.betas)
+    if weigh.mode == "sweep" and exported not in (None, *weigh.betas):
+        raise _settings.FlagError(
+            "`--export_beta` must be one of --betas with --mode=sweep, which trains no "
+            "other: name it among --betas. Received: "
+            f"{_settings.written('export_beta', exported)} and {betas}"
+        )
     low, high = weigh.beta_range
     for name in ("betas", "export_beta"):
         value = getattr(weigh, name)
         listed = value if name == "betas" else [] if value is None else [value]
         if any(not low <= beta <= high for beta in listed):
+            remedy = "name it among --betas" if are_listed else "widen --beta_range"
             raise _settings.FlagError(
                 f"`--{name}` must lie within the weights that are trained, "
-                f"{low:.4g} to {high:.4g}; set --beta_range to train others. "
-                f"Received: --{name}={_text(listed)}"
+                f"{low:.4g} to {high:.4g}: {remedy}. "
+                f"Received: {_settings.written(name, value)}"
             )
-    if weigh.mode == "sweep" and weigh.export_beta not in (
-        None,
-        *weigh.betas,
-    ):
-        raise _settings.FlagError(
-            "`--export_beta` must be one of --betas with --mode=sweep, which trains "
-            f"no other. Received: --export_beta={weigh.export_beta:g} and "
-            f"--betas={_text(weigh.betas)}"
-        )
 
 
 def check_range(settings):
@@ -58,15 +63,16 @@ def check_range(settings):
     weigh = settings.weigh
     if weigh.beta_range is None:
         return
+    received = _settings.written("beta_range", weigh.beta_range)
     if weigh.mode == "sweep" and weigh.betas is not None:
         raise _settings.FlagError(
             "`--beta_range` must be left out where --mode=sweep has --betas, which "
-            f"are what is trained. Received: --beta_range={_text(weigh.beta_range)}"
+            f"are what is trained. Received: {received}"
         )
     if len(weigh.beta_range) != 2 or weigh.beta_range[0] >= weigh.beta_range[1]:
         raise _settings.FlagError(
             "`--beta_range` must be two weights, the smaller one first, such as "
-            f"--beta_range=0.01,10. Received: --beta_range={_text(weigh.beta_range)}"
+            f"--beta_range=0.01,10. Received: {received}"
         )
 
 
@@ -79,7 +85,3 @@ def check_processes(settings):
             "`--num_processes` must be left out where one model is trained; it needs "
             f"--mode=sweep or --check. Received: --num_processes={number}"
         )
-
-
-def _text(betas):
-    return ",".join(f"{beta:g}" for beta in betas)

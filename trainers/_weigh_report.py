@@ -16,13 +16,23 @@ from trainers import _run
 from trainers import _units
 from trainers import _weigh_table
 
-_SHOWN, _WEIGHTS, _MARK = 8, 5, "\N{BLACK RIGHT-POINTING SMALL TRIANGLE} "
+_SHOWN, _WEIGHTS = 8, 5
+_EXPORTED = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
+_SAMPLES = "\N{BLACK DIAMOND}"
 _TITLE = {"loc": "left", "fontsize": 12, "fontweight": "bold", "pad": 8}
-_COLORS = ("#d9742b", "#3a8f5c", "#7a5ba8", "#b5485d", "#6b7280", "#2f9e9e")
+# Okabe and Ito's, which differ for colour-blind people too, beside the blue curve.
+_LINES = (
+    ("#d55e00", ":"),
+    ("#009e73", "--"),
+    ("#000000", "-."),
+    ("#e69f00", ":"),
+    ("#cc79a7", "--"),
+    ("#56b4e9", "-."),
+)
 _METRICS = ("rate", "distortion", "negative_elbo", "active_units")
 
 
-def write(settings, run, data, report, exported, paragraphs):
+def write(settings, run, data, report, final, paragraphs):
     """Writes curve, pictures and advice, and shows them in TensorBoard.
 
     Args:
@@ -30,13 +40,13 @@ def write(settings, run, data, report, exported, paragraphs):
         run: `_run.Run`.
         data: `_data.Data`.
         report: `keras_vae.weighing.AdviceReport` of models.
-        exported: Float, the weight of the model that is exported.
+        final: `_final.Final`, what is exported.
         paragraphs: List of strings, what is printed.
     """
     _write_csv(run.path / "curve.csv", report.curve)
     with _run.replaced(run.path / "curve.png") as path:
         _draw_curve(path, report)
-    _draw_pictures(run.path / "pictures.png", settings, data, report, exported)
+    _draw_pictures(run.path / "pictures.png", settings, data, report, final)
     with _run.replaced(run.path / "advice.txt") as path:
         path.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
     run.write_json("advice.json", [_as_json(item) for item in report])
@@ -95,10 +105,11 @@ def _draw_curve(path, report):
         plane.set_ylabel("half the squared error of an event")
     bound.set_title("\N{MINUS SIGN}ELBO of held-out data", **_TITLE)
     bound.get_legend().remove()
-    for item, color in zip(report, _COLORS, strict=False):
+    for item, (color, style) in zip(report, _LINES, strict=False):
         for axes in (bound, units):
             if item.beta is not None:
-                axes.axvline(item.beta, color=color, ls=":", lw=1.8, label=item.title)
+                look = {"color": color, "ls": style, "lw": 1.8}
+                axes.axvline(item.beta, **look, label=item.title)
     # Below the panels, where no line is.
     figure.set_figheight(figure.get_figheight() + 0.5)
     figure.subplots_adjust(bottom=0.25)
@@ -107,14 +118,15 @@ def _draw_curve(path, report):
     figure.savefig(path, format="png")
 
 
-def _draw_pictures(path, settings, data, report, exported):
-    betas = np.array(settings.weigh.betas)
-    places = np.linspace(0, len(betas) - 1, min(_WEIGHTS, len(betas))).round()
-    betas = betas[places.astype(int)]
-    betas[np.argmin(np.abs(np.log(betas / exported)))] = exported
+def _draw_pictures(path, settings, data, report, final):
+    marks = _marks(report, final)
+    betas = _pictured(settings.weigh.betas, marks)
     x = data.held_out[: 2 * _SHOWN]
     models = [
-        kv.weighing.with_own_noise(report.at(beta), beta) for beta in betas.tolist()
+        final.model
+        if beta == final.beta
+        else kv.weighing.with_own_noise(report.at(beta), beta)
+        for beta in betas
     ]
     decoded = np.stack([model.reconstruct(x).numpy() for model in models])
     drawn = np.stack(
@@ -127,12 +139,34 @@ def _draw_pictures(path, settings, data, report, exported):
     figures.by_weight(
         path,
         *((events - low) / (high - low) for events in (x, decoded, drawn)),
-        [f"{_MARK if beta == exported else ''}{beta:.2g}" for beta in betas],
+        [f"{''.join(marks.get(beta, ()))} {beta:.2g}".strip() for beta in betas],
         title=f"{settings.run.name}: what the weight of the KL does",
-        subtitle=f"Numbers are beta; {_MARK}is exported. Samples are {what}, of "
-        "the same z in all rows.",
+        subtitle=f"Numbers are beta; {_EXPORTED} is exported, {_SAMPLES} has the best "
+        f"samples. Samples are {what}, of the same z in all rows.",
         columns=data.columns,
     )
+
+
+def _marks(report, final):
+    """Returns what stands beside a weight: that of the export, and of the samples."""
+    marks = {final.beta: [_EXPORTED]}
+    if report.has_code and report["samples"].beta is not None:
+        nearest = report.nearest(report["samples"].beta)
+        marks.setdefault(nearest, []).append(_SAMPLES)
+    return marks
+
+
+def _pictured(betas, marked):
+    """Returns evenly many weights, with those that are marked among them."""
+    places = np.linspace(0, len(betas) - 1, min(_WEIGHTS, len(betas))).round()
+    chosen = [betas[place] for place in places.astype(int)]
+    for beta in marked:
+        free = [other for other in chosen if other not in marked]
+        if beta in chosen or not free:
+            continue
+        nearest = min(free, key=lambda other: abs(np.log(other / beta)))
+        chosen[chosen.index(nearest)] = beta
+    return sorted(chosen)
 
 
 # === TensorBoard ===

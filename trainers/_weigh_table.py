@@ -31,7 +31,7 @@ def text(curve, data):
     names = ["beta", "rate", "distortion", "-ELBO", "active units"]
     if reading.error is not None:
         names[2:3] = ["sigma", "rms error"]
-    lines = ["".join(f"{name:>16}" for name in names)]
+    rows = [names]
     for i, beta in enumerate(curve.beta):
         cells = [f"{beta:.4g}", f"{curve.rate[i]:.2f}"]
         if reading.error is None:
@@ -41,8 +41,8 @@ def text(curve, data):
             cells += [f"{reading.sigma[i]:.4g}", f"{rmse:.4g}"]
         cells.append(quantities.with_error(bounds[i], intervals[i]))
         cells.append(f"{curve.active_units[i]} of {curve.latent_dim}")
-        lines.append("".join(f"{cell:>16}" for cell in cells))
-    return "\n".join([_title(curve, data), *lines])
+        rows.append(cells)
+    return f"{_title(curve, data)}\n{quantities.aligned(rows)}"
 
 
 def _title(curve, data):

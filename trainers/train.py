@@ -17,6 +17,8 @@ A run that was stopped continues with the same command and `--resume`, to the we
 that it would have had. With more `--epochs` than before a finished one goes on too.
 """
 
+import math
+
 import keras
 import numpy as np
 from absl import flags
@@ -28,11 +30,14 @@ from trainers import _flag_checks
 from trainers import _flags
 from trainers import _model
 from trainers import _program
+from trainers import _progress
 from trainers import _resolve
 from trainers import _run
 from trainers import _units
 
 _PICTURES, _UNITS, _LIMIT = 64, 8, 2.5
+# About as many epochs take the figures and files at the end.
+_MEASURED = 0.1
 
 
 def main(argv):
@@ -74,13 +79,28 @@ def train(settings, run, data, model):
 
 def _train(settings, run, data, model):
     _start(settings, run, data, model)
-    if not (run.path / "last.keras").is_file():
-        run.restore(model)
-        if run.finished_epochs < settings.fit.epochs:
-            _program.fit(model, settings, run, data, callbacks(settings, run, data))
-        with _run.replaced(run.path / "last.keras") as path:
-            model.save(path)
+    epochs = settings.fit.epochs
+    measured = math.ceil(_MEASURED * epochs)
+    with _progress.Progress(epochs + measured, run.finished_epochs) as progress:
+        _fit(settings, run, data, model, progress)
+        with progress.stage("Measuring", measured):
+            return _finished(settings, run, data)
 
+
+def _fit(settings, run, data, model, progress):
+    last = run.path / "last.keras"
+    if last.is_file():
+        return
+    run.restore(model)
+    if run.finished_epochs < settings.fit.epochs:
+        chain = callbacks(settings, run, data)
+        _program.fit(model, settings, run, data, chain, progress.training())
+    with _run.replaced(last) as path:
+        model.save(path)
+
+
+def _finished(settings, run, data):
+    """Measures and writes the chosen model; returns the table."""
     which = "best" if (run.path / "best.keras").is_file() else "last"
     model = keras.saving.load_model(run.path / f"{which}.keras")
     metrics = _program.evaluate(

@@ -25,6 +25,7 @@ from trainers import _data
 from trainers import _final
 from trainers import _flags
 from trainers import _program
+from trainers import _progress
 from trainers import _resolve
 from trainers import _run
 from trainers import _settings
@@ -34,6 +35,12 @@ from trainers import _weigh_report
 from trainers import _weigh_table
 
 _RESAMPLES = 400  # Of the bootstrap.
+_MEANS = (
+    "Training draws a weight beta of the KL for each example, so its loss and rate are "
+    "means\nover all weights. The validation rate is that at beta = {beta} alone; the "
+    "validation curve\nis the mean loss over all weights, by which the best epoch is "
+    "chosen."
+)
 # What is done with a trained model; a resumed run may ask for something else.
 _REPORT = (
     "betas",
@@ -96,13 +103,32 @@ def weigh(settings, run, data, model):
 
 def _weigh(settings, run, data, model):
     _program.start(settings, run, data, model)
-    if settings.weigh.mode == "multi":
-        models = _trained(settings, run, data, model)
-    else:
-        models = _sources.train_each(settings, run, data, settings.weigh.betas)
+    with _progress.Progress(_epochs(settings, data), run.finished_epochs) as progress:
+        if settings.weigh.mode == "multi":
+            models = _trained(settings, run, data, model, progress)
+        else:
+            betas = settings.weigh.betas
+            models = _sources.train_each(settings, run, data, betas, progress)
+        return _reported(settings, run, data, models, progress)
 
-    report = _advise(settings, data, models)
-    final = _final.make(settings, data, report)
+
+def _epochs(settings, data):
+    """Returns the epochs of all trainings; each weight is measured like one."""
+    betas = settings.weigh.betas
+    models = len(betas) if settings.weigh.mode == "sweep" else 1
+    models += len(_compared(betas)) if settings.weigh.check else 0
+    polish = _final.polish_epochs(settings, data)
+    return models * settings.fit.epochs + polish + len(betas)
+
+
+def _reported(settings, run, data, models, progress):
+    """Measures, exports and writes; returns what the program ends with."""
+    with progress.stage("Measuring", len(settings.weigh.betas)):
+        report = _advise(settings, data, models)
+    final = _final.make(settings, data, report, progress)
+    checks = []
+    if settings.weigh.check:
+        checks = [_check(settings, run, data, report.curve, progress)]
     diagnosis = _units.diagnose(
         final.model,
         data.held_out,
@@ -113,12 +139,12 @@ def _weigh(settings, run, data, model):
     paragraphs = [
         *([final.warning] if final.warning else []),
         _weigh_table.text(report.curve, data),
-        *([_check(settings, run, data, report.curve)] if settings.weigh.check else []),
+        *checks,
         *([str(report)] if report.has_code else []),
         final.text,
         str(diagnosis),
     ]
-    _weigh_report.write(settings, run, data, report, final.beta, paragraphs)
+    _weigh_report.write(settings, run, data, report, final, paragraphs)
     run.finish({**final.to_dict(), "diagnosis": diagnosis.to_dict()})
     return "\n\n".join(["", *paragraphs, _weigh_report.contents(run)])
 
@@ -142,13 +168,16 @@ def _advise(settings, data, models):
     )
 
 
-def _trained(settings, run, data, model):
+def _trained(settings, run, data, model, progress):
     """Returns the Multi-Rate VAE, trained to the end."""
     last, best = run.path / "last.keras", run.path / "best.keras"
     if not last.is_file():
         run.restore(model)
         if run.finished_epochs < settings.fit.epochs:
-            _program.fit(model, settings, run, data, _callbacks(settings, run, data))
+            progress.say(_MEANS.format(beta=f"{model.beta:.4g}"))
+            chain = _callbacks(settings, run, data)
+            shown = progress.training(shown=_progress.MEANS)
+            _program.fit(model, settings, run, data, chain, shown)
         with _run.replaced(last) as partial:
             model.save(partial)
     return keras.saving.load_model(best if best.is_file() else last)
@@ -169,13 +198,17 @@ def _callbacks(settings, run, data):
     return [*chain, _program.tensorboard(settings, run, data), *monitored]
 
 
-def _check(settings, run, data, curve):
-    """Compares the curve with that of VAEs that were trained one by one."""
-    betas = settings.weigh.betas
+def _compared(betas):
+    """Returns the weights of the models that the curve is compared with."""
     last = len(betas) - 1
-    three = {betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)}
+    return sorted({betas[round(share * last)] for share in (1 / 6, 1 / 2, 5 / 6)})
+
+
+def _check(settings, run, data, curve, progress):
+    """Compares the curve with that of VAEs that were trained one by one."""
+    betas = _compared(settings.weigh.betas)
     separate = kv.rate_distortion(
-        _sources.train_each(settings, run, data, sorted(three)),
+        _sources.train_each(settings, run, data, betas, progress),
         data.held_out,
         num_samples=settings.run.eval_samples,
         num_resamples=_RESAMPLES,

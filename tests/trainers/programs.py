@@ -66,8 +66,9 @@ class Program:
 
     def check_refuses(self, directory, message, *args):
         """Checks that flags fail before anything is written."""
-        with pytest.raises(_settings.FlagError, match="(?s)" + message):
+        with pytest.raises(_settings.FlagError, match="(?s)" + message) as refused:
             self.prepare(directory, *args)
+        assert "None" not in str(refused.value)
         assert not directory.exists()
 
     def whole_and_resumed(self, directory, *args, epoch, after):

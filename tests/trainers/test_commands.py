@@ -1,6 +1,7 @@
 """The programs as commands: their help, and the packages that bring them."""
 
 import configparser
+import contextlib
 import importlib
 import os
 import pathlib
@@ -12,6 +13,7 @@ import zipfile
 import pytest
 
 import keras_vae as kv
+from trainers import _quiet
 
 ROOT = pathlib.Path(kv.__file__).parent.parent
 PROGRAMS = ("evaluate", "export", "train", "weigh")
@@ -32,6 +34,8 @@ def entry_points():
 
 def run(command, directory, path, **kwargs):
     environment = {**os.environ, "PYTHONPATH": str(path), "CUDA_VISIBLE_DEVICES": ""}
+    # As of a user, and not as this process has set it.
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     return subprocess.run(
         command,
         cwd=directory,
@@ -67,14 +71,28 @@ def test_help_of_a_command_has_its_text_and_its_flags(name, tmp_path):
         assert not any(f"--{flag}:" in shown for flag in others - {"output"})
 
 
-def test_errors_of_a_command_are_one_line(tmp_path):
+def test_errors_of_a_command_are_one_line_without_greetings_of_tensorflow(tmp_path):
     command = [sys.executable, "-m", "trainers.export", "--output=out"]
     ended = run(command, tmp_path, ROOT)
     assert ended.returncode == 1
-    last = ended.stderr.strip().splitlines()[-1]
-    assert last.startswith("`--model` must be given")
-    assert "Traceback" not in ended.stderr
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("`--model` must be given")
     assert not list(tmp_path.iterdir())
+
+
+GREETING = "I0000 00:00:1796026910.094 22345 port.cc:153] oneDNN custom operations"
+OTHERS = "F0000 00:00:1796026910.094 no AVX\nuser: I0000 00:00:1.0\n"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_only_greetings_are_left_out_and_nothing_of_a_failed_import(fails, capfd):
+    with contextlib.suppress(KeyError), _quiet.without_greetings():
+        os.write(2, f"{GREETING}\n{OTHERS}".encode())
+        if fails:
+            raise KeyError
+    assert capfd.readouterr().err == (f"{GREETING}\n{OTHERS}" if fails else OTHERS)
+    os.write(2, b"I0000 00:00:1.0 later\n")
+    assert "later" in capfd.readouterr().err
 
 
 # === Packages ===

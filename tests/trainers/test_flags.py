@@ -32,6 +32,10 @@ IMPOSSIBLE = [
     ("--warmup=half", "`--warmup`=half: .*50%"),
     ("--warmup=120%", "`--warmup`=120%"),
     # What goes together.
+    (
+        "--epochs=1 --batch_size=9999 --schedule=sigmoid",
+        "must end.*sigmoid, 1 steps",
+    ),
     ("--schedule=none --warmup=10%", "`--warmup` must be left out.*none"),
     ("--schedule=exponential --kl_weight=0", "`--kl_weight`=0"),
     ("--network=linear --hidden=20", "`--hidden` must be left out.*linear"),

@@ -47,7 +47,7 @@ def test_best_noise_is_that_of_the_planted_linear_model(scale):
     likelihood = kv.advise(curve)["likelihood"]
     assert likelihood.units.sigma == pytest.approx(0.3, rel=0.01)
     assert likelihood.units.sigma**2 == pytest.approx(likelihood.beta * scale**2)
-    assert likelihood.units.remark.startswith("all exact")
+    assert likelihood.units.remark.startswith("exact")
     # 10 numbers and 3 latents.
     assert likelihood.units.beta_norm == pytest.approx(0.3 * NOISE, rel=0.02)
     assert likelihood.units.mean_weight == pytest.approx(0.2 * NOISE, rel=0.02)
@@ -90,7 +90,7 @@ def test_noise_outside_of_the_weights_says_so(betas, place, words):
 def test_data_units_of_sigma_are_those_of_one_scale():
     units = kv.advise(LINEAR, data_scale=5.0).units(4.0)
     assert (units.sigma, units.data_sigma) == (2.0, 10.0)
-    assert "sigma 2 (10 in the units of the data)" in str(units)
+    assert "sigma of x is 2 (10 in the units of the data)" in str(units)
 
 
 def bound_curve(bounds, likelihood, replicates=True):
@@ -185,8 +185,9 @@ def test_target_out_of_reach_is_no_error_and_names_the_argument():
 
 def test_a_curve_without_active_units_says_so():
     report = kv.advise(linear_curve([5.0, 50.0]))
-    assert report["active_units"].beta is None
-    assert report["collapse"].reason == "nowhere from beta = 5 to 50"
+    assert [item.purpose for item in report] == ["likelihood"]
+    assert report["likelihood"].beta is None
+    assert not report.has_code
 
 
 # === One rule ===
@@ -433,14 +434,26 @@ def test_every_word_of_the_advice_is_defined_once(name):
     advice, words = str(report).split("\nWords\n")
     used = {
         "unit_normal": {"x, x_hat", "sigma"},
-        "bernoulli": {"x, x_hat"},
-        "laplace": {"negative_log_likelihood"},
-    }[name] | {"beta", "beta_norm", "distortion", "kl", "rate", "-ELBO"}
-    for word in report.words:
-        assert words.count(f"  {word}: ") == 1
-    assert used <= set(report.words)
-    assert ("sigma" in report.words) == ("sigma 1" in advice)
-    assert "mean squared error + " not in advice
+        "bernoulli": {"x, x_hat", "-ELBO", "distortion"},
+        "laplace": {"negative_log_likelihood", "-ELBO", "distortion"},
+    }[name] | {"beta", "kl", "rate", "active", "nats"}
+    defined = re.findall(r"^  (\S[^:]*): ", words, re.M)
+    assert sorted(defined) == sorted(used)
+    assert used < set(report.words)
+    assert "beta_norm" not in str(report)
+    assert ("sigma of x is 1." in advice) == (name == "unit_normal")
+
+
+def test_each_purpose_has_a_line_to_write_and_says_what_its_kl_is():
+    report = kv.advise(LINEAR, target_rate=2.0)
+    weights = [item for item in report if item.beta is not None]
+    lines = [line.strip() for line in str(report).splitlines()]
+    places = [i for i, line in enumerate(lines) if line.startswith("loss = ")]
+    assert [lines[i] for i in places] == [item.units.loss for item in weights]
+    assert {"likelihood", "rate", "active_units"} <= {w.purpose for w in weights}
+    for place in places:
+        assert "kl summed over latents, averaged over the batch:" in lines[place - 1]
+    assert "Stay below" in str(report["collapse"])
 
 
 def test_the_report_goes_into_json():

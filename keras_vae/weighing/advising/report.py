@@ -2,11 +2,14 @@
 
 import collections.abc
 import dataclasses
+import re
 import textwrap
 
 from keras_vae.weighing.advising import translation
 
 _WIDTH = 80
+# What to do with a weight that none should take.
+_WHERE = {"collapse": "Stay below this in your own code"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +45,11 @@ class Advice:
         head += f"beta = {self.beta:.4g}"
         if self.interval is not None and self.interval[0] < self.interval[1]:
             head += f" (95%: {self.interval[0]:.4g} to {self.interval[1]:.4g})"
-        lines = textwrap.wrap(f"{self.reason}.", _WIDTH)
+        lines = []
         if self.units is not None:
-            for line in str(self.units).splitlines():
-                lines += textwrap.wrap(line, _WIDTH, subsequent_indent="  ")
+            where = _WHERE.get(self.purpose, "In your own code")
+            lines += self.units.as_text(where).splitlines()
+        lines += textwrap.wrap(f"Why: {self.reason.rstrip('.')}.", _WIDTH)
         return head + textwrap.indent("".join(f"\n{line}" for line in lines), "    ")
 
 
@@ -128,10 +132,32 @@ class AdviceReport(collections.abc.Sequence):
 
     def __str__(self):
         """The advice as a list, and what its words mean."""
-        lines = ["Advice", *(f"* {item}" for item in self)]
-        if self.words:
-            lines.append("Words")
-        for word, text in self.words.items():
+        advice = "\n".join(["Advice", *(f"* {item}" for item in self)])
+        used = _used(self.words, advice)
+        lines = ["Words"] if used else []
+        for word, text in used.items():
             indent = {"initial_indent": "  ", "subsequent_indent": "    "}
             lines += textwrap.wrap(f"{word}: {text}", _WIDTH, **indent)
-        return "\n".join(lines)
+        return "\n".join([advice, *lines])
+
+
+def _used(words, text):
+    """Returns the words that a text holds, and those by which these are defined."""
+    found = {}
+    while True:
+        more = {
+            word: meaning
+            for word, meaning in words.items()
+            if word not in found and _holds(text, word)
+        }
+        if not more:
+            return {word: words[word] for word in words if word in found}
+        found |= more
+        text = " ".join(more.values())
+
+
+def _holds(text, words):
+    return any(
+        re.search(rf"(?<![\w-]){re.escape(word)}(?!\w)", text)
+        for word in words.split(", ")
+    )

@@ -31,14 +31,24 @@ class Units:
     loss: str
 
     def __str__(self):
-        """The line of code, and the numbers."""
-        parts = [f"beta_norm {self.beta_norm:.4g}"]
-        if self.sigma is not None:
-            sigma = f"sigma {self.sigma:.4g}"
-            if self.data_sigma is not None:
-                sigma += f" ({self.data_sigma:.4g} in the units of the data)"
-            parts.append(sigma)
-        return f"{self.loss}\n{', '.join(parts)}; {self.remark}"
+        """The line of code, what the KL in it is, and the noise."""
+        return self.as_text("In your own code")
+
+    def as_text(self, where):
+        """Returns what `print` shows.
+
+        Args:
+            where: String, the words before the line of code.
+        """
+        text = (
+            f"{where}, kl summed over latents, averaged over the batch:\n  {self.loss}"
+        )
+        if self.sigma is None:
+            return text
+        noise = f"{self.sigma:.4g}"
+        if self.data_sigma is not None:
+            noise += f" ({self.data_sigma:.4g} in the units of the data)"
+        return f"{text}\nThen the noise sigma of x is {noise}."
 
 
 def units_of(beta, meaning, latent_dim, data_scale=None):
@@ -60,7 +70,7 @@ def units_of(beta, meaning, latent_dim, data_scale=None):
             mean_weight,
             weight.sigma,
             None if data_scale is None else weight.sigma * float(data_scale),
-            f"all exact, {name} is the variance of p(x|z)",
+            f"exact; {name} is the variance of p(x|z)",
             f"loss = keras.ops.mean((x - x_hat) ** 2) + {mean_weight:.4g} * kl",
         )
     mean_weight, loss = None, f"loss = negative_log_likelihood + {beta:.4g} * kl"
@@ -85,50 +95,61 @@ def words(meaning, latent_dim):
         meaning: `Meaning` of the curve.
         latent_dim: Integer.
     """
-    size = f"the {meaning.event_size} numbers of an event"
-    units = f"the {latent_dim} units of z"
+    size = f"the {meaning.event_size} numbers of an example"
     found = {
         "beta": _weight_words(meaning, size),
-        "distortion": f"-log p(x|z) in nats, summed over {size}, mean over the data",
-        "rate": f"KL(q(z|x) || p(z)) in nats, summed over {units}, mean over the data",
-        "-ELBO": "distortion + rate in nats, at least the mean of -log p(x)"
-        + _noise_words(meaning),
-        "kl": "the rate of a batch, a scalar",
-        "x, x_hat": "a batch, and the decoder's mean of it at one draw of z each",
-        "negative_log_likelihood": "the distortion of a batch, a scalar, such as of "
-        "keras_vae.losses.NegativeLogLikelihood",
+        "rate": f"KL(q(z|x) || p(z)), nats: what z says about x, summed over the "
+        f"{latent_dim} latents, averaged over the data",
+        "distortion": "-log p(x|z), nats: what z leaves open of x, summed over "
+        f"{size}, averaged over the data",
+        "-ELBO": f"rate + distortion{_noise_words(meaning)}, nats: an upper bound of "
+        "-log p(x), so less is better",
+        "nats": "information, or -log of a probability; 1 nat is 1.44 bits",
+        "kl": "the rate of a batch, one number",
+        "x, x_hat": "a batch, and the decoder's output for it: the mean of p(x|z) at "
+        "one draw of z for each example",
+        "negative_log_likelihood": "the distortion of a batch, one number, such as of "
+        f"keras_vae.losses.NegativeLogLikelihood{_likelihood_words(meaning)}",
+        "sigma": "standard deviation of x around x_hat",
+        "active": "a unit of z, or latent, is active if its posterior mean has a "
+        "variance over the data above 0.01",
+        "energy distance": "how far generated examples are from the data: 0 if they "
+        "are alike",
+        "95%": "interval for other data of the same kind, with the same models",
         "beta_norm": f"beta x {latent_dim} / {meaning.event_size}, the weight beside "
-        "means over numbers and units",
-        "sigma": "standard deviation of the noise of a normal p(x|z), whose -ELBO "
-        "times sigma squared is minimised, up to a constant",
-        "active unit": "unit of z whose posterior mean has a variance over the data "
-        "above 0.01",
-        "95%": "interval over data drawn anew, for the models as they are",
+        "means over numbers and latents",
     }
     has_means = meaning.is_noise or _is_bernoulli(meaning)
     left_out = {
         "x, x_hat": not has_means,
         "negative_log_likelihood": has_means,
-        "sigma": not meaning.is_noise,
+        "sigma": not (meaning.is_noise or meaning.is_grey),
     }
     return {name: text for name, text in found.items() if not left_out.get(name)}
 
 
 def _weight_words(meaning, size):
     if not meaning.is_noise:
-        return "weight of the KL: distortion + beta rate is minimised"
+        return "weight of the KL: training minimises distortion + beta x rate"
     scale = meaning.likelihood.scale
-    squares = "SSE / 2" if scale == 1 else f"SSE / (2 x {scale:.4g} squared)"
+    squares = "half the squared error"
+    if scale != 1:
+        squares = f"the squared error / (2 x {scale:.4g} squared)"
     return (
-        f"weight of the KL: {squares} + beta rate is minimised, SSE the squared error "
-        f"summed over {size}"
+        f"weight of the KL: training minimises {squares}, summed over {size}, "
+        "+ beta x rate"
     )
 
 
 def _noise_words(meaning):
     if meaning.is_noise:
-        return ", under the noise sigma"
-    return ", x being read as normal" if meaning.is_grey else ""
+        return " under the noise sigma"
+    return " of a normal with the noise sigma" if meaning.is_grey else ""
+
+
+def _likelihood_words(meaning):
+    scale = getattr(meaning.likelihood, "scale", None)
+    return "" if scale is None else f" of a {meaning.family} with scale={scale!r}"
 
 
 def _is_bernoulli(meaning):

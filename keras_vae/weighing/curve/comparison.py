@@ -26,11 +26,11 @@ class Comparison:
 
     def table(self):
         """The excess at each weight as text."""
-        lines = [f"{'beta':>10}  {'excess (nats)':>16}"]
+        rows = [["beta", "excess (nats)"]]
         for i, (beta, excess) in enumerate(zip(self.beta, self.excess, strict=True)):
             bounds = None if self.error is None else self.error[i]
-            lines.append(f"{beta:>10.4g}  {quantities.with_error(excess, bounds):>16}")
-        return "\n".join(lines)
+            rows.append([f"{beta:.4g}", quantities.with_error(excess, bounds)])
+        return quantities.aligned(rows)
 
     def __str__(self):
         """The table."""

@@ -35,3 +35,12 @@ def with_error(value, bounds):
     if bounds is None:
         return f"{value:.2f}"
     return f"{value:.2f} +-{(bounds[1] - bounds[0]) / 2:.2f}"
+
+
+def aligned(rows):
+    """Returns rows of texts as lines, each column as wide as its widest text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "   ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    )

@@ -17,8 +17,8 @@ _NEEDED = {"beta", "rate", "distortion", "active_units", "latent_dim"}
 def text(columns):
     """Returns a line for each weight, nats, with half the width of intervals."""
     names = [name for name in quantities.MEASURED if name in columns]
-    header = [f"{quantities.MEASURED[name]:>18}" for name in names]
-    lines = [f"{'beta':>10}" + "".join(header) + f"{'active units':>14}"]
+    titles = [quantities.MEASURED[name] for name in names]
+    rows = [["beta", *titles, "active units"]]
     bounds = intervals(columns)
     for i, beta in enumerate(columns["beta"]):
         cells = [
@@ -26,10 +26,8 @@ def text(columns):
             for n in names
         ]
         units = f"{columns['active_units'][i]} of {columns['latent_dim'][i]}"
-        lines.append(
-            f"{beta:>10.4g}" + "".join(f"{c:>18}" for c in cells) + f"{units:>14}"
-        )
-    return "\n".join(lines)
+        rows.append([f"{beta:.4g}", *cells, units])
+    return quantities.aligned(rows)
 
 
 def intervals(columns):
