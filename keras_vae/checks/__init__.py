@@ -9,6 +9,7 @@ from keras_vae.checks.arrays import check_support
 from keras_vae.checks.arrays import check_target
 from keras_vae.checks.arrays import check_weights
 from keras_vae.checks.arrays import with_nan
+from keras_vae.checks.batches import Batches
 from keras_vae.checks.data import check_batch
 from keras_vae.checks.data import check_data
 from keras_vae.checks.data import check_inputs
@@ -28,9 +29,11 @@ from keras_vae.checks.settings import check_counts
 from keras_vae.checks.settings import check_fit
 from keras_vae.checks.settings import check_seed
 from keras_vae.checks.shapes import is_shape
+from keras_vae.checks.shapes import shape_text
 
 __all__ = [
     "NO_LABELS",
+    "Batches",
     "as_array",
     "build_network",
     "check_array",
@@ -57,5 +60,6 @@ __all__ = [
     "is_shape",
     "peek",
     "peek_generator",
+    "shape_text",
     "with_nan",
 ]

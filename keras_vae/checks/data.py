@@ -41,7 +41,7 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
         return data
     if _is_data_set(x):
         first, data["x"] = _peek(x, name)
-        x, y, sample_weight = _unpack(first)
+        x, y, sample_weight = unpack(first)
         if y is None and sample_weight is not None:
             _check_none_is_taken(data["x"])
     else:
@@ -87,7 +87,7 @@ def check_inputs(model, x, name="x"):
     inputs = x
     if _is_data_set(x):
         first, x = _peek(x, name)
-        inputs = _unpack(first)[0]
+        inputs = unpack(first)[0]
     else:
         inputs = x = tf.nest.map_structure(kinds.in_order, x)
     check_no_lists(inputs, name)
@@ -167,7 +167,8 @@ def _peek(x, name):
     return first, x
 
 
-def _unpack(batch):
+def unpack(batch):
+    """Returns x, y and sample_weight of a batch, None for what it lacks."""
     if isinstance(batch, list):
         # torch's `default_collate` makes a list of the tuples of a data set.
         batch = tuple(batch)

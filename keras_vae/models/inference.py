@@ -38,18 +38,44 @@ class Inference:
         """
         return [self._infer_finite(self._tensor(x))]
 
-    def adapt(self, x):
+    def adapt(self, x, steps=None):
         """Starts the linear path at the best linear VAE of data, before training.
 
-        See `keras_vae.models.linear_start.adapt`.
+        It sets linear path, output bias and noise. The equations, and what the model
+        must consist of, stand at `keras_vae.models.linear_start.adapt`. At beta = 1 and
+        with a normal likelihood the untrained model is probabilistic PCA, with
+        `scale="per_output"` factor analysis.
 
         Args:
-            x: Array (examples, *event_shape).
+            x: Array (examples, *event_shape), `tf.data.Dataset`,
+                `keras.utils.PyDataset`, or any iterable of batches x, (x,), (x, y) or
+                (x, y, sample_weight), of which only x counts. An iterator is read to
+                its end. A list is an array.
+            steps: Integer, batches to read at most, or None to read all. Data without
+                an end need it.
+
+        Raises:
+            ValueError: If the model cannot start there, or the data are empty, not
+                batched, not of its shape or without an end. If examples and elements
+                are both more than 2048, the data are read about ten times, so that an
+                iterator is an error.
+
+        Example:
+        >>> x, _ = kv.datasets.digits()
+        >>> vae = kv.VAE(
+        ...     kv.networks.mlp_encoder([16]),
+        ...     kv.networks.mlp_decoder([16], x.shape[1:]),
+        ...     latent_dim=4,
+        ...     linear_path=True,
+        ... )
+        >>> vae.adapt(tf.data.Dataset.from_tensor_slices(x).batch(100))
+        >>> bool(np.mean(vae.elbo(x)) > -28)
+        True
         """
-        x = checks.check_examples(x)
+        data = checks.Batches(x, steps)
         if not self.built:
-            self.build((None, *x.shape[1:]))
-        linear_start.adapt(self, x)
+            self.build((None, *data.example_shape))
+        linear_start.adapt(self, data)
 
     def encode(self, x):
         """Returns mean and standard deviation of q(z|x).

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_vae import checks
 from keras_vae import linear
 from keras_vae.distributions import likelihoods
 from keras_vae.distributions import posteriors
@@ -52,9 +53,13 @@ def adapt(model, x):
         https://doi.org/10.1111/1467-9868.00196);
         [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469)
     """
-    name = _check(model, x)
-    found = linear.components(x, model.latent_dim, name)
-    noise, beta = _fixed_noise(model.likelihood), model.objective.weight
+    name = _check(model, x.example_shape)
+    likelihood, beta = model.likelihood, model.objective.weight
+    moments, psi = linear.Moments.of(x), None
+    if _has_own_noises(likelihood):
+        psi = linear.noise_variances(moments, model.latent_dim, beta)
+    found = linear.components(moments, model.latent_dim, name, variance=psi)
+    noise = _fixed_noise(likelihood)
     best = linear.optimum(found, beta, noise)
     # Both may refuse, and only then is anything assigned.
     last = _last_with_kernel(model.deep_decoder)
@@ -62,12 +67,22 @@ def adapt(model, x):
     last.kernel.assign(np.zeros(last.kernel.shape))
     if last.bias is not None:
         last.bias.assign(np.zeros(last.bias.shape))
-    kernel = found.vectors * lengths / np.sqrt(found.variance)[:, None]
+    shape, mean = model.event_shape, found.mean.reshape(model.event_shape)
+    if psi is not None:
+        # p(x|z) has the location m + sqrt(psi) E[y|z].
+        columns = (found.vectors * lengths * np.sqrt(psi)[:, None]).T
+        columns = columns.reshape(-1, *shape)
+        columns = np.concatenate([columns, np.zeros_like(columns)], axis=-1)
+        scale = np.sqrt(psi / _VARIANCE_OF_SCALE[type(likelihood)])
+        bias = likelihood.initial_bias(mean, scale.reshape(shape))
+    else:
+        columns = (found.vectors * lengths / np.sqrt(found.variance)[:, None]).T
+        bias = likelihood.initial_bias(mean)
     if noise is None:
-        share = _VARIANCE_OF_SCALE[type(model.likelihood)]
-        model.likelihood.adapt_scale(float(np.sqrt(best.noise / share)))
-    model.decoder.linear.kernel.assign(kernel.T)
-    model.decoder.linear.bias.assign(model.likelihood.initial_bias(found.mean))
+        share = _VARIANCE_OF_SCALE[type(likelihood)]
+        likelihood.adapt_scale(float(np.sqrt(best.noise / share)))
+    model.decoder.linear.kernel.assign(columns.reshape(len(columns), -1))
+    model.decoder.linear.bias.assign(bias.ravel())
 
 
 def _last_with_kernel(network):
@@ -87,13 +102,17 @@ def _last_with_kernel(network):
 def _fixed_noise(likelihood):
     """Returns the variance of p(y|z), or None if it is learned."""
     share = _VARIANCE_OF_SCALE.get(type(likelihood))
-    if share is None:
+    if share is None or _has_own_noises(likelihood):
         return 1.0
     fixed = isinstance(likelihood.scale, float)
     return share * likelihood.scale**2 if fixed else None
 
 
-def _check(model, x):
+def _has_own_noises(likelihood):
+    return getattr(likelihood, "scale", None) == "per_output"
+
+
+def _check(model, shape):
     """Returns the name of the likelihood's family."""
     if not model.linear_path:
         raise ValueError(
@@ -120,14 +139,9 @@ def _check(model, x):
             f"`likelihood` must be one of {names} for `adapt`, whose start is known "
             f"for no other. Received: likelihood={model.likelihood!r}"
         )
-    if getattr(model.likelihood, "scale", None) == "per_output":
+    if shape != model.event_shape:
         raise ValueError(
-            "`scale` of the likelihood must be a number, 'shared' or 'optimal' for "
-            "`adapt`: the linear optimum has one noise. Received: scale='per_output'"
-        )
-    if tuple(x.shape[1:]) != model.event_shape:
-        raise ValueError(
-            f"`x` must have shape (examples, *{model.event_shape}). Received: "
-            f"x.shape={x.shape}"
+            f"`x` must have shape (examples, {checks.shape_text(model.event_shape)}), "
+            f"or yield batches of that shape. Received: {('examples', *shape)}"
         )
     return _FAMILIES[type(model.likelihood)]

@@ -51,26 +51,33 @@ class LinearForecast:
         return "\n".join(lines)
 
 
-def linear_forecast(x, latent_dim, betas=None, noise=None):
+def linear_forecast(x, latent_dim, betas=None, noise=None, steps=None):
     """Forecasts the rate-distortion curve by that of the best linear VAE.
 
     A VAE with a linear encoder, a linear decoder and a normal likelihood has a known
     optimum at each weight beta of the rate, by reverse water-filling on the eigenvalues
-    of the data's covariance. It costs a principal component analysis. At beta = 1 with
+    of the data's covariance. It costs a principal component analysis, of batches if the
+    data are such. At beta = 1 with
     a learned noise -ELBO is that of probabilistic PCA, a baseline for any VAE.
 
     Args:
-        x: Array (examples, ...).
+        x: Array (examples, ...), `tf.data.Dataset`, `keras.utils.PyDataset`, or any
+            iterable of batches x, (x,), (x, y) or (x, y, sample_weight), of which only
+            x counts. An iterator is read to its end.
         latent_dim: Integer, less than the elements of an example.
         betas: List of positive floats, or None for 13 weights from a tenth of the
             smallest at which a unit closes to twice the largest.
         noise: Positive float, the fixed variance of p(x|z), or None if it is learned.
+        steps: Integer, batches to read at most, or None to read all. Data without an
+            end need it.
 
     Returns:
         A `LinearForecast`.
 
     Raises:
-        ValueError: If data, sizes or weights do not fit.
+        ValueError: If data, sizes or weights do not fit. If examples and elements are
+            both more than 2048, the data are read about ten times, so that an iterator
+            is an error.
 
     Example:
     >>> x, x_test = kv.datasets.digits()
@@ -84,7 +91,7 @@ def linear_forecast(x, latent_dim, betas=None, noise=None):
     """
     if noise is not None:
         noise = check_number("noise", noise, positive=True)
-    found = linear.components(x, latent_dim)
+    found = linear.components(x, latent_dim, steps=steps)
     closing = found.closing_weights(noise)
     if betas is None:
         low = max(closing[-1], 1e-6 * closing[0]) / 10

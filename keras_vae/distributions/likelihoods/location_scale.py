@@ -124,12 +124,23 @@ class _LocationScale(Likelihood):
             )
         return tf.constant(self.scale, tf.float32)
 
-    def initial_bias(self, x_mean):
-        """See `Likelihood.initial_bias`. The scale starts at `initial_scale`."""
+    def initial_bias(self, x_mean, scale=None):
+        """See `Likelihood.initial_bias`.
+
+        Args:
+            x_mean: Float array `event_shape`.
+            scale: Positive array `event_shape`, at which the scales of "per_output"
+                start, or None for `initial_scale`. It is limited to the range of the
+                likelihood.
+        """
         loc = np.asarray(x_mean, "float32")
         if self.scale != "per_output":
             return loc
-        return np.concatenate([loc, np.zeros_like(loc)], axis=-1)
+        raw = np.zeros_like(loc)
+        if scale is not None:
+            raws = [self._raw(one) - self._raw_initial for one in np.ravel(scale)]
+            raw = np.reshape(raws, loc.shape).astype("float32")
+        return np.concatenate([loc, raw], axis=-1)
 
     def adapt_scale(self, scale):
         """Starts a scale that is "shared" or "optimal" at a number.
@@ -138,13 +149,10 @@ class _LocationScale(Likelihood):
             scale: Positive float, in units of the data; it is limited to the range of
                 the likelihood.
         """
-        low, high = (math.exp(limit) for limit in self._log_limits)
-        scale = min(max(scale, 1.001 * low), 0.999 * high)
         if self.scale == "shared":
-            raw = limits.inverse_soft_clip(math.log(scale), *self._log_limits)
-            self.log_scale.assign(raw)
+            self.log_scale.assign(self._raw(scale))
         if self.scale == "optimal":
-            self.deviation.assign(self._deviation(tf.constant(scale)))
+            self.deviation.assign(self._deviation(tf.constant(self._limited(scale))))
             self.deviation_weight.assign(1.0)
 
     def get_config(self):
@@ -164,6 +172,15 @@ class _LocationScale(Likelihood):
             return self._family(params, self.current_scale())
         loc, raw = tf.split(params, 2, axis=-1)
         return self._family(loc, self._bounded(raw + self._raw_initial))
+
+    def _limited(self, scale):
+        low, high = (math.exp(limit) for limit in self._log_limits)
+        return min(max(float(scale), 1.001 * low), 0.999 * high)
+
+    def _raw(self, scale):
+        """Returns the number that `_bounded` maps to a scale."""
+        log_scale = math.log(self._limited(scale))
+        return limits.inverse_soft_clip(log_scale, *self._log_limits)
 
     def _bounded(self, raw):
         return tf.exp(limits.soft_clip(raw, *self._log_limits))

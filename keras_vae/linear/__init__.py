@@ -1,0 +1,25 @@
+"""The linear VAE: its optimum at each weight of the rate is known in closed form."""
+
+from keras_vae.linear.components import Components
+from keras_vae.linear.components import components
+from keras_vae.linear.moments import Moments
+from keras_vae.linear.noises import are_noises_unequal
+from keras_vae.linear.noises import noise_variances
+from keras_vae.linear.optimum import NoNoiseError
+from keras_vae.linear.optimum import Optimum
+from keras_vae.linear.optimum import distortion
+from keras_vae.linear.optimum import log_likelihood
+from keras_vae.linear.optimum import optimum
+
+__all__ = [
+    "Components",
+    "Moments",
+    "NoNoiseError",
+    "Optimum",
+    "are_noises_unequal",
+    "components",
+    "distortion",
+    "log_likelihood",
+    "noise_variances",
+    "optimum",
+]
