@@ -111,8 +111,15 @@ def _finished(settings, run, data):
     )
     _units.write(model, data.scaling, run.path)
     report(settings, run, data, model)
-    run.finish({"model": f"{which}.keras", **metrics})
-    return table(settings, run, which, metrics)
+    diagnosis = _units.diagnose(
+        model,
+        data.held_out,
+        data.scaling,
+        train=_data.as_seen(data.train, settings.data.binarize),
+    )
+    content = {"model": f"{which}.keras", **metrics}
+    run.finish({**content, "diagnosis": diagnosis.to_dict()})
+    return table(settings, run, which, metrics, diagnosis)
 
 
 # === Training ===
@@ -182,14 +189,17 @@ def report(settings, run, data, model):
     )
 
 
-def table(settings, run, which, metrics):
-    """Returns the table that a run ends with."""
+def table(settings, run, which, metrics, diagnosis):
+    """Returns the table and the verdict that a run ends with."""
     bounds = {}
     if settings.train.objective == "importance_weighted":
         bounds = {f"-bound, k={settings.model.num_samples}": metrics["loss"]}
     lines = [
         "",
         _program.table(metrics, bounds),
+        "",
+        str(diagnosis),
+        "",
         f"Model: {which} epoch. In {run.path}:",
         "  best.keras, last.keras" if which == "best" else "  last.keras",
         "  model.keras  saved_model/  report.png  metrics.json",

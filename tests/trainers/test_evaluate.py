@@ -26,7 +26,7 @@ def digits(tmp_path_factory):
 def test_table_is_that_of_the_training_program(digits):
     directory, text = digits
     found = programs.evaluated(f"--model={directory / 'best.keras'}", *SMALL)
-    table = text.split("Model: ")[0].strip()
+    table = text.split("Verdict: ")[0].strip()
     assert table.startswith("Test split, 360 examples, 2 draws")
     assert found.strip().startswith(table)
     assert "Verdict: " in found
@@ -42,6 +42,8 @@ def test_output_has_the_figures_the_likelihood_and_the_diagnosis(digits, tmp_pat
     metrics = json.loads((directory / "metrics.json").read_text())
     assert content.pop("model") == str(path)
     assert metrics.pop("model") == "best.keras"
+    # Of the data that choose, not of the test split.
+    assert "verdict" in metrics.pop("diagnosis")
     # The draws of z are those of --seed.
     baselines = content.pop("baselines"), metrics.pop("baselines")
     assert baselines[0] == pytest.approx(baselines[1], rel=2e-3)
