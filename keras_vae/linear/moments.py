@@ -74,7 +74,7 @@ class Moments:
         """Finds eigenvalues of the covariance of `y = (x - mean) / sqrt(variance)`.
 
         They are exact if elements or examples are at most 2048. Otherwise those of the
-        first 2048 examples are the start of a block eigensolver (Knyazev 2001), each
+        first 1024 examples are the start of a block eigensolver (Knyazev 2001), each
         step of which reads the data once.
 
         Args:
@@ -110,7 +110,8 @@ class Moments:
                 f"{self.count} examples of {self.size} elements"
             )
         block = max(number, min(2 * number, number + _MARGIN, (self.size - 1) // 5))
-        values, start = _of_rows(self.rows, self.mean, scale, block)
+        first = self.rows[: max(FEW // 2, 2 * block)]
+        values, start = _of_rows(first, self.mean, scale, block)
         covariance = linalg.LinearOperator(
             (self.size, self.size),
             matvec=lambda q: self._product(q[:, None], scale)[:, 0],

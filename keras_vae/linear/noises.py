@@ -21,8 +21,9 @@ def noise_variances(x, latent_dim, beta=1.0):
     """Finds the noise of each element by factor analysis.
 
     With `y = x / sqrt(psi)` a linear VAE of one noise is factor analysis: `x = W z + mu
-    + e`, `e ~ N(0, diag(psi))`. At another weight beta psi is what the optimum leaves
-    unexplained, found by turns.
+    + e`, `e ~ N(0, diag(psi))`. At a weight beta above 1 psi is what the optimum leaves
+    unexplained, found by turns. Below 1 it is that of beta = 1, because the objective
+    has no bound: `(1 - beta) log(psi_i) / 2` falls as a unit tells element i alone.
 
     Of more than 2048 elements it is what probabilistic PCA does not explain.
 
@@ -52,7 +53,7 @@ def noise_variances(x, latent_dim, beta=1.0):
     else:
         rows = x.equal_rows() if isinstance(x, Moments) else _checked(x)
         psi = _by_factor_analysis(rows, latent_dim)
-    if beta != 1.0:
+    if beta > 1.0:
         x = Moments.of(x)
         for _ in range(_TURNS if x.size <= FEW // 4 else _TURNS_OF_MANY):
             psi = _unexplained(components(x, latent_dim, variance=psi), x, beta)

@@ -162,11 +162,6 @@ def test_a_model_without_a_path_is_as_before():
             X,
             "`likelihood` must be one of Normal, Laplace,",
         ),
-        (
-            {"likelihood": kv.distributions.Normal(scale="per_output"), "shape": (10,)},
-            X,
-            "'per_output'",
-        ),
         ({}, X[:, :4], "`x` must have shape"),
         ({}, X[:1], "`x` must have two examples"),
     ],

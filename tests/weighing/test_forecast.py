@@ -138,7 +138,7 @@ def test_the_variance_of_a_continuous_bernoulli():
         ({"latent_dim": 0}, "`latent_dim` must be a positive integer"),
         ({"latent_dim": 2, "noise": -1.0}, "`noise` must be a finite number that is p"),
         ({"latent_dim": 2, "betas": [0.0]}, "`betas` must be a finite number that is"),
-        ({"latent_dim": 2, "x": X[:, 0]}, r"`x` must be an array of examples"),
+        ({"latent_dim": 2, "x": X[:, 0]}, "`x` must have a batch axis"),
         ({"latent_dim": 2, "x": X * np.nan}, "`x` must be finite"),
         (
             {"latent_dim": 2, "x": X[:, :2] @ np.ones((2, 5)), "betas": [0.1]},
