@@ -144,7 +144,7 @@ def set_linear_head(head, found, gains, raw):
             eigenvector.
         raw: (units,) array.
     """
-    rows = found.vectors * gains / np.sqrt(found.variance)[:, None]
+    rows = found.directions * gains
     kernel = np.zeros(head.kernel.shape)
     kernel[: len(rows), : rows.shape[1]] = rows
     head.kernel.assign(kernel)

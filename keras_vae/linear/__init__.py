@@ -1,5 +1,7 @@
 """The linear VAE: its optimum at each weight of the rate is known in closed form."""
 
+from keras_vae.linear.classes import ClassComponents
+from keras_vae.linear.classes import class_components
 from keras_vae.linear.components import Components
 from keras_vae.linear.components import components
 from keras_vae.linear.moments import Moments
@@ -12,11 +14,13 @@ from keras_vae.linear.optimum import log_likelihood
 from keras_vae.linear.optimum import optimum
 
 __all__ = [
+    "ClassComponents",
     "Components",
     "Moments",
     "NoNoiseError",
     "Optimum",
     "are_noises_unequal",
+    "class_components",
     "components",
     "distortion",
     "log_likelihood",

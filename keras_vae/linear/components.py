@@ -38,6 +38,11 @@ class Components:
         """Number of elements of x."""
         return len(self.mean)
 
+    @property
+    def directions(self):
+        """(size, latent_dim) array that maps x - mean to coordinates of y."""
+        return self.vectors / np.sqrt(self.variance)[:, None]
+
     def left_over(self, num_open):
         """Returns the variance that so many units do not explain."""
         return max(self.total - float(self.eigenvalues[:num_open].sum()), 0.0)
@@ -114,12 +119,7 @@ def components(x, latent_dim, likelihood="normal", steps=None, variance=None):
             f"optimum is known. Received: likelihood={likelihood!r}"
         )
     moments = Moments.of(x, steps)
-    number = min(latent_dim, moments.count - 1, moments.size - 1)
-    if number < 1:
-        raise ValueError(
-            "`x` must have two examples of two elements at least, or there is nothing "
-            f"to explain. Received: {moments.count} examples of {moments.size} elements"
-        )
+    number = check_sizes(latent_dim, moments.count, moments.size)
     if variance is None:
         variance = VARIANCES[likelihood](moments.mean)
     total = float((moments.variance / variance).sum())
@@ -130,3 +130,23 @@ def components(x, latent_dim, likelihood="normal", steps=None, variance=None):
     # Directions without variance would divide by 0.
     eigenvalues = np.maximum(eigenvalues, _SMALLEST_SHARE * total)
     return Components(moments.mean, variance, eigenvalues, vectors, total)
+
+
+def check_sizes(latent_dim, count, size):
+    """Returns how many units can be open.
+
+    Args:
+        latent_dim: Integer.
+        count: Integer, examples.
+        size: Integer, elements of an example.
+
+    Raises:
+        ValueError: If none can.
+    """
+    number = min(latent_dim, count - 1, size - 1)
+    if number < 1:
+        raise ValueError(
+            "`x` must have two examples of two elements at least, or there is nothing "
+            f"to explain. Received: {count} examples of {size} elements"
+        )
+    return number

@@ -90,7 +90,7 @@ class Moments:
         """
         scale = np.sqrt(variance)
         if self.covariance is not None:
-            values, vectors = _last(self.covariance / np.outer(scale, scale), number)
+            values, vectors = largest(self.covariance / np.outer(scale, scale), number)
         elif len(self.rows) == self.count:
             values, vectors = _of_rows(self.rows, self.mean, scale, number)
         else:
@@ -195,14 +195,22 @@ def _of_rows(rows, mean, scale, number):
         return (rows[:, part] - mean[part]) / scale[part]
 
     products = sum(y @ y.T for y in map(residuals, parts)) / len(rows)
-    values, weights = _last(products, number)
+    values, weights = largest(products, number)
     vectors = np.concatenate([residuals(part).T @ weights for part in parts])
     # Directions without variance would not be orthogonal.
     return values, np.linalg.qr(vectors)[0]
 
 
-def _last(matrix, number):
-    """Returns the largest eigenvalues of a symmetric matrix, falling, and vectors."""
+def largest(matrix, number):
+    """Finds the largest eigenvalues of a symmetric matrix and their eigenvectors.
+
+    Args:
+        matrix: (size, size) array.
+        number: Integer.
+
+    Returns:
+        (number,) array, falling, and (size, number) array.
+    """
     # Slow to import, and not needed for training.
     import scipy.linalg
 

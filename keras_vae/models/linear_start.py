@@ -14,6 +14,8 @@ _FAMILIES = {
     likelihoods.Bernoulli: "bernoulli",
     likelihoods.ContinuousBernoulli: "continuous_bernoulli",
 }
+# Logits of classes that never occur would be infinite.
+_SMALLEST_SHARE = 1e-3
 # The variance of p(x|z) over its scale squared.
 _VARIANCE_OF_SCALE = {likelihoods.Normal: 1.0, likelihoods.Laplace: 2.0}
 
@@ -32,34 +34,41 @@ def adapt(model, x):
     and the deep path puts out 0. Under a normal likelihood this is the minimum over all
     linear VAEs, at beta = 1 probabilistic PCA. Under a Bernoulli and a continuous
     Bernoulli it is that of a quadratic approximation, under a Laplace likelihood that
-    of a normal with its variance, `noise = 2 scale^2`. A closed unit has mean 0,
+    of a normal with its variance, `noise = 2 scale^2`. Under a Categorical likelihood y
+    is `(1[x = k] - p_k) / sqrt(p_k)` of each class k, v is `p_k`, and the units code
+    what class ids tell linearly of y: see `keras_vae.linear.class_components`.
+
+    With `scale="per_output"` v is a noise psi of each element, and the location of
+    p(x|z) is `mean + sqrt(psi) E[y|z]`: at beta = 1 factor analysis. Below 1 psi stays
+    that of beta = 1; of more than 2048 elements it is what probabilistic PCA leaves
+    unexplained: see `keras_vae.linear.noise_variances`.
+
+    A closed unit has mean 0,
     nearly, and stddev 1. A `MultiRateVAE` is set for all its weights at once: its water
     levels follow beta exactly, up to .0005 nats for each closed unit. A noise that it
     learns starts at that of beta = 1.
 
     Args:
         model: `VAE` or `MultiRateVAE` with `linear_path=True` that is built, with a
-            `Normal`, `Laplace`, `Bernoulli` or `ContinuousBernoulli` likelihood, a
-            `DiagonalNormal` posterior and a `StandardNormal` prior. Its objective says
-            the weight beta.
-        x: Array (examples, *event_shape).
+            `Normal`, `Laplace`, `Bernoulli`, `ContinuousBernoulli` or `Categorical`
+            likelihood, a `DiagonalNormal` posterior and a `StandardNormal` prior. Its
+            objective says the weight beta.
+        x: `keras_vae.checks.Batches` of the data.
 
     Raises:
         ValueError: If the model has no linear path, or parts of another kind, or its
-            deep decoder does not end in a layer with a kernel.
+            deep decoder does not end in a layer with a kernel, or the data do not fit.
 
     References:
         [Probabilistic Principal Component Analysis](
         https://doi.org/10.1111/1467-9868.00196);
-        [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469)
+        [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469);
+        [EM algorithms for ML factor analysis](https://doi.org/10.1007/BF02293851)
     """
-    name = _check(model, x.example_shape)
+    _check(model, x.example_shape)
     likelihood, beta = model.likelihood, model.objective.weight
-    moments, psi = linear.Moments.of(x), None
-    if _has_own_noises(likelihood):
-        psi = linear.noise_variances(moments, model.latent_dim, beta)
-    found = linear.components(moments, model.latent_dim, name, variance=psi)
     noise = _fixed_noise(likelihood)
+    found = _components(model, x)
     best = linear.optimum(found, beta, noise)
     # Both may refuse, and only then is anything assigned.
     last = _last_with_kernel(model.deep_decoder)
@@ -67,22 +76,39 @@ def adapt(model, x):
     last.kernel.assign(np.zeros(last.kernel.shape))
     if last.bias is not None:
         last.bias.assign(np.zeros(last.bias.shape))
-    shape, mean = model.event_shape, found.mean.reshape(model.event_shape)
-    if psi is not None:
-        # p(x|z) has the location m + sqrt(psi) E[y|z].
-        columns = (found.vectors * lengths * np.sqrt(psi)[:, None]).T
-        columns = columns.reshape(-1, *shape)
-        columns = np.concatenate([columns, np.zeros_like(columns)], axis=-1)
-        scale = np.sqrt(psi / _VARIANCE_OF_SCALE[type(likelihood)])
-        bias = likelihood.initial_bias(mean, scale.reshape(shape))
-    else:
-        columns = (found.vectors * lengths / np.sqrt(found.variance)[:, None]).T
-        bias = likelihood.initial_bias(mean)
+    kernel, bias = _outputs(likelihood, found, lengths, model.event_shape)
     if noise is None:
         share = _VARIANCE_OF_SCALE[type(likelihood)]
         likelihood.adapt_scale(float(np.sqrt(best.noise / share)))
-    model.decoder.linear.kernel.assign(columns.reshape(len(columns), -1))
-    model.decoder.linear.bias.assign(bias.ravel())
+    model.decoder.linear.kernel.assign(kernel.reshape(len(kernel), -1))
+    model.decoder.linear.bias.assign(np.ravel(bias))
+
+
+def _components(model, x):
+    likelihood, units = model.likelihood, model.latent_dim
+    if isinstance(likelihood, likelihoods.Categorical):
+        return linear.class_components(x, units, likelihood)
+    moments, psi = linear.Moments.of(x), None
+    if _has_own_noises(likelihood):
+        psi = linear.noise_variances(moments, units, model.objective.weight)
+    return linear.components(moments, units, _FAMILIES[type(likelihood)], variance=psi)
+
+
+def _outputs(likelihood, found, lengths, shape):
+    """Returns kernel (units, ...) and bias of the map from z to parameters."""
+    scale = np.sqrt(found.variance)
+    if isinstance(likelihood, likelihoods.Categorical):
+        shares = np.clip(found.shares, _SMALLEST_SHARE, 1.0)
+        return (found.vectors * lengths / scale[:, None]).T, np.log(shares)
+    mean = found.mean.reshape(shape)
+    if not _has_own_noises(likelihood):
+        kernel = (found.vectors * lengths / scale[:, None]).T
+        return kernel, likelihood.initial_bias(mean)
+    # The location is no natural parameter: it is mean + sqrt(psi) E[y|z].
+    kernel = (found.vectors * lengths * scale[:, None]).T.reshape(-1, *shape)
+    scale = scale.reshape(shape) / np.sqrt(_VARIANCE_OF_SCALE[type(likelihood)])
+    kernel = np.concatenate([kernel, np.zeros_like(kernel)], axis=-1)
+    return kernel, likelihood.initial_bias(mean, scale)
 
 
 def _last_with_kernel(network):
@@ -113,7 +139,6 @@ def _has_own_noises(likelihood):
 
 
 def _check(model, shape):
-    """Returns the name of the likelihood's family."""
     if not model.linear_path:
         raise ValueError(
             "`adapt` needs a linear path: make the model with `linear_path=True`. "
@@ -133,8 +158,9 @@ def _check(model, shape):
                 f"`{part}` must be a {kind.__name__} for `adapt`, whose start is known "
                 f"for no other. Received: {part}={value!r}"
             )
-    if type(model.likelihood) not in _FAMILIES:
-        names = ", ".join(kind.__name__ for kind in _FAMILIES)
+    kinds = *_FAMILIES, likelihoods.Categorical
+    if type(model.likelihood) not in kinds:
+        names = ", ".join(kind.__name__ for kind in kinds)
         raise ValueError(
             f"`likelihood` must be one of {names} for `adapt`, whose start is known "
             f"for no other. Received: likelihood={model.likelihood!r}"
@@ -144,4 +170,3 @@ def _check(model, shape):
             f"`x` must have shape (examples, {checks.shape_text(model.event_shape)}), "
             f"or yield batches of that shape. Received: {('examples', *shape)}"
         )
-    return _FAMILIES[type(model.likelihood)]

@@ -131,3 +131,64 @@ def test_own_noises_keep_to_images_and_to_the_limits_of_the_scale():
     assert (scale[..., 1] > low).all()
     np.testing.assert_allclose(scale[..., 1], low, rtol=1e-2)
     assert (np.abs(scale[..., 0] - 0.8) < 0.3).all()
+
+
+def classes(kind, number, examples=1500, size=12):
+    """Class ids that two latents tell, ordered or not."""
+    generator = np.random.default_rng(0)
+    z = generator.normal(size=(examples, 2))
+    if kind == "ordered":
+        score = z @ generator.normal(size=(2, size))
+        score += generator.normal(size=score.shape)
+        limits = np.quantile(score, np.arange(1, number) / number, axis=0)
+        return sum(np.int64(score > limit) for limit in limits)
+    logits = z @ generator.normal(size=(2, size * number)) * 2
+    logits += generator.gumbel(size=logits.shape)
+    return logits.reshape(examples, size, number).argmax(axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "gain"), [("ordered", 5, 1.5), ("unordered", 4, 2.5)]
+)
+def test_classes_start_far_below_independent_ones(kind, number, gain):
+    x = classes(kind, number)
+    likelihood = kv.distributions.Categorical(number)
+    independent = kv.baselines(x, x, 3, likelihood)["independent"]
+    found = []
+    for data in (x, batches(x, 200)):
+        vae = make(likelihood, (12,), beta=1.0)
+        vae.adapt(data)
+        found.append(negative_elbo(vae, np.float32(x)))
+    assert found[0] < independent - gain
+    assert found[1] == pytest.approx(found[0], abs=1e-3)
+
+
+def test_two_classes_start_as_a_bernoulli_does():
+    x = np.float32(classes("ordered", 2))
+    one, other = make(kv.distributions.Categorical(2), (12,)), make("bernoulli", (12,))
+    for vae in (one, other):
+        vae.adapt(x)
+    logits = one.decoder(one.encode(x)[0]).numpy().reshape(-1, 12, 2)
+    straight = other.decoder(other.encode(x)[0])
+    np.testing.assert_allclose(logits[..., 1] - logits[..., 0], straight, atol=1e-3)
+
+
+def test_one_model_of_classes_for_all_weights():
+    x = classes("ordered", 4)
+    likelihood = kv.distributions.Categorical(4)
+    multi = make(likelihood, (12,), kind=kv.MultiRateVAE, beta_range=(0.1, 10.0))
+    multi.adapt(x)
+    one = make(likelihood, (12,), beta=1.5)
+    one.adapt(x)
+    x = np.float32(x)
+    assert negative_elbo(multi.at(1.5), x) == pytest.approx(
+        negative_elbo(one, x), abs=0.02
+    )
+
+
+def test_ids_must_be_those_of_classes():
+    vae = make(kv.distributions.Categorical(3), (12,))
+    with pytest.raises(ValueError, match="`x` must hold the class ids 0 to num_class"):
+        vae.adapt(classes("ordered", 4))
+    with pytest.raises(ValueError, match="`x` must vary"):
+        vae.adapt(np.ones((5, 12)))

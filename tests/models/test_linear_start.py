@@ -158,7 +158,11 @@ def test_a_model_without_a_path_is_as_before():
         ({"posterior": "full_covariance_normal"}, X, "`posterior` must be a Diagonal"),
         ({"prior": "learned_normal"}, X, "`prior` must be a StandardNormal"),
         (
-            {"likelihood": kv.distributions.Categorical(2), "shape": (10,)},
+            {
+                "likelihood": kv.distributions.Standardized(
+                    "normal", kv.normalization.layer(np.zeros(5), np.ones(5))
+                )
+            },
             X,
             "`likelihood` must be one of Normal, Laplace,",
         ),
