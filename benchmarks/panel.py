@@ -21,6 +21,7 @@ import keras
 import numpy as np
 from absl import app
 from absl import flags
+from absl import logging
 
 import keras_vae as kv
 from benchmarks import panel_data
@@ -220,6 +221,8 @@ def main(argv):
     unknown = set(flags.FLAGS.sets) - set(panel_data.SETS)
     if unknown:
         sys.exit(f"`--sets` must be of {list(panel_data.SETS)}. Received: {unknown}")
+    # TensorFlow tells of every function that it saves.
+    logging.set_verbosity(logging.WARNING)
     print(benchmark(flags.FLAGS))
 
 

@@ -68,6 +68,7 @@ class Data:
         scaling: `Scaling`, or None for the values of the file.
         columns: Tuple of strings, the names of the columns of a table, or None.
         description: String, lines that say what was read.
+        labels: Dict, names of splits to arrays (n,), those that have labels.
     """
 
     train: np.ndarray
@@ -76,6 +77,7 @@ class Data:
     scaling: Scaling | None = None
     columns: tuple | None = None
     description: str = ""
+    labels: dict = dataclasses.field(default_factory=dict)
 
     def __iter__(self):
         """Yields train, validation and test."""
@@ -85,6 +87,11 @@ class Data:
     def held_out(self):
         """What choices are made by: the validation split, else the test split."""
         return self.test if self.validation is None else self.validation
+
+    @property
+    def held_out_labels(self):
+        """Array (n,) of the labels of `held_out`, or None."""
+        return self.labels.get("test" if self.validation is None else "validation")
 
     def steps_per_epoch(self, batch_size):
         """How many batches the training examples make; the last may be short."""
@@ -111,13 +118,15 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
         loaded = datasets.load(
             settings.dataset, data_dir=settings.data_dir, **_reading(settings)
         )
-    data = Data(*loaded, columns=loaded.columns, description=loaded.description)
+    data = Data(
+        *loaded,
+        columns=loaded.columns,
+        description=loaded.description,
+        labels=loaded.labels or {},
+    )
     if with_channels and len(loaded.event_shape) == 2:
         data = _with_channels(data)
-    prepared = _prepared(data, settings, likelihood, scaling, latent_dim)
-    return dataclasses.replace(
-        prepared, columns=data.columns, description=data.description
-    )
+    return _prepared(data, settings, likelihood, scaling, latent_dim)
 
 
 def _reading(settings):
@@ -138,7 +147,9 @@ def _with_channels(data):
     text = f"Images of shape {shape} get an axis of channels, {(*shape, 1)}."
     train, validation, test = (x if x is None else x[..., None] for x in data)
     description = f"{data.description}\n{text}".strip()
-    return Data(train, validation, test, description=description)
+    return dataclasses.replace(
+        data, train=train, validation=validation, test=test, description=description
+    )
 
 
 def _prepared(data, settings, likelihood, scaling, latent_dim):
@@ -170,8 +181,15 @@ def _hold_out(data, settings):
         )
     order = np.random.default_rng(0).permutation(len(data.train))
     held_out, kept = np.sort(order[:number]), np.sort(order[number:])
+    labels = dict(data.labels)
+    if "train" in labels:
+        labels["validation"] = labels["train"][held_out]
+        labels["train"] = labels["train"][kept]
     return dataclasses.replace(
-        data, train=data.train[kept], validation=data.train[held_out]
+        data,
+        train=data.train[kept],
+        validation=data.train[held_out],
+        labels=labels,
     )
 
 
@@ -210,11 +228,13 @@ def _have_own_noise(x, latent_dim):
 
 
 def _scaled(data, scaling):
-    splits = [
+    train, validation, test = (
         x if x is None else ((x - scaling.mean) / scaling.scale).astype("float32")
         for x in data
-    ]
-    return Data(*splits, scaling)
+    )
+    return dataclasses.replace(
+        data, train=train, validation=validation, test=test, scaling=scaling
+    )
 
 
 def _automatic_standardization(data, likelihood):

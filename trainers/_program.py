@@ -1,7 +1,6 @@
 """What all programs do alike: begin, fit, say what they train on, and stop."""
 
 import pathlib
-import shlex
 import sys
 
 import numpy as np
@@ -14,6 +13,7 @@ import keras_vae as kv
 from trainers import _data
 from trainers import _files
 from trainers import _flag_checks
+from trainers import _pages
 from trainers import _run
 from trainers import _settings
 from trainers import _units
@@ -26,6 +26,7 @@ _BASELINES = {
     "linear_vae": "linear VAE, untrained",
 }
 _LINES = 60
+_SHOWN = 1000  # Examples in TensorBoard.
 _KNOWN = (_settings.FlagError, _files.FileError, kv.callbacks.DivergenceError)
 _AFTER_DIVERGENCE = (
     "The last finished epoch goes on with the same command, --resume and "
@@ -94,9 +95,8 @@ def _how_to_continue(name, settings):
     run_dir = None if settings is None else settings.run_dir
     if run_dir is None or not pathlib.Path(run_dir, "config.json").is_file():
         return "Nothing was written."
-    command = shlex.join(["python", "-m", f"trainers.{name}", *sys.argv[1:]])
     resume = "" if settings.run.resume else " --resume"
-    return f"{run_dir} continues with\n  {command}{resume}"
+    return f"{run_dir} continues with\n  {_pages.command(name)}{resume}"
 
 
 def prepare(settings, resolve, build, free=(), check_longer=None):
@@ -236,9 +236,11 @@ def guards(settings):
 
 def tensorboard(settings, run, data):
     """Returns the callback that shows a run in TensorBoard."""
+    labels = data.held_out_labels
     return kv.callbacks.TensorBoard(
         str(run.path / "tensorboard"),
-        data=data.held_out[:1000],
+        data=data.held_out[:_SHOWN],
+        labels=None if labels is None else np.ravel(labels)[:_SHOWN],
         images_freq=max(1, settings.fit.epochs // 10),
         write_graph=False,
     )

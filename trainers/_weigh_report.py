@@ -1,17 +1,16 @@
 """The files of `python -m trainers.weigh`, and its pages in TensorBoard."""
 
-import contextlib
 import csv
 import shutil
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams
 
 import keras_vae as kv
 from keras_vae import figures
 from trainers import _model
+from trainers import _pages
 from trainers import _run
 from trainers import _units
 from trainers import _weigh_table
@@ -176,43 +175,27 @@ def _show(path, settings, report, paragraphs):
     directory = path / "tensorboard" / "weigh"
     # Of an earlier report on the same run.
     shutil.rmtree(directory, ignore_errors=True)
-    with _writing(directory):
+    betas, curve = settings.weigh.betas, report.curve
+    with _pages.writing(directory):
         for name in ("curve", "pictures"):
             image = keras.utils.img_to_array(keras.utils.load_img(path / f"{name}.png"))
             tf.summary.image(f"weigh/{name}", image[None].astype("uint8"), step=0)
-        text = "\n\n".join(f"```\n{paragraph}\n```" for paragraph in paragraphs)
-        tf.summary.text("weigh/advice", text, step=0)
-        _declare(report, settings.weigh.betas[0])
-    curve = report.curve
+        _pages.text("weigh/command", [_pages.command("weigh")])
+        _pages.text("weigh/advice", paragraphs)
+        _pages.declare(
+            _hparams(report, betas[0]), [f"weigh/{name}" for name in _METRICS]
+        )
     columns = curve.rate, curve.distortion, curve.reading.bound, curve.active_units
-    for i, beta in enumerate(settings.weigh.betas):
-        with _writing(directory / f"beta-{beta:.4g}"):
-            hparams.hparams(_hparams(report, beta))
-            for name, column in zip(_METRICS, columns, strict=True):
-                tf.summary.scalar(f"weigh/{name}", float(column[i]), step=0)
-
-
-def _declare(report, beta):
-    hparams.hparams_config(
-        hparams=[hparams.HParam(name) for name in _hparams(report, beta)],
-        metrics=[
-            hparams.Metric(f"weigh/{name}", display_name=name.replace("_", " "))
-            for name in _METRICS
-        ],
-    )
+    for i, beta in enumerate(betas):
+        # The number first, by which TensorBoard sorts.
+        name = f"{i + 1:0{len(str(len(betas)))}d} beta={beta:.4g}"
+        pairs = zip(_METRICS, columns, strict=True)
+        figures = {f"weigh/{metric}": column[i] for metric, column in pairs}
+        with _pages.writing(directory / name.replace(" ", "-")):
+            _pages.trial(name, _hparams(report, beta), figures)
 
 
 def _hparams(report, beta):
     units = report.units(beta)
     values = {"beta": beta, "beta_norm": units.beta_norm, "sigma": units.sigma}
     return {name: float(v) for name, v in values.items() if v is not None}
-
-
-@contextlib.contextmanager
-def _writing(directory):
-    writer = tf.summary.create_file_writer(str(directory))
-    # An interrupted `fit` with Keras's `TensorBoard(update_freq=...)` leaves the
-    # recording of its last batch in force.
-    with writer.as_default(), tf.summary.record_if(True):
-        yield
-    writer.close()

@@ -18,6 +18,7 @@ that it would have had. With more `--epochs` than before a finished one goes on 
 """
 
 import math
+import shutil
 
 import keras
 import numpy as np
@@ -29,6 +30,7 @@ from trainers import _data
 from trainers import _flag_checks
 from trainers import _flags
 from trainers import _model
+from trainers import _pages
 from trainers import _program
 from trainers import _progress
 from trainers import _resolve
@@ -36,6 +38,7 @@ from trainers import _run
 from trainers import _units
 
 _PICTURES, _UNITS, _LIMIT = 64, 8, 2.5
+_METRICS = ("negative_elbo", "distortion", "rate", "active_units")
 # About as many epochs take the figures and files at the end.
 _MEASURED = 0.1
 
@@ -111,6 +114,7 @@ def _finished(settings, run, data):
     )
     _units.write(model, data.scaling, run.path)
     report(settings, run, data, model)
+<<<<<<< HEAD
     diagnosis = _units.diagnose(
         model,
         data.held_out,
@@ -120,6 +124,13 @@ def _finished(settings, run, data):
     content = {"model": f"{which}.keras", **metrics}
     run.finish({**content, "diagnosis": diagnosis.to_dict()})
     return table(settings, run, which, metrics, diagnosis)
+=======
+    diagnosis = _units.diagnose(model, data.held_out, data.scaling)
+    measured = _program.table(metrics, _bounds(settings, metrics))
+    _show(settings, run, metrics, [measured, str(diagnosis)])
+    run.finish({"model": f"{which}.keras", **metrics, "diagnosis": diagnosis.to_dict()})
+    return "\n".join(["", measured, "", str(diagnosis), "", contents(run, which)])
+>>>>>>> words
 
 
 # === Training ===
@@ -189,6 +200,7 @@ def report(settings, run, data, model):
     )
 
 
+<<<<<<< HEAD
 def table(settings, run, which, metrics, diagnosis):
     """Returns the table and the verdict that a run ends with."""
     bounds = {}
@@ -200,6 +212,31 @@ def table(settings, run, which, metrics, diagnosis):
         "",
         str(diagnosis),
         "",
+=======
+def _bounds(settings, metrics):
+    if settings.train.objective != "importance_weighted":
+        return {}
+    return {f"-bound, k={settings.model.num_samples}": metrics["loss"]}
+
+
+def _show(settings, run, metrics, paragraphs):
+    """Writes the flags and what came of them for TensorBoard."""
+    values = _pages.as_values(settings)
+    found = {f"test/{name}": metrics[name] for name in _METRICS}
+    directory = run.path / "tensorboard" / "run"
+    # Of an earlier report on the same run.
+    shutil.rmtree(directory, ignore_errors=True)
+    with _pages.writing(directory):
+        _pages.text("run/command", [_pages.command("train")])
+        _pages.text("run/results", paragraphs)
+        _pages.declare(values, found)
+        _pages.trial(settings.run.name, values, found)
+
+
+def contents(run, which):
+    """Returns the lines that say what is where."""
+    lines = [
+>>>>>>> words
         f"Model: {which} epoch. In {run.path}:",
         "  best.keras, last.keras" if which == "best" else "  last.keras",
         "  model.keras  saved_model/  report.png  metrics.json",

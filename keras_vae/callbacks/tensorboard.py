@@ -2,15 +2,20 @@
 
 import math
 import os
+import pathlib
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins import projector
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from keras_vae import checks
 from keras_vae import figures
 from keras_vae.arguments import check_count
 from keras_vae.distributions import posteriors
+from keras_vae.files import replaced
 from keras_vae.metrics import latent
 from keras_vae.models import VAE
 
@@ -19,6 +24,10 @@ from keras_vae.models import VAE
 _BATCH_SIZE = 512
 _MIN_PIXELS = 32
 _MAX_UNITS, _NUM_STEPS, _LIMIT = 10, 9, 2.5
+# Logs that are drawn in the plane, and the chart of all that is balanced.
+_PLANE = ("kl_loss", "reconstruction_loss", "val_kl_loss", "val_reconstruction_loss")
+_CHART = "rate, distortion, weight"
+_CHARTED = ("epoch_kl_loss", "epoch_reconstruction_loss", "epoch_kl_weight")
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
@@ -34,16 +43,21 @@ class TensorBoard(keras.callbacks.TensorBoard):
     | `epoch_reconstruction_loss`, distortion | train, validation | nats | |
     | `epoch_kl_loss`, rate, unweighted | train, validation | nats | |
     | `epoch_loss`, weighted | train, validation | nats | |
-    | `epoch_kl_weight` | train, validation | 1 | |
+    | `epoch_kl_weight` | train | 1 | |
+    | a chart of rate, distortion and weight under CUSTOM SCALARS | train | | |
     | `latent/kl_per_unit`, histogram over units | latent | nats | `data` |
     | `latent/active_units` | latent | units | `data` |
+    | posterior means under PROJECTOR, with `labels` | latent | | `data` |
+    | `images/rate_distortion`, the plane over the epochs | latent | nats | |
     | `images/reconstructions` | latent | | `data` |
     | `images/samples`, of the prior | latent | | |
     | `images/traversals` | latent | | |
 
     The scalars are the logs of the epoch, and Keras writes them in each epoch. A model
-    with `Latent` layers that is not a `VAE` gets only these. All other tags are written
-    to `<log_dir>/latent`, every `images_freq` epochs and in the last epoch. The KL of a
+    with `Latent` layers that is not a `VAE` gets only these. What Keras would write
+    twice stands once: the weight of validation, which is that of training, and the
+    validation logs over optimiser steps. All other tags are written to
+    `<log_dir>/latent`, every `images_freq` epochs and in the last epoch. The KL of a
     unit is the mean over `data` of the KL of its marginal posterior. It is not defined,
     and not written, for a prior whose units are not independent normals (a mixture, a
     VampPrior). Pictures need events that are images, see `keras_vae.figures.is_image`.
@@ -58,19 +72,22 @@ class TensorBoard(keras.callbacks.TensorBoard):
         data: Array of shape (N, *event_shape), examples to encode, preferably of the
             validation set, which a callback cannot see. Without `data` the tags that
             require it are not written.
+        labels: Sequence of N labels of `data`, by which the projector colors the
+            posterior means, or None.
         images_freq: Integer, epochs between two writes of these tags; 0 for none.
         num_images: Integer, number of examples and of samples in a picture.
         seed: Integer in [0, 2**31), seed of the samples; all epochs use the same noise.
         **kwargs: See `keras.callbacks.TensorBoard`.
 
     Raises:
-        ValueError: If an argument is out of range or `data` is not an array of numbers.
+        ValueError: If an argument is out of range, `data` is not an array of numbers
+            or has not one of `labels` for each example.
             At the start of `fit`, if `data` does not have the model's input shape or
             the model is not a `VAE`.
 
     Example:
-    >>> _, x_test = kv.datasets.digits()
-    >>> callback = kv.callbacks.TensorBoard("runs/digits", data=x_test, images_freq=5)
+    >>> _, (x, labels) = kv.datasets.digits(labels=True)
+    >>> callback = kv.callbacks.TensorBoard("runs/digits", data=x, labels=labels)
 
     Reference:
         [Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519), section
@@ -84,22 +101,43 @@ class TensorBoard(keras.callbacks.TensorBoard):
         images_freq=1,
         num_images=16,
         seed=0,
+        labels=None,
         **kwargs,
     ):
         super().__init__(log_dir=log_dir, **kwargs)
         self.data = None if data is None else checks.check_examples(data)
+        self.labels = _checked_labels(labels, self.data)
         self.images_freq = check_count("images_freq", images_freq, 0)
         self.num_images = check_count("num_images", num_images, 1)
         self.seed = check_count("seed", seed, 0)
+        self._in_fit, self._path = False, {}
 
     def on_train_begin(self, logs=None):
         """Checks that the model can encode the data."""
         if self.data is not None:
             _check_model(self.model, self.data)
         super().on_train_begin(logs)
+        self._in_fit, self._path = True, {}
+        if isinstance(self.model, VAE):
+            with self._writers["train"].as_default(step=0):
+                with tf.summary.record_if(True):
+                    tf.summary.experimental.write_raw_pb(_layout().SerializeToString())
+
+    def on_train_end(self, logs=None):
+        """Closes the files."""
+        self._in_fit = False
+        super().on_train_end(logs)
+
+    def on_test_end(self, logs=None):
+        """Writes the logs of `evaluate`; within `fit` those of the epoch hold them."""
+        super().on_test_end({} if self._in_fit else logs)
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the logs, and the measures and pictures if they are due."""
+        logs = {k: v for k, v in (logs or {}).items() if k != "val_kl_weight"}
+        for name in _PLANE:
+            if name in logs:
+                self._path.setdefault(name, []).append(float(logs[name]))
         # With a number as `update_freq`, Keras leaves `record_if` of the last batch in
         # force, and most epochs would not be recorded.
         with tf.summary.record_if(True):
@@ -135,6 +173,17 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 units = self._write_units(model)
             if figures.is_image(model.event_shape):
                 self._write_pictures(model, list(units)[:_MAX_UNITS])
+        self._write_plane()
+
+    def _write_plane(self):
+        drawn = figures.rate_distortion_path(self._path)
+        tf.summary.image(
+            "images/rate_distortion",
+            figures.pixels(drawn)[None],
+            description="Distortion over rate in nats, a point for each epoch of this "
+            "`fit`. Of a Multi-Rate VAE those of training are means over all weights, "
+            "those of validation are of one weight.",
+        )
 
     def _write_units(self, model):
         """Writes measures of the units; returns the units by falling KL."""
@@ -148,6 +197,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             # The model has diverged: the scalars show it, and this callback must not
             # end training.
             return range(model.latent_dim)
+        _write_projector(os.path.join(self.log_dir, "latent"), means, self.labels)
         tf.summary.scalar(
             "latent/active_units",
             latent.active_units(means).number,
@@ -197,6 +247,43 @@ class TensorBoard(keras.callbacks.TensorBoard):
         scale = max(1, _MIN_PIXELS // min(events.shape[1:3]))
         grid = grid.repeat(scale, axis=0).repeat(scale, axis=1)
         tf.summary.image(name, grid[None], description=description)
+
+
+def _layout():
+    """Returns the summary that asks for one chart of what is balanced."""
+    tags = [f"^{name}$" for name in _CHARTED]
+    multiline = layout_pb2.MultilineChartContent(tag=tags)
+    chart = layout_pb2.Chart(title=_CHART, multiline=multiline)
+    category = layout_pb2.Category(title="balance", chart=[chart])
+    return custom_scalar.pb(layout_pb2.Layout(category=[category]))
+
+
+def _write_projector(directory, means, labels):
+    """Writes posterior means and their labels in place of earlier ones."""
+    os.makedirs(directory, exist_ok=True)
+    config = projector.ProjectorConfig()
+    embedding = config.embeddings.add()
+    embedding.tensor_name, embedding.tensor_path = "posterior means", "means.tsv"
+    with replaced(pathlib.Path(directory, "means.tsv")) as path:
+        np.savetxt(path, means, fmt="%.6g", delimiter="\t")
+    if labels is not None:
+        embedding.metadata_path = "labels.tsv"
+        with replaced(pathlib.Path(directory, "labels.tsv")) as path:
+            path.write_text("".join(f"{label}\n" for label in labels), "utf-8")
+    projector.visualize_embeddings(directory, config)
+
+
+def _checked_labels(labels, data):
+    """Returns labels as texts of one line."""
+    if labels is None:
+        return None
+    number = None if data is None else len(data)
+    if number != len(labels):
+        raise ValueError(
+            "`labels` must be one for each example of `data`. Received: "
+            f"{len(labels)} labels, and {'no' if data is None else number} examples"
+        )
+    return [" ".join(str(label).split()) for label in labels]
 
 
 def _encode(model, batch):

@@ -200,19 +200,21 @@ def _download(name):
         ) from error
 
 
+def _labelled(train, test):
+    labels = {"train": train[1], "test": test[1]}
+    return splits.Dataset(train[0], None, test[0], labels=labels)
+
+
 def _load_digits(data_dir=None, **kwargs):
-    train, test = digits(**kwargs)
-    return splits.Dataset(train, None, test)
+    return _labelled(*digits(**kwargs, labels=True))
 
 
 def _load_mnist(data_dir=None):
-    train, test = mnist(data_dir)
-    return splits.Dataset(train, None, test)
+    return _labelled(*mnist(data_dir, labels=True))
 
 
 def _load_fashion_mnist(data_dir=None):
-    train, test = fashion_mnist(data_dir)
-    return splits.Dataset(train, None, test)
+    return _labelled(*fashion_mnist(data_dir, labels=True))
 
 
 def _load_binarized_mnist(data_dir=None):

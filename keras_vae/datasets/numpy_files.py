@@ -17,6 +17,7 @@ _READ_HEADER = {
 }
 # Parts of names of arrays that say nothing of the split, and names of arrays of labels.
 _DATA = ("", "x", "data", "images", "imgs", "features", "inputs", "arr_0")
+_LABEL_BYTES = 400
 _LABELS = ("y", "labels", "label", "targets", "target", "classes", "class")
 _UNREADABLE = (
     EOFError,
@@ -77,7 +78,14 @@ def load(path, key=None, max_bytes=limits.MAX_BYTES, **kwargs):
     text = _described(path, names.all, parts)
     train, validation = read["train"], read.get("validation")
     if "test" in read:
-        return splits.Dataset(train, validation, read["test"], description=text)
+        labels = {
+            part: read_array(path, key)
+            for part, key in names.labels.items()
+            if part in read and names.is_one_for_each(key, read[part])
+        }
+        return splits.Dataset(
+            train, validation, read["test"], description=text, labels=labels
+        )
     return splits.hold_out(train, validation=validation, description=text, **kwargs)
 
 
@@ -109,6 +117,27 @@ class _Names:
                 if part not in found or splits.role(name):
                     found[part] = name
         return {part: found[part] for part in splits.PARTS if part in found}
+
+    @property
+    def labels(self):
+        """Dict, splits to names of arrays of labels, such as `y_test`."""
+        found = {}
+        for name in self.all:
+            words = name.lower().split("_")
+            parts = [splits.role(word) for word in words if splits.role(word)]
+            if len(parts) == 1 and _is_label(name):
+                found.setdefault(parts[0], name)
+        return found
+
+    def is_one_for_each(self, name, x):
+        """Whether an array is (n,) numbers, texts or booleans beside x of n."""
+        header = self._headers[name]
+        return (
+            header is not None
+            and header[0] in ((len(x),), (len(x), 1))
+            and header[1].kind in "biufSU"
+            and header[1].itemsize <= _LABEL_BYTES
+        )
 
     def array(self, path, key):
         """Returns the name of the one array of data, or of `key`."""

@@ -38,6 +38,8 @@ class Dataset(_Splits):
             None, for data that are no table.
         description: String, lines that say what was read, and what was inferred of
             each column of a table. Defaults to "".
+        labels: Dict, names of splits to arrays (n,) of their labels. Defaults to None,
+            for data without labels.
 
     Raises:
         ValueError: If the splits differ in the shape of an example.
@@ -49,11 +51,14 @@ class Dataset(_Splits):
 
     columns = None
     description = ""
+    labels = None
 
-    def __new__(cls, train, validation, test, columns=None, description=""):
+    def __new__(
+        cls, train, validation, test, columns=None, description="", labels=None
+    ):
         """Makes a tuple of the splits, which knows more."""
         made = super().__new__(cls, train, validation, test)
-        made.columns, made.description = columns, description
+        made.columns, made.description, made.labels = columns, description, labels
         shapes = {
             name: x.shape[1:]
             for name, x in zip(cls._fields, made, strict=True)

@@ -1,5 +1,7 @@
 """Pictures of a trained model, drawn without a display or global state."""
 
+from keras_vae.figures.drawing import pixels
+from keras_vae.figures.paths import rate_distortion_path
 from keras_vae.figures.reports import by_weight
 from keras_vae.figures.reports import training_report
 from keras_vae.figures.tiles import image_grid
@@ -11,7 +13,9 @@ __all__ = [
     "by_weight",
     "image_grid",
     "is_image",
+    "pixels",
     "rate_distortion",
+    "rate_distortion_path",
     "training_report",
     "traversal",
 ]

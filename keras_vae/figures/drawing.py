@@ -1,5 +1,7 @@
 """Colors, sizes and axes of all pictures, and their PNG files."""
 
+import numpy as np
+
 from keras_vae.files import replaced
 
 BLUE, ORANGE, GREEN, PURPLE = "#2a6fbb", "#d9742b", "#3a8f5c", "#7a5ba8"
@@ -11,13 +13,13 @@ LEGEND = {"frameon": False, "fontsize": 10}
 WIDTH, LEFT, RIGHT = 14, 0.062, 0.98
 
 
-def figure(height):
-    """Returns an empty `matplotlib.figure.Figure` of a height in inches."""
+def figure(height, width=WIDTH):
+    """Returns an empty `matplotlib.figure.Figure` of a size in inches."""
     # Matplotlib takes a second to import, and most programs do not draw.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    empty = Figure(figsize=(WIDTH, height), dpi=100, facecolor="white")
+    empty = Figure(figsize=(width, height), dpi=100, facecolor="white")
     FigureCanvasAgg(empty)
     return empty
 
@@ -42,3 +44,21 @@ def save(figure, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as partial:
         figure.savefig(partial, format="png")
+
+
+def pixels(figure):
+    """Returns a figure as an image.
+
+    Args:
+        figure: `matplotlib.figure.Figure`, such as of `rate_distortion`.
+
+    Returns:
+        (height, width, 3) uint8 array.
+
+    Example:
+        >>> figure = kv.figures.rate_distortion_path({})
+        >>> kv.figures.pixels(figure).shape
+        (460, 620, 3)
+    """
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3]

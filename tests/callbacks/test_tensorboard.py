@@ -11,7 +11,10 @@ import matrix
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.projector import projector_config_pb2
 from tensorboard.util import tensor_util
 
 import keras_vae as kv
@@ -86,14 +89,69 @@ def test_scalars_are_the_history(tmp_path):
         np.testing.assert_allclose(
             scalars(train[f"epoch_{name}"]), history[name], rtol=1e-6, err_msg=name
         )
-        np.testing.assert_allclose(
-            scalars(validation[f"epoch_{name}"]), history[f"val_{name}"], rtol=1e-6
-        )
+        if name != "kl_weight":
+            np.testing.assert_allclose(
+                scalars(validation[f"epoch_{name}"]), history[f"val_{name}"], rtol=1e-6
+            )
+    # Nothing twice: no weight of validation, no `evaluation_*_vs_iterations`.
+    assert sorted(validation) == sorted(f"epoch_{name}" for name in names[:-1])
+    others = {"epoch_learning_rate", "custom_scalars__config__"}
+    assert set(train) == {f"epoch_{name}" for name in names} | others
+    layout = layout_pb2.Layout()
+    layout.ParseFromString(
+        tensor_util.make_ndarray(train["custom_scalars__config__"][0]).item()
+    )
+    ((chart,),) = [category.chart for category in layout.category]
+    shown = [tag for tag in train if any(re.match(t, tag) for t in chart.multiline.tag)]
+    assert sorted(shown) == [
+        "epoch_kl_loss",
+        "epoch_kl_weight",
+        "epoch_reconstruction_loss",
+    ]
+
+
+def test_the_logs_of_evaluate_alone_are_written(tmp_path):
+    vae, callback = make_vae(), TensorBoard(tmp_path)
+    vae.fit(X, epochs=1, verbose=0, callbacks=[callback])
+    logs = vae.evaluate(X, verbose=0, return_dict=True, callbacks=[callback])
+    written = read(tmp_path / "validation")
+    assert scalars(written["evaluation_loss_vs_iterations"]) == [
+        pytest.approx(logs["loss"])
+    ]
+
+
+def test_projector_has_the_posterior_means_and_their_labels(tmp_path):
+    vae = make_vae()
+    labels = [f"a\t{i % 3}\n" for i in range(30)]
+    callback = TensorBoard(tmp_path, data=X[:30], labels=labels)
+    vae.fit(X, epochs=2, verbose=0, callbacks=[callback])
+    config = projector_config_pb2.ProjectorConfig()
+    directory = tmp_path / "latent"
+    text_format.Parse((directory / "projector_config.pbtxt").read_text(), config)
+    (embedding,) = config.embeddings
+    means = np.loadtxt(directory / embedding.tensor_path, delimiter="\t")
+    np.testing.assert_allclose(means, vae.encode(X[:30])[0], atol=1e-4)
+    lines = (directory / embedding.metadata_path).read_text().splitlines()
+    assert lines == [f"a {i % 3}" for i in range(30)]
+
+
+def test_the_plane_is_that_of_the_epochs_of_this_fit(tmp_path):
+    callback = TensorBoard(tmp_path, images_freq=2)
+    settings = {"validation_data": (X[:16],), "verbose": 0, "callbacks": [callback]}
+    make_vae().fit(X, epochs=1, **settings)
+    history = make_vae().fit(X, epochs=3, **settings).history
+    events = read(tmp_path / "latent")["images/rate_distortion"]
+    expected = kv.figures.pixels(kv.figures.rate_distortion_path(history))
+    np.testing.assert_array_equal(picture(events[2]), expected)
 
 
 def test_without_data_only_what_needs_none(tmp_path):
     make_vae().fit(X, epochs=2, verbose=0, callbacks=[TensorBoard(tmp_path)])
-    assert sorted(read(tmp_path / "latent")) == ["images/samples", "images/traversals"]
+    assert sorted(read(tmp_path / "latent")) == [
+        "images/rate_distortion",
+        "images/samples",
+        "images/traversals",
+    ]
     assert sorted(os.listdir(tmp_path)) == ["latent", "train"]
 
 
@@ -353,6 +411,8 @@ def test_training_is_bitwise_the_same(
         ({"data": np.zeros(5)}, "`data` must have a batch axis"),
         ({"data": np.zeros((0, 8, 8, 1))}, "`data` must hold at least one example"),
         ({"data": np.full((2, 8), np.nan)}, "`data` must be finite"),
+        ({"data": X, "labels": "ab"}, "`labels` must be one .* 2 labels, and 48 ex"),
+        ({"labels": "ab"}, "`labels` must be one .* 2 labels, and no examples"),
         ({"images_freq": -1}, "`images_freq` must be an integer, at least 0"),
         ({"images_freq": 0.5}, "`images_freq` must be an integer, at least 0"),
         ({"num_images": 0}, "`num_images` must be a positive integer"),
