@@ -114,23 +114,16 @@ def _finished(settings, run, data):
     )
     _units.write(model, data.scaling, run.path)
     report(settings, run, data, model)
-<<<<<<< HEAD
     diagnosis = _units.diagnose(
         model,
         data.held_out,
         data.scaling,
         train=_data.as_seen(data.train, settings.data.binarize),
     )
-    content = {"model": f"{which}.keras", **metrics}
-    run.finish({**content, "diagnosis": diagnosis.to_dict()})
-    return table(settings, run, which, metrics, diagnosis)
-=======
-    diagnosis = _units.diagnose(model, data.held_out, data.scaling)
     measured = _program.table(metrics, _bounds(settings, metrics))
     _show(settings, run, metrics, [measured, str(diagnosis)])
     run.finish({"model": f"{which}.keras", **metrics, "diagnosis": diagnosis.to_dict()})
     return "\n".join(["", measured, "", str(diagnosis), "", contents(run, which)])
->>>>>>> words
 
 
 # === Training ===
@@ -200,19 +193,6 @@ def report(settings, run, data, model):
     )
 
 
-<<<<<<< HEAD
-def table(settings, run, which, metrics, diagnosis):
-    """Returns the table and the verdict that a run ends with."""
-    bounds = {}
-    if settings.train.objective == "importance_weighted":
-        bounds = {f"-bound, k={settings.model.num_samples}": metrics["loss"]}
-    lines = [
-        "",
-        _program.table(metrics, bounds),
-        "",
-        str(diagnosis),
-        "",
-=======
 def _bounds(settings, metrics):
     if settings.train.objective != "importance_weighted":
         return {}
@@ -236,7 +216,6 @@ def _show(settings, run, metrics, paragraphs):
 def contents(run, which):
     """Returns the lines that say what is where."""
     lines = [
->>>>>>> words
         f"Model: {which} epoch. In {run.path}:",
         "  best.keras, last.keras" if which == "best" else "  last.keras",
         "  model.keras  saved_model/  report.png  metrics.json",
