@@ -15,6 +15,8 @@ FLAGS = {
     "validation_fraction": 0,
     "hidden": [200, 200],
     "latent_dim": 50,
+    # The network of the literature.
+    "linear_path": "none",
     "schedule": "linear",
     "warmup": "10%",
     "epochs": 20,
