@@ -19,15 +19,10 @@ _SHOWN, _WEIGHTS = 8, 5
 _EXPORTED = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
 _SAMPLES = "\N{BLACK DIAMOND}"
 _TITLE = {"loc": "left", "fontsize": 12, "fontweight": "bold", "pad": 8}
-# Okabe and Ito's, which differ for colour-blind people too, beside the blue curve.
-_LINES = (
-    ("#d55e00", ":"),
-    ("#009e73", "--"),
-    ("#000000", "-."),
-    ("#e69f00", ":"),
-    ("#cc79a7", "--"),
-    ("#56b4e9", "-."),
-)
+# Okabe and Ito's, which differ for colour-blind people too, beside the blue curve. Of
+# two neighbours one is drawn in the gaps of the other, should they coincide.
+_COLORS = ("#d55e00", "#009e73", "#000000", "#e69f00", "#cc79a7", "#56b4e9")
+_DASH = 4
 _METRICS = ("rate", "distortion", "negative_elbo", "active_units")
 
 
@@ -104,14 +99,15 @@ def _draw_curve(path, report):
         plane.set_ylabel("half the squared error of an event")
     bound.set_title("\N{MINUS SIGN}ELBO of held-out data", **_TITLE)
     bound.get_legend().remove()
-    for item, (color, style) in zip(report, _LINES, strict=False):
+    for i, (item, color) in enumerate(zip(report, _COLORS, strict=False)):
         for axes in (bound, units):
             if item.beta is not None:
-                look = {"color": color, "ls": style, "lw": 1.8}
+                dashes = (i % 2 * _DASH, (_DASH, _DASH))
+                look = {"color": color, "ls": dashes, "lw": 1.8}
                 axes.axvline(item.beta, **look, label=item.title)
     # Below the panels, where no line is.
-    figure.set_figheight(figure.get_figheight() + 0.5)
-    figure.subplots_adjust(bottom=0.25)
+    figure.set_figheight(figure.get_figheight() + 0.7)
+    figure.subplots_adjust(bottom=0.27)
     lines = units.get_lines()[1:]
     figure.legend(handles=lines, loc="lower center", ncols=len(lines), frameon=False)
     figure.savefig(path, format="png")

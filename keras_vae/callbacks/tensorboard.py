@@ -135,7 +135,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_end(self, epoch, logs=None):
         """Writes the logs, and the measures and pictures if they are due."""
         logs = {k: v for k, v in (logs or {}).items() if k != "val_kl_weight"}
-        for name in _PLANE:
+        for name in _PLANE if self._is_of_one_weight else _PLANE[:2]:
             if name in logs:
                 self._path.setdefault(name, []).append(float(logs[name]))
         # With a number as `update_freq`, Keras leaves `record_if` of the last batch in
@@ -181,9 +181,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
             "images/rate_distortion",
             figures.pixels(drawn)[None],
             description="Distortion over rate in nats, a point for each epoch of this "
-            "`fit`. Of a Multi-Rate VAE those of training are means over all weights, "
-            "those of validation are of one weight.",
+            "`fit`. Of a Multi-Rate VAE those of training, means over all weights.",
         )
+
+    @property
+    def _is_of_one_weight(self):
+        # Validation of a Multi-Rate VAE is of one weight, its training of all.
+        return getattr(self.model, "beta_range", None) is None
 
     def _write_units(self, model):
         """Writes measures of the units; returns the units by falling KL."""

@@ -4,6 +4,7 @@ import numpy as np
 import programs
 import pytest
 
+import keras_vae as kv
 from trainers import _data
 from trainers import _program
 from trainers import _settings
@@ -135,6 +136,32 @@ def test_programs_say_what_they_read(tmp_path, capsys):
     # All in all 60 lines and the one about those left out.
     assert "  ... 42 lines more ...\n" in printed
     assert printed.count("whole numbers") == 58
+
+
+def parts_of(directory, **arrays):
+    np.savez(directory / "parts.npz", **arrays)
+    return directory / "parts.npz"
+
+
+def test_labels_stay_beside_their_examples(tmp_path):
+    x = np.arange(60.0).reshape(20, 3)
+    names = np.array([f"row{i}" for i in range(20)])
+    path = parts_of(tmp_path, x_train=x[:15], y_train=names[:15], x_test=x[15:])
+    data = load(path, "--validation_fraction=0.2")
+    # Standardised, the rows keep their order.
+    assert data.held_out_labels.tolist() == [f"row{i}" for i in held_out_rows(x, data)]
+    assert set(data.labels) == {"train", "validation"}
+    assert load(path, "--validation_fraction=0").held_out_labels is None
+    # One label for each example, or none at all.
+    path = parts_of(tmp_path, x_train=x[:15], y_train=x[:9, 0], x_test=x[15:])
+    assert load(path).labels == {}
+
+
+def test_labels_of_named_data_are_their_own():
+    data = load("digits")
+    x, y = kv.datasets.digits(labels=True)[0]
+    for image, label in zip(data.validation[:9], data.held_out_labels, strict=False):
+        assert y[(x == image).all(axis=(1, 2, 3))] == label
 
 
 def test_held_out_data_are_those_that_choose(table):

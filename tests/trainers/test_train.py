@@ -8,6 +8,9 @@ import programs
 import pytest
 import tensorflow as tf
 from programs import read
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.util import tensor_util
 
 from trainers import _settings
 
@@ -59,6 +62,43 @@ def test_table_shows_what_the_saved_model_scores(finished):
     per_run = np.mean(draws, axis=1)
     error = per_run.std() * np.sqrt(1 / 2 + 1 / 20)
     assert abs(metrics["negative_elbo"] - per_run.mean()) < 5 * error
+
+
+def test_tensorboard_has_flags_command_table_verdict_and_labels(finished):
+    directory, table = finished
+    logs = EventAccumulator(
+        str(directory / "tensorboard" / "run"), size_guidance={"tensors": 0}
+    )
+    logs.Reload()
+    metrics = read(directory, "metrics.json")
+    for name in ("negative_elbo", "distortion", "rate", "active_units"):
+        (event,) = logs.Tensors(f"test/{name}")
+        value = tensor_util.make_ndarray(event.tensor_proto)
+        assert value == pytest.approx(metrics[name], rel=1e-6)
+    (results,) = logs.Tensors("run/results")
+    shown = tensor_util.make_ndarray(results.tensor_proto).item().decode()
+    for paragraph in shown.replace("```", "").split("\n\n"):
+        assert paragraph.strip() in table
+    assert "-ELBO" in shown
+    assert "Verdict: " in shown
+    (command,) = logs.Tensors("run/command")
+    command = tensor_util.make_ndarray(command.tensor_proto)
+    assert b"python -m trainers.train" in command.item()
+    tag = "_hparams_/session_start_info"
+    content = logs.SummaryMetadata(tag).plugin_data.content
+    start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    flags = {name: value for name, value in start.hparams.items()}
+    assert flags["seed"].number_value == 3
+    assert flags["hidden"].string_value == "16"
+    assert flags["likelihood"].string_value == "continuous_bernoulli"
+    assert flags["binarize"].string_value == "none"
+    assert start.group_name == "digits"
+    labels = (directory / "tensorboard" / "latent" / "labels.tsv").read_text().split()
+    assert labels[:3] == [str(y) for y in held_out_labels()[:3]]
+
+
+def held_out_labels():
+    return programs.TRAIN.prepare("elsewhere", *programs.SMALL)[2].held_out_labels
 
 
 def test_history_is_that_of_fit(finished):

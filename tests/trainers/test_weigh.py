@@ -1,7 +1,11 @@
 """The weighing program: on planted curves and data whose answers are known."""
 
+import contextlib
 import csv
+import io
+import itertools
 import json
+import re
 
 import keras
 import numpy as np
@@ -12,10 +16,13 @@ import tensorflow as tf
 from programs import read
 
 import keras_vae as kv
+from keras_vae import figures
 from trainers import _data
 from trainers import _resolve
 from trainers import _run
 from trainers import _settings
+from trainers import _weigh_report
+from trainers import _weigh_table
 
 run = programs.WEIGH.run
 
@@ -102,9 +109,30 @@ BETAS = ("--betas=0.005,0.02,0.5", "--target_rate=1")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def printed_by_finished():
+    return io.StringIO()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, printed_by_finished):
     directory = tmp_path_factory.mktemp("runs") / "digits"
-    return directory, run(directory, *BETAS)
+    with contextlib.redirect_stdout(printed_by_finished):
+        return directory, run(directory, *BETAS)
+
+
+def test_what_training_and_validation_measure_is_said_once(
+    finished, printed_by_finished
+):
+    printed = printed_by_finished.getvalue()
+    said, lines = printed.split("epoch       mean loss", 1)
+    assert said.count("draws a weight beta of the KL for each example") == 1
+    assert "The validation rate is that at beta = 0.5 alone" in said
+    assert "draws a weight" not in lines
+    history = read(finished[0], "history.json")
+    for i, row in enumerate(history):
+        shown = [row["loss"], row["kl_loss"], row["val_curve_loss"], row["val_kl_loss"]]
+        line = next(x for x in lines.splitlines() if x.startswith(f"{i + 1}/2 "))
+        assert line.split()[1:5] == [f"{value:.2f}" for value in shown]
 
 
 def test_run_writes_everything_and_nothing_half(finished):
@@ -195,6 +223,10 @@ def test_tensorboard_shows_curve_pictures_advice_and_weights(finished):
     assert {"weigh/rate", "weigh/negative_elbo", "_hparams_/experiment"} < tags
     assert len(hparams) == 3
     assert all(b"beta_norm" in content for content in hparams)
+    names = sorted(path.name for path in directory.glob("tensorboard/weigh/*/"))
+    assert names == ["1-beta=0.005", "2-beta=0.02", "3-beta=0.5"]
+    for name, content in zip(names, sorted(hparams), strict=True):
+        assert name.replace("-", " ", 1).encode() in content
 
 
 def test_program_says_what_the_library_says(finished):
@@ -300,10 +332,74 @@ def test_tables_are_weighed_in_standardised_units_and_served_in_their_own(tmp_pa
     assert advice[0]["units"]["data_sigma"] is None
 
 
+# === Words and pictures ===
+
+
+def test_columns_of_the_table_stay_apart_above_a_thousand_nats():
+    curve = kv.weighing.RateDistortionCurve(
+        [0.1, 1.0, 10.0],
+        {
+            "rate": [12345678.901, 20.0, 1.0],
+            "distortion": [-1234567.891, 4.0, 123456789.123],
+        },
+        [2, 2, 1],
+        2,
+        100,
+        replicates={
+            "rate": np.full((5, 3), 1.0),
+            "distortion": np.linspace(0, 123456, 5)[:, None] * np.ones((1, 3)),
+        },
+        meaning=kv.weighing.Meaning("bernoulli", 4),
+    )
+    x = np.zeros((3, 4))
+    table = _weigh_table.text(curve, _data.Data(x, x, x))
+    for text in (table.split("\n", 1)[1], str(curve), str(curve.compare(curve))):
+        rows = [re.split(r" {3,}", line.strip()) for line in text.splitlines()]
+        assert {len(row) for row in rows[:4]} == {len(rows[0])}
+        assert len({len(line) for line in text.splitlines()[:4]}) == 1
+    assert "12345678.90   -1234567.89   11111111.01 +-6" in table
+
+
+def lab(color):
+    """Lightness and two opposed colors of a color, in which distances are seen."""
+    rgb = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    rgb = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    to_xyz = [
+        [0.4124, 0.3576, 0.1805],
+        [0.2126, 0.7152, 0.0722],
+        [0.0193, 0.1192, 0.95],
+    ]
+    x, y, z = np.cbrt(np.array(to_xyz) @ rgb / [0.9505, 1.0, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_lines_of_the_curve_have_colors_that_differ():
+    colors = [*_weigh_report._COLORS, figures.drawing.BLUE]
+    places = [lab(color) for color in colors]
+    distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(places, 2)]
+    # Those before had a green and a teal 21 apart.
+    assert min(distances) > 30
+    assert len(_weigh_report._COLORS) >= 6
+
+
+@pytest.mark.parametrize(
+    ("betas", "marked", "expected"),
+    [
+        (range(1, 14), {6.5: 1, 7: 2}, [1, 4, 6.5, 7, 13]),
+        (range(1, 14), {0.2: 1}, [0.2, 4, 7, 10, 13]),
+        ((1, 2), {1: 1, 2: 2}, [1, 2]),
+        ((1, 10), {3.0: 1, 2.9: 2}, [2.9, 3.0]),
+        ((1, 2, 3), {2: 1}, [1, 2, 3]),
+    ],
+)
+def test_pictures_have_the_weights_of_export_and_samples(betas, marked, expected):
+    assert _weigh_report._pictured(tuple(betas), marked) == expected
+
+
 # === Sweeps ===
 
 
-def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch):
+def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch, capsys):
     args = ("--mode=sweep", "--betas=0.1,1", "--binarize=static")
     replaced, done = _run.replaced, []
 
@@ -322,7 +418,11 @@ def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch):
     assert [path.name for path in models.iterdir()] == ["beta-0.1.keras"]
     first = (models / "beta-0.1.keras").read_bytes()
 
+    capsys.readouterr()
     text = run(tmp_path, *args, "--resume")
+    printed = capsys.readouterr().out
+    assert "1 of 2 models of one weight are done\n" in printed
+    assert "epochs are done" not in printed
     assert (models / "beta-0.1.keras").read_bytes() == first
     assert read(tmp_path, "metrics.json")["beta"] == 1.0
     assert "Best likelihood: beta = 1\n" in text
