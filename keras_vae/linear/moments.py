@@ -114,7 +114,7 @@ class Moments:
         values, start = _of_rows(first, self.mean, scale, block)
         covariance = linalg.LinearOperator(
             (self.size, self.size),
-            matvec=lambda q: self._product(q[:, None], scale)[:, 0],
+            matvec=lambda q: self._product(q.reshape(-1, 1), scale)[:, 0],
             matmat=lambda q: self._product(q, scale),
             dtype=np.float64,
         )
@@ -125,7 +125,7 @@ class Moments:
                 covariance,
                 start,
                 maxiter=_ITERATIONS,
-                tol=1e-4 * values[number - 1],
+                tol=1e-3 * values[number - 1],
             )
         order = np.argsort(-values)[:number]
         return values[order], vectors[:, order]

@@ -101,6 +101,15 @@ def test_components_are_those_of_the_covariance(monkeypatch, few, examples, like
         np.testing.assert_allclose(overlap, 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("latent_dim", [1, 2, 5])
+def test_directions_that_are_found_one_after_another(monkeypatch, latent_dim):
+    monkeypatch.setattr(moments, "FEW", 40)
+    x = planted(900) * np.float32(np.geomspace(1, 1e-3, 120))
+    found = kv.linear.components(x, latent_dim)
+    values = np.linalg.eigvalsh(np.cov(np.float64(x).T, bias=True))[::-1]
+    np.testing.assert_allclose(found.eigenvalues, values[:latent_dim], rtol=1e-4)
+
+
 def test_what_can_be_read_once_must_be_small_in_one_way(monkeypatch):
     monkeypatch.setattr(moments, "FEW", 40)
     x = planted(60)
