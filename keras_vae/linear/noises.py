@@ -14,6 +14,8 @@ from keras_vae.linear.optimum import optimum
 
 # Of the variance of an element.
 _SMALLEST_NOISE = 1e-3
+# Nats an example.
+_LEAST_GAIN = 0.1
 _TURNS, _TURNS_OF_MANY = 20, 3
 
 
@@ -93,6 +95,8 @@ def _unexplained(found, moments, level):
 def are_noises_unequal(x, latent_dim, folds=3):
     """Whether elements have noises of their own, by cross-validation.
 
+    They have if that gains a tenth of a nat for each example that was left out.
+
     Compares log p(x) of examples that were left out: under factor analysis, with a
     noise for each element, and under probabilistic PCA of elements of unit variance.
 
@@ -127,7 +131,7 @@ def are_noises_unequal(x, latent_dim, folds=3):
         except NoNoiseError:
             return False
         gain += (own - equal).sum() + len(test) * np.log(scale / np.sqrt(psi)).sum()
-    return bool(gain > 0)
+    return bool(gain > _LEAST_GAIN * len(x))
 
 
 def _held_out(train, test, latent_dim, noise=None):

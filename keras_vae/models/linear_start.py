@@ -43,10 +43,9 @@ def adapt(model, x):
     that of beta = 1; of more than 2048 elements it is what probabilistic PCA leaves
     unexplained: see `keras_vae.linear.noise_variances`.
 
-    A closed unit has mean 0,
-    nearly, and stddev 1. A `MultiRateVAE` is set for all its weights at once: its water
-    levels follow beta exactly, up to .0005 nats for each closed unit. A noise that it
-    learns starts at that of beta = 1.
+    A closed unit has mean 0, nearly, and stddev 1. A `MultiRateVAE` is set for all its
+    weights at once: its water levels follow beta exactly, up to .0005 nats for each
+    closed unit. A noise that it learns starts at that of beta = 1.
 
     Args:
         model: `VAE` or `MultiRateVAE` with `linear_path=True` that is built, with a
