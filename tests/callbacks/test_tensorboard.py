@@ -138,8 +138,9 @@ def test_projector_has_the_posterior_means_and_their_labels(tmp_path):
 def test_the_plane_is_that_of_the_epochs_of_this_fit(tmp_path):
     callback = TensorBoard(tmp_path, images_freq=2)
     settings = {"validation_data": (X[:16],), "verbose": 0, "callbacks": [callback]}
-    make_vae().fit(X, epochs=1, **settings)
-    history = make_vae().fit(X, epochs=3, **settings).history
+    vae = make_vae()
+    vae.fit(X, epochs=1, **settings)
+    history = vae.fit(X, epochs=3, **settings).history
     events = read(tmp_path / "latent")["images/rate_distortion"]
     expected = kv.figures.pixels(kv.figures.rate_distortion_path(history))
     np.testing.assert_array_equal(picture(events[2]), expected)
