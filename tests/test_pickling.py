@@ -64,6 +64,7 @@ def test_every_kind_of_schedule_is_pickled():
 CALLBACKS = {
     "AggressiveStopping": lambda: kv.AggressiveStopping(X, batch_size=4),
     "CollapseMonitor": lambda: kv.CollapseMonitor(X),
+    "CurveLoss": lambda: kv.callbacks.CurveLoss(X, betas=[0.1, 1.0]),
     "DivergenceGuard": lambda: kv.callbacks.DivergenceGuard(),
     "EarlyStopping": lambda: kv.EarlyStopping(patience=3),
     "HyperparameterScheduler": lambda: kv.callbacks.HyperparameterScheduler(
