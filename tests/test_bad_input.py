@@ -324,19 +324,22 @@ def test_zeros_and_ones_of_any_real_dtype(dtype):
 
 @pytest.mark.parametrize(
     "make",
-    [
-        lambda: {"x": tf.constant(X)},
-        lambda: {"x": X, "sample_weight": WEIGHTS.tolist()},
-        lambda: {"x": X, "sample_weight": WEIGHTS[:, None]},
-        lambda: {"x": batches(X, X, WEIGHTS)},
-        lambda: {"x": tf.data.Dataset.from_tensors((X, None, WEIGHTS))},
-        lambda: {"x": Batches((X[:4],), (X[4:],))},
-        lambda: {"x": endless(X, None, WEIGHTS), "steps_per_epoch": 2},
-        lambda: {"x": X, "validation_data": X},
-        lambda: {"x": X, "validation_data": [X]},
-        lambda: {"x": X, "validation_data": batches(X)},
-        lambda: {"x": X, "validation_data": finite(X), "validation_steps": 1},
-    ],
+    matrix.first(
+        4,
+        [
+            lambda: {"x": tf.constant(X)},
+            lambda: {"x": X, "sample_weight": WEIGHTS.tolist()},
+            lambda: {"x": X, "sample_weight": WEIGHTS[:, None]},
+            lambda: {"x": batches(X, X, WEIGHTS)},
+            lambda: {"x": tf.data.Dataset.from_tensors((X, None, WEIGHTS))},
+            lambda: {"x": Batches((X[:4],), (X[4:],))},
+            lambda: {"x": endless(X, None, WEIGHTS), "steps_per_epoch": 2},
+            lambda: {"x": X, "validation_data": X},
+            lambda: {"x": X, "validation_data": [X]},
+            lambda: {"x": X, "validation_data": batches(X)},
+            lambda: {"x": X, "validation_data": finite(X), "validation_steps": 1},
+        ],
+    ),
 )
 def test_unusual_data_that_are_right(make):
     model = built()

@@ -124,7 +124,7 @@ def evaluation(model, recipe):
 # === Training ===
 
 
-@every
+@every_costly
 def test_loss_falls_and_is_finite(run):
     assert np.all(np.isfinite(list(run.history.values())))
     assert run.history["loss"][1] < run.history["loss"][0]

@@ -292,14 +292,14 @@ def test_only_the_named_layers_move():
     np.testing.assert_array_equal(objectives[1].applied(), expected())
 
 
-def test_epochs_and_fractions_of_the_run():
-    for duration in ("50%", "2 epochs"):
-        model, objectives = make("vae")
-        schedule = kv.schedules.linear(duration)
-        fit(model, data(10), epochs=4, callbacks=[kv.KLAnnealing(schedule)])
-        np.testing.assert_array_equal(
-            objectives[0].applied(), expected(0, 40, kv.schedules.linear(20))
-        )
+@pytest.mark.parametrize("duration", matrix.first(1, ["50%", "2 epochs"]))
+def test_epochs_and_fractions_of_the_run(duration):
+    model, objectives = make("vae")
+    schedule = kv.schedules.linear(duration)
+    fit(model, data(10), epochs=4, callbacks=[kv.KLAnnealing(schedule)])
+    np.testing.assert_array_equal(
+        objectives[0].applied(), expected(0, 40, kv.schedules.linear(20))
+    )
 
 
 def test_unknown_number_of_steps_is_an_error():
@@ -319,7 +319,7 @@ def test_unknown_number_of_steps_is_an_error():
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", matrix.first(1, [True, False]))
 def test_run_that_ends_before_the_ramp_is_told_the_fix(known):
     model, _ = make("vae")
     schedule = kv.schedules.linear(60)

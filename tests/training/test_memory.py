@@ -82,7 +82,7 @@ def _estimate(model):
     model.log_likelihood(DATA, num_samples=3, verbose=0)
 
 
-@pytest.mark.parametrize("work", [_fit, _evaluate, _estimate])
+@pytest.mark.parametrize("work", matrix.first(1, [_fit, _evaluate, _estimate]))
 @pytest.mark.parametrize(
     ("jit_compile", "steps"), matrix.first(1, [(True, 4), (False, 1), (False, 4)])
 )
