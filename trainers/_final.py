@@ -16,9 +16,8 @@ _MARGIN = 0.5
 _RUN, _LINEAR = "the one run", "the linear start"
 _NO_CODE = (
     "No weight codes anything: at none is a unit of z active, so there is no weight to "
-    "advise. Try --epochs with more, --linear_path=data, --latent_dim with fewer, or "
-    "more data; if a linear model has no closed form of a code either (see the "
-    "baselines), the elements of these data are independent of each other."
+    "advise. Try more --epochs, --linear_path=data, or more data. If probabilistic PCA "
+    "is no better than independent elements below, there is little to code."
 )
 
 
