@@ -61,7 +61,7 @@ def _start(model, settings, data):
     if settings.model.linear_path == "data":
         with _flag_checks.blamed("linear_path", "data"):
             model.adapt(x)
-    elif hasattr(model.likelihood, "adapt_scale"):
+    elif getattr(model.likelihood, "scale", None) in ("shared", "optimal"):
         try:
             noise = kv.linear_forecast(x, settings.model.latent_dim, [1.0]).noise[0]
         except ValueError:

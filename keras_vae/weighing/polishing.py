@@ -13,6 +13,8 @@ from keras_vae.models import VAE
 
 # So many draws of z, over all examples, tell one epoch from another.
 _DRAWS = 500
+# The same in all evaluations, because the draws of z are numbered by batches.
+_AT_ONCE = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +111,7 @@ def polish(
         decay = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
         model.compile(keras.optimizers.Adam(decay))
         settings = {"batch_size": batch_size if is_array else None, "shuffle": shuffle}
-        settings |= {"validation_batch_size": batch_size, "verbose": verbose}
+        settings |= {"validation_batch_size": _AT_ONCE, "verbose": verbose}
         settings |= {"validation_data": (validation,), "callbacks": list(callbacks)}
         loss, epoch = _fit_to_best(model, x, epochs, settings)
         if loss < losses[start]:
@@ -130,5 +132,6 @@ def _fit_to_best(model, x, epochs, settings):
 
 
 def _loss(vae, x):
-    loss = vae.evaluate(x, batch_size=100, verbose=0, return_dict=True)["loss"]
+    logs = vae.evaluate(x, batch_size=_AT_ONCE, verbose=0, return_dict=True)
+    loss = logs["loss"]
     return loss if math.isfinite(loss) else math.inf

@@ -65,6 +65,27 @@ def test_data_decide_the_likelihood_that_is_not_given(program, x, likelihood):
     assert resolve(given, data).model.likelihood == "normal"
 
 
+@pytest.mark.parametrize(
+    ("args", "start", "schedule"),
+    [
+        ((), "data", "none"),
+        (("--warmup=2",), "data", "sigmoid"),
+        # Without a weight on the rate there is no linear optimum.
+        (("--kl_weight=0",), "random", "sigmoid"),
+        (("--prior=learned_normal",), "random", "sigmoid"),
+        (("--network=linear", "--prior=learned_normal"), "none", "sigmoid"),
+        (("--linear_path=none",), "none", "sigmoid"),
+    ],
+)
+def test_training_starts_at_the_linear_optimum_where_that_is_known(
+    args, start, schedule
+):
+    x = 5 * np.random.default_rng(0).normal(size=(50, 12))
+    settings = programs.TRAIN.parse("--latent_dim=3", *args)
+    settings = _resolve.train_on(settings, _data.Data(x, None, x))
+    assert (settings.model.linear_path, settings.train.schedule) == (start, schedule)
+
+
 # What a run of an earlier version has written.
 CONFIG = {
     "config": None,

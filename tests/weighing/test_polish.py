@@ -59,6 +59,18 @@ def test_a_training_that_gains_nothing_is_undone(data):
         np.testing.assert_array_equal(weight, old)
 
 
+def test_losses_compare_whatever_the_size_of_batches(data):
+    x, validation = data
+    vae = make(x)
+    vae.adapt(x)
+    # Steps too small to change a weight: the loss is that of before.
+    found = kv.weighing.polish(
+        {"a": vae}, x, validation, epochs=1, learning_rate=1e-30, batch_size=32
+    )
+    assert found.loss == pytest.approx(loss(vae, np.tile(validation, (3, 1))), rel=1e-6)
+    assert found.gain == pytest.approx(0.0, abs=1e-5)
+
+
 def test_without_epochs_it_chooses(data):
     x, validation = data
     adapted, drawn = make(x), make(x)
