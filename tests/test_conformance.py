@@ -12,10 +12,18 @@ import tensorflow as tf
 import keras_vae as kv
 from keras_vae import _keras
 
-# With `-m slow`: of these the essential is in tests of their own.
+# With `-m slow`: of these the essential is in tests of their own, or in a recipe whose
+# graph is alike.
 SLOW = {
     "factor",
     "aggressive",
+    "continuous_bernoulli_beta",
+    "normal_fixed_many_samples",
+    "normal_shared_full_covariance",
+    "normal_per_output_learned_prior",
+    "committed_posterior",
+    "importance_weighted_vamp_prior",
+    "latent_capacity",
     "skip_connections_and_input_dropout",
     "multi_rate_convolutions",
     "standardized_data_in_their_own_units",

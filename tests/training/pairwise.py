@@ -32,8 +32,11 @@ def combinations(axes, is_valid, number):
         if not missing and needed is None:
             needed = len(chosen)
         fixed = min(missing, key=repr) if missing else ()
-        found = [_complete(axes, is_valid, draw, fixed) for _ in range(CANDIDATES)]
+        candidates = CANDIDATES if missing else 1
+        found = [_complete(axes, is_valid, draw, fixed) for _ in range(candidates)]
         found = [case for case in found if case and case not in chosen]
+        if not found:
+            continue
         best = max(found, key=lambda case: len(_pairs(case) & missing))
         missing -= _pairs(best)
         chosen.append(best)
