@@ -99,7 +99,9 @@ class _Measurement:
         self.y = None if y is None else y[:max_examples]
         target = np.asarray(self.x if y is None else self.y)
         self.meaning = Meaning.of(model.likelihood, target)
-        self._sums = tf.function(self._sums_of, reduce_retracing=True)
+        self._sums = tf.function(
+            self._sums_of, autograph=False, reduce_retracing=True
+        )
 
     def mean(self, betas):
         losses = np.array([self._loss(beta) for beta in betas])
