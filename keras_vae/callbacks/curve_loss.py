@@ -99,9 +99,7 @@ class _Measurement:
         self.y = None if y is None else y[:max_examples]
         target = np.asarray(self.x if y is None else self.y)
         self.meaning = Meaning.of(model.likelihood, target)
-        self._sums = tf.function(
-            self._sums_of, autograph=False, reduce_retracing=True
-        )
+        self._sums = tf.function(self._sums_of, autograph=False, reduce_retracing=True)
 
     def mean(self, betas):
         losses = np.array([self._loss(beta) for beta in betas])
