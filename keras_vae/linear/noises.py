@@ -41,7 +41,7 @@ def noise_variances(x, latent_dim, beta=1.0):
 
     Example:
     >>> random = np.random.default_rng(0)
-    >>> x = random.normal(size=(2000, 1)) + random.normal(size=(2000, 4)) * [0.1, 1, 2, 3]
+    >>> x = random.normal(size=(2000, 1)) + random.normal(size=(2000, 4)) * [1, 1, 2, 3]
     >>> kv.linear.noise_variances(x, latent_dim=1).round()
     array([1., 1., 4., 9.])
 

@@ -291,6 +291,30 @@ def test_the_likeliest_weight_of_a_unit_normal_is_its_noise():
     assert best.interval[0] < VARIANCE < best.interval[1]
 
 
+@pytest.mark.parametrize(("spread", "beta"), [(0.0, 0.1), (9.0, 0.45)])
+def test_a_weight_of_less_negative_elbo_is_advised_if_the_examples_tell(spread, beta):
+    meaning = kv.weighing.Meaning("unit_normal", 4)
+    betas, rate = np.array([0.1, 0.25, 1.0]), np.array([1.0, 2.0, 1.5])
+    error = np.array([0.12, 0.3, 0.8])
+    nats = 2 * (error + np.log(2 * np.pi))
+    rates = rate + spread * np.linspace(-1, 1, 50)[:, None] * [1, 0, 0]
+    curve = kv.weighing.RateDistortionCurve(
+        beta=betas,
+        values={"rate": rate, "distortion": nats},
+        active_units=[2, 2, 1],
+        latent_dim=2,
+        num_examples=100,
+        replicates={"rate": rates, "distortion": np.broadcast_to(nats, (50, 3))},
+        meaning=meaning,
+    )
+    bound = rate + 2 * (np.log(betas) + error / betas + np.log(2 * np.pi))
+    np.testing.assert_allclose(curve.reading.bound, bound)
+    best = curve.recommend("likelihood")
+    assert best.beta == pytest.approx(beta, rel=0.05)
+    assert f"{bound[0]:.2f}" in best.reason
+    assert ("cannot tell" in best.reason) == (spread > 0)
+
+
 def test_the_knee_is_where_the_slope_is_the_mean_one():
     curve = known(np.geomspace(0.1, 20, 60))
     slope = np.ptp(curve.distortion) / np.ptp(curve.rate)

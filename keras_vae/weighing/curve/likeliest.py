@@ -71,23 +71,54 @@ def _noise(reading, bound_at):
     scale = reading.meaning.likelihood.scale
     name = "beta" if scale == 1 else f"beta times {scale:.4g} squared"
     reason = (
-        f"{name} is the variance of the noise, and here it equals the mean squared "
-        "error of held-out values: the noise that the likelihood itself would "
-        "learn. -ELBO is least there"
+        f"{name} is the variance of the noise, and at {beta:.4g} it equals the mean "
+        "squared error of held-out values: the noise that the likelihood itself would "
+        "learn"
     )
-    if bound_at is not None:
-        reason += f", {bound_at(beta):.2f} nats"
-    if reading.meaning.unit_interval:
-        reason += (
-            ". (A cross-entropy of grey values would be no likelihood, and "
-            "beta = 1 would mean nothing there)"
-        )
     interval = None
     if curve.replicates is not None:
         errors = reading.error_of(curve.replicates["distortion"])
         betas = [reading.likeliest(error) for error in errors]
         interval = tuple(map(float, np.percentile(betas, quantities.PERCENTILES)))
+    better, words = _less_elsewhere(reading, beta, bound_at)
+    if better is not None:
+        beta, interval = better, None
+    reason += words
+    if reading.meaning.unit_interval:
+        reason += (
+            ". (A cross-entropy of grey values would be no likelihood, and "
+            "beta = 1 would mean nothing there)"
+        )
     return beta, reason, interval
+
+
+def _less_elsewhere(reading, beta, bound_at):
+    """Returns a measured weight that is better than this one or None, and words.
+
+    At the optimum -ELBO is least where the noise is the squared error. Held-out data
+    may differ, and an imperfect model does.
+    """
+    betas, heights = reading.curve.beta, reading.bound
+    best = int(np.argmin(heights))
+    here = None if bound_at is None else bound_at(beta)
+    value = "" if here is None else f", {here:.2f} nats"
+    near = int(np.argmin(np.abs(np.log(betas / beta))))
+    if near == best or (here is not None and here <= heights[best]):
+        return None, f". -ELBO is least there{value}"
+    value = value or f", {heights[near]:.2f} nats at {betas[near]:.4g}"
+    other = f"{heights[best]:.2f} at {betas[best]:.4g}"
+    replicates = reading.bound_replicates
+    if replicates is None:
+        return None, f". -ELBO is near its least{value}, against {other}"
+    gain = replicates[:, near] - replicates[:, best]
+    low, high = np.percentile(gain, quantities.PERCENTILES)
+    if low <= 0:
+        words = "which the examples cannot tell from it"
+        return None, f". -ELBO is near its least{value}, against {other}, {words}"
+    return float(betas[best]), (
+        f". But -ELBO of held-out data is least here, {heights[best]:.2f} nats: "
+        f"{low:.2f} to {high:.2f} less than at {betas[near]:.4g}"
+    )
 
 
 def _grey(reading):
