@@ -6,9 +6,9 @@
 For each set the exported model stands beside models without a network, and beside
 VAEs that were trained for its weight alone, with the same networks and all epochs of
 the run. On the sets of `--nine` VAEs are trained at nine weights too, to see if the
-advised weight is a good one. Everything that is finished is written to `--results` at
-once, and a second call goes on with what is missing. `--output` is the table in
-Markdown.
+advised weight is a good one. A table whose test split has fewer than 100 rows is
+split `--splits` times. Everything that is finished is written to `--results` at once,
+and a second call goes on with what is missing. `--output` is the table in Markdown.
 """
 
 import json
@@ -33,12 +33,15 @@ from trainers import _run
 from trainers import _sources
 from trainers import weigh
 
+# Test examples, below which one split tells little.
+_FEW = 100
 _COLUMNS = (
     "data set",
     "training, test examples",
     "beta",
     "-ELBO",
     "best without a network",
+    "-ELBO less the best, mean of splits",
     "excess of J over its own VAEs",
     "-ELBO over the best of nine weights",
     "active units",
@@ -53,6 +56,7 @@ def define(values=flags.FLAGS):
     flags.DEFINE_list("sets", names, "What is measured.", **common)
     flags.DEFINE_list("nine", "digits,wine,counts", "Also at nine weights.", **common)
     flags.DEFINE_integer("seeds", 2, "Of VAEs of one weight.", lower_bound=0, **common)
+    flags.DEFINE_integer("splits", 5, "Of small tables.", lower_bound=1, **common)
     flags.DEFINE_string(
         "data_dir", None, "Directory of the data; or KERAS_VAE_DATA.", **common
     )
@@ -161,6 +165,11 @@ def _measure(name, chosen, directory, remember, found):
     beta = found[name]["run"]["metrics"]["beta"]
     settings, data = prepared(settings)
     found[name]["examples"] = [len(data.train), len(data.test)]
+    is_small = path.suffix == ".csv" and len(data.test) < _FEW
+    for split in range(1, chosen.splits if is_small else 1):
+        other = panel_data.write(name, directory, chosen.data_dir, split)
+        other = flags_of(other, directory / f"{name}-{split}", chosen.epochs)
+        remember(name, f"run, split {split}", lambda other=other: measure_run(other))
     for seed in range(chosen.seeds):
         remember(
             name,
@@ -186,11 +195,18 @@ def table(found):
     return "\n".join([*lines, ""])
 
 
+def _behind(run):
+    """Returns by how many nats a run is behind the best model without a network."""
+    metrics = run["metrics"]
+    return metrics["negative_elbo"] - min(metrics["baselines"].values())
+
+
 def _row(name, one):
     run = one["run"]
     metrics = run["metrics"]
     baselines = metrics["baselines"]
     best = min(baselines, key=baselines.get)
+    splits = [run, *(value for key, value in one.items() if key.startswith("run, "))]
     own = [value for key, value in one.items() if key.startswith("own")]
     nine = [value for key, value in one.items() if key.startswith("weight")]
     excess, behind = "", ""
@@ -207,6 +223,7 @@ def _row(name, one):
         f"{metrics['beta']:.4g}",
         f"{metrics['negative_elbo']:.2f} {exported}".strip(),
         f"{baselines[best]:.2f} ({best})",
+        f"{np.mean([_behind(value) for value in splits]):+.2f} of {len(splits)}",
         excess,
         behind,
         f"{metrics['active_units']} of {metrics['latent_dim']}",

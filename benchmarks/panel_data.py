@@ -94,13 +94,15 @@ SETS = {
 }
 
 
-def write(name, directory, data_dir):
+def write(name, directory, data_dir, split=0):
     """Writes a set as the programs read it.
 
     Args:
         name: String, of `SETS`.
         directory: `pathlib.Path`.
         data_dir: Directory of the data sets that must be there, or None.
+        split: Integer. The programs choose the test split by place, so that each order
+            of the rows of a table has a split of its own.
 
     Returns:
         `pathlib.Path` of a table or of arrays.
@@ -111,7 +113,9 @@ def write(name, directory, data_dir):
         splits = dict(zip(("train", "validation", "test"), found, strict=True))
         np.savez(path, **splits)
     elif found.ndim == 2:
-        path = directory / f"{name}.csv"
+        path = directory / (f"{name}-{split}.csv" if split else f"{name}.csv")
+        if split:
+            found = np.random.default_rng(split).permutation(found)
         header = ",".join(f"x{i}" for i in range(found.shape[1]))
         np.savetxt(path, found, "%.10g", ",", header=header, comments="")
     else:

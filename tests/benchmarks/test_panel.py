@@ -38,11 +38,23 @@ def test_tables_are_written_as_the_programs_read_them(name, tmp_path):
     assert np.isfinite(x).all()
 
 
+def test_another_split_is_another_order_of_the_rows(tmp_path):
+    one, other = (
+        np.loadtxt(
+            panel_data.write("iris", tmp_path, None, split), delimiter=",", skiprows=1
+        )
+        for split in (0, 1)
+    )
+    assert (one != other).any()
+    np.testing.assert_array_equal(*(x[np.lexsort(x.T)] for x in (one, other)))
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_goes_on_with_what_is_missing(tmp_path):
     values = flags.FlagValues()
     panel.define(values)
-    args = ("--sets=iris", "--nine=iris", "--seeds=1", "--epochs=2")
+    args = ("--sets=iris", "--nine=iris", "--seeds=1", "--epochs=2", "--splits=2")
     values(["panel", *args, f"--results={tmp_path}"])
     text = panel.benchmark(values)
     assert (tmp_path / "table.md").read_text() == text
