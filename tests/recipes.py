@@ -246,6 +246,18 @@ def skew_jensen_shannon():
     return Recipe(mlp(objective=objective), binary_images())
 
 
+# === Missing elements ===
+
+
+@recipe
+def missing_elements():
+    x = grey_images()
+    x[np.random.default_rng(4).random(x.shape) < 0.3] = np.nan
+    x[0] = np.nan
+    likelihood = distributions.Normal(scale="shared", initial_scale=0.5)
+    return Recipe(mlp(likelihood=likelihood, missing="nan_with_mask"), x)
+
+
 # === Steps of their own ===
 
 

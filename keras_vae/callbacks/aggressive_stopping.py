@@ -47,7 +47,7 @@ class AggressiveStopping(keras.callbacks.Callback):
 
     def __init__(self, data, period=1, batch_size=256, seed=0, verbose=0):
         super().__init__()
-        self.data = checks.check_examples(data)
+        self.data = checks.check_examples(data, missing="nan")
         self.period = checks.check_count("period", period)
         self.batch_size = checks.check_count("batch_size", batch_size, 2)
         self.seed = random.check_seed(seed)
@@ -60,7 +60,7 @@ class AggressiveStopping(keras.callbacks.Callback):
                 "`AggressiveStopping` needs a model with an aggressive phase, a "
                 f"`keras_vae.AggressiveVAE`. Received: a {type(self.model).__name__}"
             )
-        checks.check_input_shape(self.model, self.data)
+        checks.check_input(self.model, self.data)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Measures an epoch that was interrupted before its measurement."""

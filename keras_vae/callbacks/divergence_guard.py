@@ -237,7 +237,8 @@ class DivergenceGuard(keras.callbacks.Callback):
     def _find(self, epoch, batch, logs, layer, restored):
         """Returns the findings, as arguments of a `Divergence`."""
         terms = {k: v for k, v in logs.items() if not math.isfinite(v)}
-        data = divergence_probe.first_bad_data(self.data, self._seen)
+        missing = getattr(self.model, "missing", None)
+        data = divergence_probe.first_bad_data(self.data, self._seen, missing)
         if restored and data is None:
             outputs = divergence_probe.first_bad_outputs(self.model, self.data)
         else:

@@ -12,7 +12,7 @@ from keras_vae import _keras
 _EXAMPLES, _HUGE = 32, 1e8
 
 
-def first_bad_data(data, num_batches=None):
+def first_bad_data(data, num_batches=None, missing=None):
     """Searches data for the first values that are not finite.
 
     Args:
@@ -20,6 +20,7 @@ def first_bad_data(data, num_batches=None):
             None.
         num_batches: Integer, how many batches to search if data have no known end; or
             None for all.
+        missing: See `VAE`: unless it is None, NaN is a missing element.
 
     Returns:
         A string with the place of the values, or None.
@@ -35,15 +36,15 @@ def first_bad_data(data, num_batches=None):
     if isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
         for index, batch in enumerate(_batches(data, num_batches)):
             for part in _arrays(batch):
-                if not np.isfinite(part).all():
-                    bad = part[~np.isfinite(part)].flat[0]
+                if (bad := _bad(part, missing)).any():
+                    bad = part[bad].flat[0]
                     return f"batch {index + 1} holds {bad}"
         return None
     for part in _arrays(data):
-        finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            bad = part[row][~np.isfinite(part[row])].flat[0]
+        rows = _bad(part, missing).reshape(len(part), -1).any(axis=1)
+        if rows.any():
+            row = int(np.argmax(rows))
+            bad = part[row][_bad(part[row], missing)].flat[0]
             return f"example {row}, counted from 0, holds {bad}"
     return None
 
@@ -81,6 +82,10 @@ def first_bad_outputs(model, data=None):
         with contextlib.suppress(ValueError, TypeError, tf.errors.OpError):
             model(inputs, training=True)
     return found[0] if found else None
+
+
+def _bad(part, missing):
+    return ~np.isfinite(part) if missing is None else np.isinf(part)
 
 
 def _batches(data, limit=None):

@@ -105,7 +105,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         **kwargs,
     ):
         super().__init__(log_dir=log_dir, **kwargs)
-        self.data = None if data is None else checks.check_examples(data)
+        # Whether the model takes NaN is not known yet.
+        self.data = None if data is None else checks.check_examples(data, missing="nan")
         self.labels = _checked_labels(labels, self.data)
         self.images_freq = check_count("images_freq", images_freq, 0)
         self.num_images = check_count("num_images", num_images, 1)
@@ -244,8 +245,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def _write_picture(self, name, events, columns, description):
         low, high = 0.0, 1.0
         if self.data is not None:
-            low = min(low, float(np.min(self.data)))
-            high = max(high, float(np.max(self.data)))
+            low = min(low, float(np.nanmin(self.data)))
+            high = max(high, float(np.nanmax(self.data)))
         grid = figures.image_grid((events - low) / (high - low), columns)
         # A browser would blur a small image when it enlarges it.
         scale = max(1, _MIN_PIXELS // min(events.shape[1:3]))
@@ -309,7 +310,8 @@ def _above_each_other(originals, decoded, columns):
     """Returns alternating rows of originals and reconstructions, and the columns."""
     if originals.shape != decoded.shape:
         return decoded, columns  # The target is not the input.
-    # The last row is filled up with white.
+    # Missing elements are white, and the last row is filled up with white.
+    originals = np.where(np.isnan(originals), np.inf, originals)
     columns = min(columns, len(originals))
     missing = -len(originals) % columns
     pairs = np.full(
@@ -326,4 +328,4 @@ def _check_model(model, data):
             "`model` must be a `keras_vae.VAE` to encode and decode `data`. Leave "
             f"`data` out to write the logs alone. Received: a {type(model).__name__}"
         )
-    checks.check_input_shape(model, data)
+    checks.check_input(model, data)

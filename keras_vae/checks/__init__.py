@@ -4,7 +4,7 @@ from keras_vae.arguments import check_count
 from keras_vae.checks.arrays import NO_LABELS
 from keras_vae.checks.arrays import check_array
 from keras_vae.checks.arrays import check_examples
-from keras_vae.checks.arrays import check_input_shape
+from keras_vae.checks.arrays import check_input
 from keras_vae.checks.arrays import check_support
 from keras_vae.checks.arrays import check_target
 from keras_vae.checks.arrays import check_weights
@@ -45,7 +45,7 @@ __all__ = [
     "check_data",
     "check_examples",
     "check_fit",
-    "check_input_shape",
+    "check_input",
     "check_inputs",
     "check_network",
     "check_no_activation",

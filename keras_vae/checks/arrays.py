@@ -13,8 +13,14 @@ NO_LABELS = (
 )
 
 
-def check_array(value, name):
-    """Returns `value` as an array; a tensor or sparse matrix stays as it is."""
+def check_array(value, name, missing=None):
+    """Returns `value` as an array; a tensor or sparse matrix stays as it is.
+
+    Args:
+        value: Array or tensor of any library, or a sparse matrix.
+        name: String, its name in errors.
+        missing: Whether NaN stands for a missing element: not if it is None.
+    """
     if not kinds.is_sparse(value):
         value = kinds.as_array(value)
     dtype = tf.as_dtype(value.dtype) if value.dtype != object else None
@@ -32,16 +38,24 @@ def check_array(value, name):
         # A float64 beyond the range of float32 is infinite to the model.
         with np.errstate(over="ignore"):
             numbers = np.asarray(kinds.stored(value), "float32")
+        if missing is not None:
+            if bad := int(np.count_nonzero(np.isinf(numbers))):
+                raise ValueError(
+                    f"`{name}` must be finite or NaN, which stands for a missing "
+                    f"element. Received: {bad} values that are infinite"
+                )
+            return value
         bad = int(np.count_nonzero(~np.isfinite(numbers)))
         if bad:
             raise ValueError(
                 f"`{name}` must be finite. Received: {bad} values that are NaN or "
-                "infinite. Impute them, or leave these examples out."
+                "infinite. Impute them, or leave these examples out; "
+                '`VAE(missing="nan")` trains on the elements that are there.'
             )
     return value
 
 
-def with_nan(values, inputs):
+def with_nan(values, inputs, missing=None):
     """Returns `values`, with NaN for each example whose input is not finite.
 
     A rectifier would turn a NaN into a number, and a graph cannot raise an error.
@@ -49,10 +63,15 @@ def with_nan(values, inputs):
     Args:
         values: Tensor of shape (batch, ...), the network's output for the inputs.
         inputs: Array or tensor of shape (batch, ...), or a structure of such.
+        missing: Whether a NaN of the inputs stands for a missing element, see
+            `check_array`.
     """
     for part in map(tf.convert_to_tensor, tf.nest.flatten(inputs)):
         if part.dtype.is_floating:
-            is_finite = tf.math.is_finite(tf.cast(part, tf.float32))
+            part = tf.cast(part, tf.float32)
+            is_finite = tf.math.is_finite(part)
+            if missing is not None:
+                is_finite |= tf.math.is_nan(part)
             is_finite = tf.reduce_all(is_finite, axis=tf.range(1, tf.rank(part)))
             shape = tf.concat([tf.shape(values)[:1], [1] * (values.shape.rank - 1)], 0)
             nan = tf.constant(np.nan, values.dtype)
@@ -60,9 +79,14 @@ def with_nan(values, inputs):
     return values
 
 
-def check_examples(data):
-    """Returns a callback's `data` as an array; raises ValueError if it is empty."""
-    data = np.asarray(kinds.as_array(check_array(data, "data")))
+def check_examples(data, missing=None):
+    """Returns a callback's `data` as an array; raises ValueError if it is empty.
+
+    Args:
+        data: Array (examples, ...).
+        missing: See `check_array`.
+    """
+    data = np.asarray(kinds.as_array(check_array(data, "data", missing)))
     if not data.size:
         raise ValueError(
             f"`data` must hold at least one example. Received: data.shape={data.shape}"
@@ -70,8 +94,9 @@ def check_examples(data):
     return data
 
 
-def check_input_shape(model, data):
-    """Raises ValueError if `data` does not fit the input of a built model."""
+def check_input(model, data):
+    """Raises ValueError if `data` does not fit the input of a built `VAE`."""
+    check_array(data, "data", model.missing)
     shape = model.get_build_config()["input_shape"]
     if not is_shape(shape) or not tf.TensorShape(
         (None, *tuple(shape)[1:])
@@ -175,6 +200,9 @@ def check_support(model, target, y=None):
     """Raises ValueError if the target lies outside the support of the likelihood."""
     try:
         for block in kinds.blocks(target):
+            if model.missing is not None and block.dtype.kind == "f":
+                here = ~np.isnan(block)
+                block = np.where(here, block, model.likelihood.placeholder)
             model.likelihood.check_data(block)
     except ValueError as error:
         if y is None:

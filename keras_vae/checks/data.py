@@ -50,8 +50,8 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
     check_no_lists(x, name)
     check_no_lists(y, "y")
     check_structure(x, y)
-    inputs = tf.nest.map_structure(lambda v: check_array(v, name), x)
-    y = None if y is None else check_array(y, "y")
+    inputs = tf.nest.map_structure(lambda v: check_array(v, name, model.missing), x)
+    y = None if y is None else check_array(y, "y", model.missing)
     size = check_sizes(inputs, y, name)
     if sample_weight is not None:
         check_weights(sample_weight, size)
@@ -91,7 +91,10 @@ def check_inputs(model, x, name="x"):
     else:
         inputs = x = tf.nest.map_structure(kinds.in_order, x)
     check_no_lists(inputs, name)
-    _build(model, tf.nest.map_structure(lambda v: check_array(v, name), inputs))
+    _build(
+        model,
+        tf.nest.map_structure(lambda v: check_array(v, name, model.missing), inputs),
+    )
     return x
 
 

@@ -46,7 +46,13 @@ class LinearEncoder(_Beside):
 
     Args:
         network: `keras.Model` or layer, x -> features (batch, ...).
+        has_mask: Boolean, whether the last half of the input's last axis says which
+            elements are there, which the network alone takes.
     """
+
+    def __init__(self, network, has_mask=False, **kwargs):
+        super().__init__(network, **kwargs)
+        self.has_mask = bool(has_mask)
 
     def build(self, input_shape):
         """Creates the weights of the network."""
@@ -55,7 +61,7 @@ class LinearEncoder(_Beside):
                 "`linear_path` needs an input of one tensor. Received: inputs of shape "
                 f"{input_shape}"
             )
-        self.input_size = flat_size(input_shape, "the input")
+        self.input_size = flat_size(input_shape, "the input") // (1 + self.has_mask)
         shape = checks.build_network(self.network, input_shape, "encoder")
         self.feature_size = flat_size(shape, "the encoder's output")
         self.built = True
@@ -63,10 +69,15 @@ class LinearEncoder(_Beside):
     def call(self, x, **condition):
         """Returns features, (batch, input_size + feature_size), float32."""
         deep = self.network(x, **condition)
-        parts = [tf.reshape(x, [-1, self.input_size])]
+        straight = x[..., : x.shape[-1] // 2] if self.has_mask else x
+        parts = [tf.reshape(straight, [-1, self.input_size])]
         parts.append(tf.reshape(deep, [-1, self.feature_size]))
         features = tf.concat([tf.cast(part, tf.float32) for part in parts], axis=-1)
         return _keras.with_mask(features, _keras.mask_of(deep))
+
+    def get_config(self):
+        """Returns the config, from which `from_config` makes an equal layer."""
+        return {**super().get_config(), "has_mask": self.has_mask}
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -247,7 +247,9 @@ class Inference:
 
     def _infer_finite(self, x, **condition):
         params = self._infer(x, **condition)
-        return _keras.with_mask(checks.with_nan(params, x), _keras.mask_of(params))
+        return _keras.with_mask(
+            checks.with_nan(params, x, self.missing), _keras.mask_of(params)
+        )
 
     def _decode_finite(self, z):
         means = self.likelihood.mean(self._decode(z[:, None])[:, 0])
@@ -256,7 +258,9 @@ class Inference:
     def _tensor(self, x, name="x"):
         x = tf.nest.map_structure(lambda v: tf.convert_to_tensor(checks.as_array(v)), x)
         if tf.executing_eagerly():
-            tf.nest.map_structure(lambda v: checks.check_array(v, name), x)
+            tf.nest.map_structure(
+                lambda v: checks.check_array(v, name, self.missing), x
+            )
         if not self.built:
             self.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), x))
         return x

@@ -5,8 +5,77 @@ import math
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae import checks
 from keras_vae.distributions import masks
 from keras_vae.objectives import BatchMean
+
+MISSING = (None, "nan", "nan_with_mask")
+
+
+def check_missing(missing):
+    """Returns `missing`; raises ValueError if a `VAE` knows no such value."""
+    if missing not in MISSING:
+        raise ValueError(
+            "`missing` must be None, 'nan' or 'nan_with_mask'. Received: "
+            f"missing={missing!r}"
+        )
+    return missing
+
+
+def marked(target, missing):
+    """Returns a target whose mask leaves out its missing elements.
+
+    Args:
+        target: Tensor (batch, *event_shape), with or without a mask.
+        missing: See `VAE`; with None the target stays as it is.
+    """
+    if missing is None:
+        return target
+    mask = masks.both(_keras.mask_of(target), _is_known(target))
+    return _keras.with_mask(tf.identity(target), mask)
+
+
+def seen(x, missing, origin):
+    """Returns what an encoder sees of inputs with missing elements.
+
+    Args:
+        x: Tensor (batch, ...), or a structure of tensors.
+        missing: See `VAE`; with None the inputs stay as they are.
+        origin: Float or array, what stands in for a missing element.
+
+    Returns:
+        Tensors of the same shape, with "nan_with_mask" with twice the last axis.
+    """
+    if missing is None:
+        return x
+
+    def fill(part):
+        part, mask = tf.convert_to_tensor(part), _is_known(part)
+        if part.dtype.is_floating:
+            part = tf.where(mask, part, tf.cast(origin, part.dtype))
+        if missing == "nan_with_mask":
+            part = tf.concat([part, tf.cast(mask, part.dtype)], axis=-1)
+        return part
+
+    return tf.nest.map_structure(fill, x)
+
+
+def seen_shape(shape, missing):
+    """Returns the shape of what an encoder sees of inputs of a shape, see `seen`."""
+    if missing != "nan_with_mask":
+        return shape
+    if checks.is_shape(shape):
+        return (*shape[:-1], None if shape[-1] is None else 2 * shape[-1])
+    parts = shape.items() if isinstance(shape, dict) else enumerate(shape)
+    parts = {name: seen_shape(part, missing) for name, part in parts}
+    return parts if isinstance(shape, dict) else type(shape)(parts.values())
+
+
+def _is_known(x):
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        return tf.ones_like(x, tf.bool)
+    return ~tf.math.is_nan(x)
 
 
 def mask_of(decoded, encoded, target):
@@ -41,18 +110,29 @@ def mask_of_outputs(outputs, target):
     return mask_of(decoded, _keras.mask_of(outputs["posterior"]), target)
 
 
-def as_keras_compares(means, mask, sample_weight):
-    """Returns masked means, and weights of the mask's rank, for Keras's metrics.
+def as_keras_compares(target, means, mask, sample_weight, missing):
+    """Returns what Keras's metrics compare: target, masked means, and weights.
+
+    The weights have the rank of the mask. With missing elements each element has an
+    axis of its own, over which a metric takes its mean, because the mask of a metric
+    has no last axis.
 
     Args:
+        target: Tensor (batch, *event_shape).
         means: Tensor (batch, *event_shape) that the metrics compare with the target.
         mask: Boolean tensor (batch, ...), or None.
         sample_weight: Tensor (batch,) or (batch, 1), or None.
+        missing: See `VAE`.
     """
+    if missing is not None:
+        mask = masks.event_mask(mask, target)
+        # A metric multiplies by the mask what it finds at elements left out.
+        target = tf.where(mask, tf.cast(target, means.dtype), means)[..., None]
+        means = means[..., None]
     if mask is not None and sample_weight is not None:
         axes = [-1, *[1] * (mask.shape.rank - 1)]
         sample_weight = tf.reshape(sample_weight, axes)
-    return _keras.with_mask(means, mask), sample_weight
+    return target, _keras.with_mask(means, mask), sample_weight
 
 
 def by_samples(params, z):

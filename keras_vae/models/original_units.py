@@ -1,6 +1,7 @@
 """A model of standardised data as one of the data in their own units."""
 
 import keras
+import numpy as np
 
 from keras_vae import checks
 from keras_vae import normalization as normalizations
@@ -60,7 +61,7 @@ def in_original_units(vae, normalization):
     policy = "float32" if vae.compute_dtype in _HALF else vae.dtype_policy
     with default_policy(policy):
         encoder, decoder = map(_copy, (vae.encoder, vae.decoder))
-        layers = normalizations.layers(mean, stddev)
+        layers = _layers(vae, mean, stddev)
         raw = VAE(
             encoder=keras.Sequential([*layers, encoder]),
             decoder=decoder,
@@ -70,6 +71,7 @@ def in_original_units(vae, normalization):
             prior=_copy(vae.latent.prior),
             objective=_copy(vae.objective),
             seed=vae.latent.noise.seed,
+            missing=vae.missing,
             name=vae.name,
         )
         raw.build(input_shape)
@@ -84,6 +86,19 @@ def in_original_units(vae, normalization):
     raw.latent.prior.rescale(mean, stddev)
     raw.compile(keras.optimizers.Adam())
     return raw
+
+
+def _layers(vae, mean, stddev):
+    """Returns the layers that standardise what the encoder sees."""
+    if vae.missing == "nan_with_mask":
+        # Behind x on the last axis stands which elements are there.
+        shape = vae.event_shape
+        parts = (mean, np.zeros(shape)), (stddev, np.ones(shape))
+        mean, stddev = (
+            np.concatenate([np.broadcast_to(own, shape), mask], axis=-1)
+            for own, mask in parts
+        )
+    return normalizations.layers(mean, stddev)
 
 
 def _copy(layer):

@@ -60,6 +60,10 @@ class VAE(
         linear_path: Boolean, whether linear maps stand beside encoder and decoder: the
             head of q(z|x) takes x beside the features, and `W z + b` is added to the
             decoder's output. `adapt` sets them from data.
+        missing: None, or "nan" if elements of x and y that are NaN are missing: all
+            sums, means and densities are of the others, and the encoder sees 0 in their
+            place. With "nan_with_mask" it also sees which are there, as further
+            features behind those of the last axis: 1, or 0 for a missing one.
 
     Call arguments:
         inputs: Tensor of shape (batch, *event_shape).
@@ -104,6 +108,7 @@ class VAE(
         objective="elbo",
         seed=None,
         linear_path=False,
+        missing=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -112,8 +117,10 @@ class VAE(
         likelihood = likelihoods.get(likelihood)
         checks.check_output_activation(decoder, likelihood)
         self.linear_path = bool(linear_path)
+        self.missing = observed.check_missing(missing)
         if self.linear_path:
-            encoder = LinearEncoder(encoder, name="encoder")
+            has_mask = self.missing == "nan_with_mask"
+            encoder = LinearEncoder(encoder, has_mask=has_mask, name="encoder")
             decoder = LinearDecoder(decoder, name="decoder")
         self.encoder = encoder
         self.decoder = decoder
@@ -127,6 +134,10 @@ class VAE(
             name="latent",
             dtype=self.dtype_policy,
         )
+        self._make_trackers()
+        self.objective.belong_to(self)
+
+    def _make_trackers(self):
         # Keras's own mean of the loss weights batches by their size. This one weights
         # them by the sum of `sample_weight`, comes later in `metrics` and replaces it.
         self._loss_mean = CountedMean("loss")
@@ -134,7 +145,6 @@ class VAE(
         self._kl_loss = CountedMean("kl_loss")
         self._negative_elbo = CountedMean("negative_elbo")
         self._kl_weight = Gauge("kl_weight", lambda: self.objective.kl_weight.value)
-        self.objective.belong_to(self)
 
     def _make_latent(self, *args, **kwargs):
         """Returns a `LatentVariable` made with these arguments."""
@@ -170,7 +180,8 @@ class VAE(
 
     def build(self, input_shape):
         """Creates all weights and checks that the networks fit the likelihood."""
-        features_shape = checks.build_network(self.encoder, input_shape, "encoder")
+        seen_shape = observed.seen_shape(input_shape, self.missing)
+        features_shape = checks.build_network(self.encoder, seen_shape, "encoder")
         self.latent.build_from_features(features_shape, input_shape)
         params_shape = checks.build_network(
             self.decoder, (None, self.latent_dim), "decoder"
@@ -213,7 +224,8 @@ class VAE(
         return outputs
 
     def _infer(self, inputs, **condition):
-        features = self.encoder(inputs, **condition)
+        seen = observed.seen(inputs, self.missing, self.likelihood.origin)
+        features = self.encoder(seen, **condition)
         params = self.latent.infer(features, **condition)
         return _keras.with_mask(params, _keras.mask_of(features))
 
@@ -222,6 +234,7 @@ class VAE(
         return observed.by_samples(params, z)
 
     def _estimate(self, outputs, target, mean=None, training=False):
+        target = observed.marked(target, self.missing)
         scored = observed.score(
             self.likelihood, outputs, target, self.event_shape, mean, training
         )
@@ -292,10 +305,13 @@ class VAE(
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Compares the target with the likelihood's mean in compiled metrics."""
         target = checks.dense(x if y is None else y)
+        target = observed.marked(target, self.missing)
         means = tf.reduce_mean(self.likelihood.mean(y_pred["likelihood"]), axis=1)
         mask = observed.mask_of_outputs(y_pred, target)
-        compared = observed.as_keras_compares(means, mask, sample_weight)
-        return super().compute_metrics(x, target, *compared)
+        compared = observed.as_keras_compares(
+            target, means, mask, sample_weight, self.missing
+        )
+        return super().compute_metrics(x, *compared)
 
     def predict_step(self, data):
         """Returns the likelihood's mean at the posterior mean."""
@@ -345,6 +361,7 @@ class VAE(
             "objective": keras.saving.serialize_keras_object(self.objective),
             "seed": latent["seed"],
             "linear_path": self.linear_path,
+            "missing": self.missing,
         }
 
     @classmethod

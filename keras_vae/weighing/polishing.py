@@ -95,7 +95,7 @@ def polish(
     check_number("learning_rate", learning_rate, positive=True)
     if not candidates:
         raise ValueError("`candidates` must hold a model. Received: none")
-    validation = checks.check_examples(validation)
+    validation = checks.check_examples(validation, missing="nan")
     repeats = math.ceil(_DRAWS / len(validation))
     validation = np.concatenate([validation] * repeats)
     losses = {}

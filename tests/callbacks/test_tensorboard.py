@@ -411,7 +411,7 @@ def test_training_is_bitwise_the_same(
         ({"data": tf.data.Dataset.range(3)}, "`data` must be an array of numbers"),
         ({"data": np.zeros(5)}, "`data` must have a batch axis"),
         ({"data": np.zeros((0, 8, 8, 1))}, "`data` must hold at least one example"),
-        ({"data": np.full((2, 8), np.nan)}, "`data` must be finite"),
+        ({"data": np.full((2, 8), np.inf)}, "`data` must be finite"),
         ({"data": X, "labels": "ab"}, "`labels` must be one .* 2 labels, and 48 ex"),
         ({"labels": "ab"}, "`labels` must be one .* 2 labels, and no examples"),
         ({"images_freq": -1}, "`images_freq` must be an integer, at least 0"),

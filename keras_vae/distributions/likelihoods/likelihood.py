@@ -21,11 +21,13 @@ class Likelihood(keras.layers.Layer):
         placeholder: A value in the support that replaces elements left out.
         real_valued: Boolean, whether x is any real number: it may be standardised, and
             draws of x look like data where means are too smooth.
+        origin: Float or array, the x that `standardize` maps to 0.
     """
 
     invalid_activations = ()
     placeholder = 0
     real_valued = False
+    origin = 0.0
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

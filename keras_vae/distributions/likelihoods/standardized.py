@@ -67,6 +67,11 @@ class Standardized(Likelihood):
         self._shift, self._scale = np.float32(shift), np.float32(scale)
         self._log_units = np.log(scale)
 
+    @property
+    def origin(self):
+        """See `Likelihood`."""
+        return self._scale * self.likelihood.origin + self._shift
+
     def core(self):
         """See `Likelihood.core`."""
         return self.likelihood.core()

@@ -116,6 +116,7 @@ class AuditedVAE(AuditedModel):
 
     def mask(self, step, seen, target):
         """See `AuditedModel.mask`."""
+        target = observed.marked(target, self.model.missing)
         return observed.mask_of_outputs(self._outputs(step), target)
 
     def _outputs(self, step):

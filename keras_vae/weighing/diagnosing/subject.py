@@ -118,6 +118,7 @@ class VAESubject(Subject):
         encoded = None
         if self._encodes_masks:
             encoded = _keras.mask_of(self.model.infer(x)[0])
+        y = observed.marked(y, self.model.missing)
         return observed.mask_of(_keras.mask_of(params), encoded, y)
 
 
