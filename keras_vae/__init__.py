@@ -16,6 +16,7 @@ from keras_vae import distributions
 from keras_vae import evaluation
 from keras_vae import figures
 from keras_vae import files
+from keras_vae import imputation
 from keras_vae import layers
 from keras_vae import learning_rates
 from keras_vae import linear

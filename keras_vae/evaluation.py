@@ -1,5 +1,6 @@
 """Estimates of log p(x) that need more draws than memory holds."""
 
+import dataclasses
 import itertools
 import math
 import weakref
@@ -71,10 +72,72 @@ def log_likelihood(
     Reference:
         [Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519)
     """
-    checks.check_count("num_samples", num_samples)
-    seed = random.check_seed(seed)
-    x, y, size = _check_arrays(model, x, y)
-    batch_size = _check_batch_size(model, batch_size)
+    x, y = _check_arrays(model, x, y)
+    settings = BlockSettings(num_samples, batch_size, seed, jit_compile, verbose)
+
+    def start(size):
+        return tf.fill([size], -np.inf)
+
+    sums = over_blocks(model, (x, y), settings, _add_weights, start)
+    return np.concatenate(list(sums)) - np.float32(np.log(num_samples))
+
+
+def _add_weights(model, data, key, left, total, samples):
+    estimate = model.estimate(*data, samples, key)
+    block = tf.reduce_logsumexp(log_weights(estimate, left), axis=1)
+    return tf.reduce_logsumexp(tf.stack([total, block]), axis=0)
+
+
+def log_weights(estimate, left):
+    """Returns log p(x|z_k) p(z_k) / q(z_k|x), (batch, samples), nats.
+
+    Args:
+        estimate: `keras_vae.objectives.Estimate` of a block.
+        left: Integer tensor, how many of its draws count; the others weigh nothing.
+    """
+    weights = estimate.log_likelihood - estimate.log_ratio
+    return tf.where(tf.range(weights.shape[1]) < left, weights, -np.inf)
+
+
+# === Blocks ===
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockSettings:
+    """How many draws are made, and how; see the arguments of `log_likelihood`."""
+
+    num_samples: int
+    batch_size: int | None
+    seed: int | None
+    jit_compile: bool | str
+    verbose: int | str
+
+    def __post_init__(self):
+        """Checks the arguments."""
+        checks.check_count("num_samples", self.num_samples)
+        random.check_seed(self.seed)
+
+
+def over_blocks(model, data, settings, add, start):
+    """Adds up what draws of z tell of each example, block by block.
+
+    Args:
+        model: `VAE`.
+        data: Structure of arrays (N, ...).
+        settings: `BlockSettings`.
+        add: Function of the module level, `(model, data, key, left, state, samples) ->
+            state`, which is traced once: it makes `samples` draws, of which the first
+            `left` count.
+        start: Function of a number of examples that returns the first state, a
+            structure of tensors (examples, ...).
+
+    Yields:
+        The state of consecutive examples after all draws.
+    """
+    size, num_samples = len(tf.nest.flatten(data)[0]), settings.num_samples
+    seed = random.check_seed(settings.seed)
+    batch_size = _check_batch_size(model, settings.batch_size)
+    jit_compile = settings.jit_compile
     if jit_compile == "auto":
         jit_compile = choice.reason_against_xla(model) is None
 
@@ -82,22 +145,20 @@ def log_likelihood(
     rounds = -(-num_samples // min(batch_size, _MAX_SAMPLES))
     samples = -(-num_samples // rounds)
     examples = min(size, max(1, batch_size // samples))
-    add_block = _block_function(model, bool(jit_compile))
-    progress = _progress(rounds * -(-size // examples), verbose)
+    add_block = _block_function(model, add, bool(jit_compile))
+    progress = _progress(rounds * -(-size // examples), settings.verbose)
     blocks = itertools.count()
-    sums = []
-    for start in range(0, size, examples):
+    for first in range(0, size, examples):
         # The last block repeats an example and drops what comes of it.
-        index = np.minimum(np.arange(start, start + examples), size - 1)
-        data = tf.nest.map_structure(lambda v, i=index: v[i], (x, y))
-        total = tf.fill([examples], -np.inf)
+        index = np.minimum(np.arange(first, first + examples), size - 1)
+        part = tf.nest.map_structure(lambda v, i=index: v[i], data)
+        state = start(examples)
         for done in range(0, rounds * samples, samples):
             key = random.key(seed, next(blocks))
             left = tf.constant(num_samples - done)
-            total = add_block(data, key, left, total, samples)
+            state = add_block(part, key, left, state, samples)
             progress.add(1)
-        sums.append(total[: size - start])
-    return np.concatenate(sums) - np.float32(np.log(num_samples))
+        yield tf.nest.map_structure(lambda v, n=size - first: v[:n].numpy(), state)
 
 
 def _progress(num_blocks, verbose):
@@ -128,27 +189,24 @@ def _check_arrays(model, x, y):
     x, y = tf.nest.map_structure(
         lambda v: np.asarray(checks.as_array(v)), (x, x if y is None else y)
     )
-    return x, y, len(tf.nest.flatten(x)[0])
+    return x, y
 
 
-def _block_function(model, jit_compile):
+def _block_function(model, add, jit_compile):
     """Returns the function that adds one block of draws, made once for each model."""
     functions = _blocks.setdefault(model, {})
-    if jit_compile not in functions:
+    if (add, jit_compile) not in functions:
         # A function that held the model would keep its entry alive for ever.
         reference = weakref.ref(model)
 
-        def add_block(data, key, left, total, samples):
+        def add_block(data, key, left, state, samples):
             # Else what layers add to their losses would be tensors of this graph.
             with keras.StatelessScope():
-                estimate = reference().estimate(*data, samples, key)
+                state = add(reference(), data, key, left, state, samples)
             _keras.forget_gradients()
-            weights = estimate.log_likelihood - estimate.log_ratio
-            weights = tf.where(tf.range(samples) < left, weights, -np.inf)
-            block = tf.reduce_logsumexp(weights, axis=1)
-            return tf.reduce_logsumexp(tf.stack([total, block]), axis=0)
+            return state
 
-        functions[jit_compile] = tf.function(
+        functions[add, jit_compile] = tf.function(
             add_block, autograph=False, jit_compile=jit_compile
         )
-    return functions[jit_compile]
+    return functions[add, jit_compile]

@@ -234,7 +234,7 @@ def test_xla_is_used_where_it_pays(name, xla, monkeypatch):
     chosen = []
     block_function = kv.evaluation._block_function
 
-    def recorded(model, jit_compile):
+    def recorded(model, add, jit_compile):
         chosen.append(jit_compile)
         return block_function(model, False)
 

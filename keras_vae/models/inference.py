@@ -9,6 +9,7 @@ from keras_vae import _keras
 from keras_vae import checks
 from keras_vae import evaluation
 from keras_vae import export
+from keras_vae import imputation
 from keras_vae import random
 from keras_vae.models import linear_start
 
@@ -216,6 +217,20 @@ class Inference:
         Returns:
             A `keras_vae.objectives.Estimate`.
         """
+        return self.scored(self.draw(x, num_samples, key, **condition), y)
+
+    def draw(self, x, num_samples, key, **condition):
+        """Draws from q(z|x) and decodes the draws, outside training.
+
+        Args:
+            x: Tensor of shape (batch, *event_shape).
+            num_samples: Integer, draws of z per example.
+            key: Int64 tensor of shape (2,), see `keras_vae.random`.
+            **condition: What the networks take beside x and z.
+
+        Returns:
+            A dict, as `call` returns it.
+        """
         params = self._infer_finite(x, **condition)
         z = self.latent.sample(params, num_samples, key)
         outputs = {
@@ -225,6 +240,10 @@ class Inference:
         }
         infer = functools.partial(self._infer, **condition)
         outputs["prior"] = self.latent.prior.params(infer)
+        return outputs
+
+    def scored(self, outputs, y):
+        """Returns the `keras_vae.objectives.Estimate` of `outputs` and their target."""
         return self._estimate(outputs, y)
 
     def log_likelihood(self, x, y=None, num_samples=5000, **kwargs):
@@ -240,6 +259,22 @@ class Inference:
             Float32 array of shape (N,), nats.
         """
         return evaluation.log_likelihood(self, x, y, num_samples, **kwargs)
+
+    def impute(self, x, num_samples=1000, seed=0, **kwargs):
+        """Fills in missing elements by importance sampling, given the others.
+
+        Args:
+            x: Array of shape (N, *event_shape), of any length, NaN where an element is
+                missing.
+            num_samples: Integer, draws of z per example.
+            seed: Integer in [0, 2**31), or None to draw one.
+            **kwargs: See `keras_vae.imputation.impute`: `num_imputations`, and how.
+
+        Returns:
+            Array like x, the missing elements replaced by their means; with
+            `num_imputations` an array of draws, (num_imputations, N, *event_shape).
+        """
+        return imputation.impute(self, x, num_samples, seed=seed, **kwargs)
 
     def export(self, filepath, **kwargs):
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
