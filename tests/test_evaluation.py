@@ -236,7 +236,7 @@ def test_xla_is_used_where_it_pays(name, xla, monkeypatch):
 
     def recorded(model, add, jit_compile):
         chosen.append(jit_compile)
-        return block_function(model, False)
+        return block_function(model, add, False)
 
     monkeypatch.setattr(kv.evaluation, "_block_function", recorded)
     recipe = built(name)

@@ -200,10 +200,7 @@ def check_support(model, target, y=None):
     """Raises ValueError if the target lies outside the support of the likelihood."""
     try:
         for block in kinds.blocks(target):
-            if model.missing is not None and block.dtype.kind == "f":
-                here = ~np.isnan(block)
-                block = np.where(here, block, model.likelihood.placeholder)
-            model.likelihood.check_data(block)
+            model.likelihood.check_data(block, model.missing)
     except ValueError as error:
         if y is None:
             raise

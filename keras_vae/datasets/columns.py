@@ -26,7 +26,7 @@ class Column:
     may_be_index: bool = False
 
 
-def read(name, cells, first_row, decimal):
+def read(name, cells, first_row, decimal, missing=None):
     """Returns the `Column` of a series of pandas.
 
     Args:
@@ -34,36 +34,40 @@ def read(name, cells, first_row, decimal):
         cells: `pandas.Series` as `read_csv` infers it.
         first_row: Integer, the number of its first row in the file.
         decimal: String, the decimal sign.
+        missing: None, or "nan" if cells may be empty, which become NaN.
     """
     import pandas as pd
 
-    numbers, missing = cells, cells.isna()
+    numbers, empty = cells, cells.isna()
     if not pd.api.types.is_numeric_dtype(cells):
         texts = cells.astype(object).map(str, na_action="ignore")
         numbers = pd.to_numeric(texts.str.replace(decimal, "."), errors="coerce")
-        other = numbers.isna() & ~missing
+        other = numbers.isna() & ~empty
         if other.any():
             text = _text(texts, other, first_row)
-            return Column(name, None, text, may_be_index=not missing.any())
-    if missing.any():
-        return Column(name, None, _gaps(missing, first_row))
-    values = numbers.to_numpy(np.float64)
-    too_large = ~(np.abs(values) <= _LARGEST)
+            return Column(name, None, text, may_be_index=not empty.any())
+    if empty.any() and (missing is None or empty.all()):
+        return Column(name, None, _gaps(empty, first_row))
+    values = numbers.to_numpy(np.float64, na_value=np.nan)
+    too_large = np.abs(values) > _LARGEST
     if too_large.any():
         row = int(np.argmax(too_large))
         text = f"has {values[row]:g} in row {row + first_row}, out of float32's range"
         return Column(name, None, text)
     kind = "True and False, read as 1 and 0" if cells.dtype == bool else None
     rises = not np.any(values % 1) and bool(np.all(np.diff(values) > 0))
-    return Column(name, values, _described(values, kind), may_be_index=rises)
+    text = _described(values[~empty.to_numpy()], kind)
+    if empty.any():
+        text += f"; {_gaps(empty, first_row)}"
+    return Column(name, values, text, may_be_index=rises)
 
 
-def _gaps(missing, first_row):
-    number = int(missing.sum())
-    if number == len(missing):
+def _gaps(empty, first_row):
+    number = int(empty.sum())
+    if number == len(empty):
         return "is empty"
-    row = int(np.argmax(missing.to_numpy())) + first_row
-    return f"lacks {number} of {len(missing)} cells, the first in row {row}"
+    row = int(np.argmax(empty.to_numpy())) + first_row
+    return f"lacks {number} of {len(empty)} cells, the first in row {row}"
 
 
 def _text(texts, other, first_row):

@@ -9,10 +9,10 @@ from keras_vae.datasets import tables
 
 # Readers of `load` by the suffix of a path, and their arguments beside those of the
 # split. To add a format, write a module with a `load` function and add a line here.
-_TABLE = tables.load, ("header", "drop_columns", "decimal")
+_TABLE = tables.load, ("header", "drop_columns", "decimal", "missing")
 _READERS = {
-    ".npy": (numpy_files.load, ("max_bytes",)),
-    ".npz": (numpy_files.load, ("key", "max_bytes")),
+    ".npy": (numpy_files.load, ("max_bytes", "missing")),
+    ".npz": (numpy_files.load, ("key", "max_bytes", "missing")),
     ".csv": _TABLE,
     ".tsv": _TABLE,
     "": (images.load, ("image_size", "grayscale", "max_bytes")),

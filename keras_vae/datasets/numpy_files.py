@@ -31,7 +31,7 @@ _UNREADABLE = (
 )
 
 
-def arrays(path, key=None, max_bytes=limits.MAX_BYTES):
+def arrays(path, key=None, max_bytes=limits.MAX_BYTES, missing=None):
     """Returns the array of a user's `.npy` or `.npz` file.
 
     Values are not rescaled.
@@ -43,6 +43,8 @@ def arrays(path, key=None, max_bytes=limits.MAX_BYTES):
             having one axis.
         max_bytes: Integer, the most bytes that a compressed array may take as float32.
             Defaults to 2**32, 4 GiB.
+        missing: "nan" if NaN stands for a missing element. Defaults to None: NaN is an
+            error.
 
     Returns:
         A float32 array of shape (n, *event_shape).
@@ -61,20 +63,21 @@ def arrays(path, key=None, max_bytes=limits.MAX_BYTES):
     path = _checked(path)
     if _is_archive(path):
         key = _Names(_headers(path)).array(path, key)
-    return _numbers(path, key, max_bytes)
+    return _numbers(path, key, max_bytes, missing)
 
 
-def load(path, key=None, max_bytes=limits.MAX_BYTES, **kwargs):
+def load(path, key=None, max_bytes=limits.MAX_BYTES, missing=None, **kwargs):
     """Returns the `Dataset` of a file; an archive with splits keeps them."""
     path = _checked(path)
     if not _is_archive(path):
-        x = _numbers(path, None, max_bytes)
+        x = _numbers(path, None, max_bytes, missing)
         return splits.hold_out(x, description=f"{path} has no splits.", **kwargs)
     names = _Names(_headers(path))
     parts = names.splits if key is None else {}
     if "train" not in parts:
         parts = {"train": names.array(path, key)}
-    read = {part: _numbers(path, key, max_bytes) for part, key in parts.items()}
+    limits_and_gaps = max_bytes, missing
+    read = {part: _numbers(path, key, *limits_and_gaps) for part, key in parts.items()}
     text = _described(path, names.all, parts)
     train, validation = read["train"], read.get("validation")
     if "test" in read:
@@ -207,7 +210,7 @@ def _checked(path):
     return path
 
 
-def _numbers(path, key, max_bytes):
+def _numbers(path, key, max_bytes, missing):
     """Returns a checked array of a file as float32."""
     with _opened(path, key) as (stream, held, stored):
         shape, dtype = _header(stream)
@@ -225,10 +228,11 @@ def _numbers(path, key, max_bytes):
     grown = math.prod(shape) if claimed > stored else 0
     limits.check_size(grown, where, max_bytes)
     x = read_array(path, key).astype("float32")
-    if not np.isfinite(x).all():
+    bad = ~np.isfinite(x) if missing is None else np.isinf(x)
+    if bad.any():
         raise ValueError(
             f"`path` must hold finite numbers that float32 can represent. Received: "
-            f"{np.count_nonzero(~np.isfinite(x))} other values in {where}. "
+            f"{np.count_nonzero(bad)} other values in {where}. "
             "Remove or fill in these values."
         )
     return x

@@ -18,7 +18,7 @@ _SHOWN = 12
 _UNNAMED = re.compile(r"(Unnamed: \d+)?")
 
 
-def table(path, header=None, drop_columns=(), decimal=None):
+def table(path, header=None, drop_columns=(), decimal=None, missing=None):
     """Returns the numbers of a `.csv` file with one example per row.
 
     pandas reads it. Cells are separated by commas, semicolons, tabs, bars or spaces;
@@ -35,6 +35,8 @@ def table(path, header=None, drop_columns=(), decimal=None):
             none.
         decimal: String, the decimal sign, "." or ",". Defaults to None: it is
             inferred, and an error asks for it where that is uncertain.
+        missing: "nan" if cells may be empty, or hold "NA" or the like: they become NaN.
+            Defaults to None: such cells are an error.
 
     Returns:
         A float32 array of shape (rows, columns).
@@ -51,17 +53,19 @@ def table(path, header=None, drop_columns=(), decimal=None):
     >>> kv.datasets.table("sizes.csv", drop_columns=["a"]).tolist()
     [[3.5], [3.0]]
     """
-    return _read(path, header, drop_columns, decimal)[0]
+    return read(path, header, drop_columns, decimal, missing)[0]
 
 
-def load(path, header=None, drop_columns=(), decimal=None, **kwargs):
+def load(
+    path, header=None, drop_columns=(), decimal=None, missing=None, **kwargs
+):
     """Returns the `Dataset` of a file, with names and description of its columns."""
-    x, names, description = _read(path, header, drop_columns, decimal)
+    x, names, description = read(path, header, drop_columns, decimal, missing)
     return splits.hold_out(x, columns=names, description=description, **kwargs)
 
 
-def _read(path, header, drop_columns, decimal):
-    """Returns the numbers, the names of their columns, and what was inferred."""
+def read(path, header=None, drop_columns=(), decimal=None, missing=None):
+    """Returns numbers, names of their columns, and what was inferred; see `table`."""
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(
@@ -76,7 +80,9 @@ def _read(path, header, drop_columns, decimal):
     first_row = 1 + (layout.names is not None)
     found, remarks = [], []
     for j in wanted:
-        column = columns.read(names[j], frame.iloc[:, j], first_row, layout.decimal)
+        column = columns.read(
+            names[j], frame.iloc[:, j], first_row, layout.decimal, missing
+        )
         unnamed = layout.names is not None and _UNNAMED.fullmatch(layout.names[j])
         if unnamed:
             column, remark = _judge_unnamed(column, j)
@@ -211,7 +217,8 @@ def _check(path, found):
     reasons = [f"{column.name!r} {column.text}" for column in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
         reasons.append(f"and {len(bad) - _SHOWN} more")
-    remedy = "Fill in missing cells, and code text as numbers"
+    remedy = "Fill in missing cells, or train on those that are there (--missing=nan), "
+    remedy += "and code text as numbers"
     if len(bad) < len(found):
         remedy += f", or leave columns out, {_drop([column.name for column in bad])}"
     raise ValueError(

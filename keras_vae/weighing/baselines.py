@@ -32,6 +32,8 @@ def baselines(train, x, latent_dim, likelihood="normal", seed=0):
     events share one: a pixel that is nearly always black would otherwise decide the
     comparison by the density of its one value.
 
+    Elements that are NaN are missing: there is "independent" alone, of the others.
+
     Args:
         train: Array (examples, ...), on which the models are fitted.
         x: Array (other examples, ...), on which they are measured.
@@ -57,7 +59,7 @@ def baselines(train, x, latent_dim, likelihood="normal", seed=0):
         [EM algorithms for ML factor analysis](https://doi.org/10.1007/BF02293851)
     """
     likelihood = likelihoods.get(likelihood)
-    train, x = (checks.check_examples(part) for part in (train, x))
+    train, x = (checks.check_examples(part, missing="nan") for part in (train, x))
     check_count("latent_dim", latent_dim)
     if train.shape[1:] != x.shape[1:]:
         raise ValueError(
@@ -65,9 +67,12 @@ def baselines(train, x, latent_dim, likelihood="normal", seed=0):
             f"{x.shape} and {train.shape}"
         )
     train, x = likelihood.standardize(train), likelihood.standardize(x)
-    units, likelihood = likelihood.log_units(x.shape[1:]), likelihood.core()
+    shares = np.mean(~np.isnan(x), axis=0)
+    units, likelihood = likelihood.log_units(x.shape[1:], shares), likelihood.core()
     is_normal = isinstance(likelihood, likelihoods.Normal)
     found = {"independent": _independent(train, x, likelihood)}
+    if np.isnan(train).any() or np.isnan(x).any():
+        return {name: nats + units for name, nats in found.items()}
     if is_normal or isinstance(likelihood, _DENSITIES):
         found |= _factor_models(train, x, latent_dim)
     if not is_normal and isinstance(likelihood, _STARTED):
@@ -79,6 +84,20 @@ _DENSITIES = likelihoods.Laplace, likelihoods.ContinuousBernoulli
 _STARTED = *_DENSITIES, likelihoods.Bernoulli
 
 
+def moments_of_observed(x):
+    """Returns mean and variance of the elements that are not NaN, of each column.
+
+    Args:
+        x: Float array (examples, ...). A column without any has mean 0 and variance 0.
+    """
+    gaps = np.isnan(x)
+    if not gaps.any():
+        return x.mean(axis=0), x.var(axis=0)
+    number = np.maximum(np.sum(~gaps, axis=0), 1)
+    mean = np.nansum(x, axis=0) / number
+    return mean, np.nansum(np.square(x - mean), axis=0) / number
+
+
 def _is_table(x):
     return x.ndim == 2 and x.shape[1] <= _FACTORED
 
@@ -86,14 +105,14 @@ def _is_table(x):
 def _independent(train, x, likelihood):
     if isinstance(likelihood, likelihoods.Normal):
         flat_train, flat = (np.float64(v.reshape(len(v), -1)) for v in (train, x))
-        mean, variance = flat_train.mean(axis=0), flat_train.var(axis=0)
+        mean, variance = moments_of_observed(flat_train)
         if not _is_table(train):
             variance = np.full_like(variance, variance.mean())
         # A column that never varied has no density; 1 is as good as any unit.
         variance = np.where(variance > 0, variance, 1.0)
         squares = np.square(flat - mean) / variance
-        nats = 0.5 * (squares + np.log(2 * np.pi * variance)).sum(axis=1)
-        return float(nats.mean())
+        nats = 0.5 * (squares + np.log(2 * np.pi * variance))
+        return float(np.where(np.isnan(flat), 0.0, nats).sum(axis=1).mean())
     # A new one: a scale that was learned would be that of the VAE.
     fresh = type(likelihood).from_config(likelihood.get_config())
     return _of_bias(fresh, train, x)
@@ -113,13 +132,18 @@ def _of_bias(likelihood, train, x):
             likelihood, likelihoods.Bernoulli | likelihoods.ContinuousBernoulli
         )
         extra, half = (2, 0.5) if grey else (0, 0.0)
-        total = train.sum(axis=0, dtype="float64") + extra * half
-        mean = total / (len(train) + extra)
+        number = np.sum(~np.isnan(train), axis=0) + extra
+        total = np.nansum(train, axis=0, dtype="float64") + extra * half
+        mean = total / np.maximum(number, 1)
         bias = likelihood.initial_bias(mean)
         if isinstance(likelihood, likelihoods.Laplace):
-            likelihood.adapt_scale(float(np.abs(train - mean).mean()))
+            likelihood.adapt_scale(float(np.nanmean(np.abs(train - mean))))
     nats = [
-        -likelihood.log_prob(np.broadcast_to(bias, (len(part), 1, *bias.shape)), part)
+        -likelihood.log_prob(
+            np.broadcast_to(bias, (len(part), 1, *bias.shape)),
+            part,
+            mask=~np.isnan(part) if np.isnan(part).any() else None,
+        )
         for part in np.split(x, range(_AT_ONCE, len(x), _AT_ONCE))
     ]
     return float(np.concatenate(nats).mean(dtype="float64"))

@@ -45,8 +45,14 @@ class Likelihood(keras.layers.Layer):
         """Returns an array or tensor x (..., *event_shape) in the units of `core`."""
         return x
 
-    def log_units(self, event_shape):
-        """Returns -log p(x|z) less that of `core`, in nats for one example."""
+    def log_units(self, event_shape, shares=1.0):
+        """Returns -log p(x|z) less that of `core`, in nats for one example.
+
+        Args:
+            event_shape: Tuple of integers.
+            shares: Array `event_shape`, the share of examples that have an element;
+                1 for all where no element is missing.
+        """
         return 0.0
 
     def params_shape(self, event_shape):
@@ -143,11 +149,12 @@ class Likelihood(keras.layers.Layer):
         """
         return None
 
-    def check_data(self, x):
+    def check_data(self, x, missing=None):
         """Checks that every element of `x` can occur under this likelihood.
 
         Args:
             x: NumPy array (num_examples, *event_shape).
+            missing: Whether NaN stands for a missing element: not if it is None.
 
         Raises:
             ValueError: If `x` is empty, not numeric, not finite or not in the support.
@@ -160,6 +167,8 @@ class Likelihood(keras.layers.Layer):
             )
         if not x.size:
             raise ValueError(f"`x` must not be empty. Received: x.shape={x.shape}")
+        if missing is not None and x.dtype.kind == "f":
+            x = np.where(np.isnan(x), self.placeholder, x)
         finite = np.isfinite(x)
         if not finite.all():
             raise ValueError(

@@ -88,10 +88,10 @@ class Standardized(Likelihood):
             x = (tf.cast(x, tf.float32) - self._shift) / self._scale
         return self.likelihood.standardize(x)
 
-    def log_units(self, event_shape):
+    def log_units(self, event_shape, shares=1.0):
         """See `Likelihood.log_units`."""
-        own = np.broadcast_to(self._log_units, event_shape).sum()
-        return float(own) + self.likelihood.log_units(event_shape)
+        own = (np.broadcast_to(self._log_units, event_shape) * shares).sum()
+        return float(own) + self.likelihood.log_units(event_shape, shares)
 
     def params_shape(self, event_shape):
         """See `Likelihood.params_shape`."""
