@@ -122,6 +122,26 @@ def moments(normalization):
     return mean, np.where(stddev > least, stddev, 1.0)
 
 
+def observed_moments(x, axis=0):
+    """Returns mean and variance of the elements that are not NaN.
+
+    Args:
+        x: Float array (examples, ...).
+        axis: 0 for each element over the examples, or None for all together. An element
+            that no example has gets mean and variance 0.
+
+    Example:
+    >>> kv.normalization.observed_moments(np.array([[1.0], [np.nan], [3.0]]))
+    (array([2.]), array([1.]))
+    """
+    gaps = np.isnan(x)
+    if not gaps.any():
+        return x.mean(axis=axis), x.var(axis=axis)
+    number = np.maximum(np.sum(~gaps, axis=axis), 1)
+    mean = np.nansum(x, axis=axis) / number
+    return mean, np.nansum(np.square(x - mean), axis=axis) / number
+
+
 def check_shape(shape, event_shape):
     """Raises ValueError unless moments of a shape are those of such examples."""
     known = [*shape[::-1]]

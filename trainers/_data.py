@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_vae import datasets
 from keras_vae import linear
+from keras_vae import normalization
 from trainers import _flag_checks
 from trainers import _settings
 
@@ -116,7 +117,7 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
     """
     with _flag_checks.blamed("dataset", settings.dataset):
         loaded = datasets.load(
-            settings.dataset, data_dir=settings.data_dir, **_reading(settings)
+            settings.dataset, data_dir=settings.data_dir, **reading(settings)
         )
     data = Data(
         *loaded,
@@ -129,8 +130,12 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
     return _prepared(data, settings, likelihood, scaling, latent_dim)
 
 
-def _reading(settings):
-    """Returns the arguments of the reader that flags give."""
+def reading(settings):
+    """Returns the arguments of the reader that flags give, as a dict.
+
+    Args:
+        settings: `_settings.DataSettings`.
+    """
     found = {
         "key": settings.key,
         "header": {None: None, "true": True, "false": False}[settings.header],
@@ -138,6 +143,7 @@ def _reading(settings):
         "decimal": {None: None, "point": ".", "comma": ","}[settings.decimal],
         "image_size": settings.image_size,
         "max_bytes": settings.max_bytes,
+        "missing": settings.known_as_missing,
     }
     return {name: value for name, value in found.items() if value not in (None, ())}
 
@@ -202,9 +208,11 @@ def _scaling(data, settings, likelihood, latent_dim):
     if how == "none":
         return None
     train = np.asarray(data.train, np.float64)
-    mean, scale = train.mean(axis=0), train.std(axis=0)
     if how == "whole":
-        mean, scale = np.array(train.mean()), np.array(train.std())
+        mean, variance = map(np.array, normalization.observed_moments(train, None))
+    else:
+        mean, variance = normalization.observed_moments(train)
+    scale = np.sqrt(variance)
     varies = scale > 1e-6 * np.maximum(np.abs(mean), 1e-30)
     if not varies.any():
         raise _settings.FlagError(
@@ -223,6 +231,8 @@ def _scaling(data, settings, likelihood, latent_dim):
 
 def _have_own_noise(x, latent_dim):
     if x.ndim != 2 or not 2 <= x.shape[1] <= _COLUMNS or len(x) < _ROWS:
+        return False
+    if np.isnan(x).any():
         return False
     return linear.are_noises_unequal(x[:_ROWS_AT_MOST], latent_dim)
 
@@ -259,12 +269,17 @@ def as_seen(x, binarize):
 
 def is_binary(data):
     """Returns whether all values of a `Data` are zeros and ones."""
-    return all(np.isin(x, (0, 1)).all() for x in data if x is not None)
+    return all((np.isin(x, (0, 1)) | np.isnan(x)).all() for x in data if x is not None)
 
 
 def is_unit_interval(data):
     """Returns whether all values of a `Data` are in [0, 1]."""
-    return all(x.min() >= 0 and x.max() <= 1 for x in data if x is not None)
+    return not any(((x < 0) | (x > 1)).any() for x in data if x is not None)
+
+
+def has_gaps(data):
+    """Returns whether elements of a `Data` are missing."""
+    return any(np.isnan(x).any() for x in data if x is not None)
 
 
 def batches(x, settings, initial_epoch=0):

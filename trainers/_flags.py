@@ -83,6 +83,13 @@ def define_train(values):
     """
     add = Definer(values)
     define_data(add)
+    add.enum(
+        "missing",
+        "none",
+        ("none", "nan", "nan_with_mask"),
+        "What empty cells of a table and NaN of an array are: an error, or missing; "
+        "with nan_with_mask the encoder sees which are there.",
+    )
     define_model(
         add,
         LIKELIHOODS,
@@ -155,6 +162,11 @@ def define_evaluate(values):
         "Draws of z for each example by which -log p(x) is estimated, such as 5000; 0 "
         "leaves it out.",
         low=0,
+    )
+    add.string(
+        "impute",
+        None,
+        "File, .csv or .npy, for all of --dataset with missing elements filled in.",
     )
     add.string("output", None, "JSON file to write the figures and the diagnosis to.")
 

@@ -42,6 +42,7 @@ def build(settings, data, make):
         posterior=settings.model.posterior,
         prior=_prior(settings, data.train),
         linear_path=settings.model.linear_path != "none",
+        missing=settings.data.known_as_missing,
         seed=settings.fit.seed,
     )
     model.build((None, *data.train.shape[1:]))
@@ -50,7 +51,8 @@ def build(settings, data, make):
         settings.model.prior == "vamp_prior"
         and settings.model.likelihood not in _UNIT_INTERVAL
     ):
-        model.latent.prior.initialize(data.train)
+        # Where an element is missing, the encoder sees 0.
+        model.latent.prior.initialize(np.nan_to_num(data.train))
     _compile(model, settings, data.steps_per_epoch(settings.fit.batch_size))
     return model
 
@@ -65,7 +67,7 @@ def _start(model, settings, data):
         try:
             noise = kv.linear_forecast(x, settings.model.latent_dim, [1.0]).noise[0]
         except ValueError:
-            noise = x.var(axis=0).mean()
+            noise = kv.normalization.observed_moments(x)[1].mean()
         model.likelihood.adapt_scale(float(np.sqrt(max(noise, 1e-12))))
 
 
@@ -109,7 +111,7 @@ def _likelihood(settings):
 
 def _check_data(likelihood, x, settings):
     try:
-        likelihood.check_data(x)
+        likelihood.check_data(x, settings.data.known_as_missing)
     except ValueError as error:
         raise _settings.FlagError(
             f"`--likelihood`={settings.model.likelihood} does not suit the data of "
@@ -119,6 +121,8 @@ def _check_data(likelihood, x, settings):
 
 def _networks(settings, x, likelihood):
     event_shape = x.shape[1:]
+    has_mask = settings.data.missing == "nan_with_mask"
+    seen_shape = (*event_shape[:-1], event_shape[-1] * (2 if has_mask else 1))
     hidden = (
         _HIDDEN[settings.model.network]
         if settings.model.hidden is None
@@ -127,10 +131,10 @@ def _networks(settings, x, likelihood):
     options = {"activation": settings.model.activation or "relu"}
     output_shape = likelihood.params_shape(event_shape)
     if settings.model.network in ("mlp", "linear"):
-        options["output_bias"] = likelihood.initial_bias(x.mean(axis=0))
+        options["output_bias"] = likelihood.initial_bias(_mean(x, 0))
         decoder = kv.networks.mlp_decoder(hidden[::-1], output_shape, **options)
         options.pop("output_bias")
-        return kv.networks.mlp_encoder(hidden, event_shape, **options), decoder
+        return kv.networks.mlp_encoder(hidden, seen_shape, **options), decoder
     if len(event_shape) != 3:
         raise _settings.FlagError(
             f"`--network` must be mlp or linear for data that are no images of shape "
@@ -141,10 +145,14 @@ def _networks(settings, x, likelihood):
     make_decoder = getattr(kv.networks, f"{settings.model.network}_decoder")
     options |= {"hidden": hidden, "filters": settings.model.filters}
     # All pixels of a channel share a bias.
-    bias = likelihood.initial_bias(x.mean(axis=(0, 1, 2)))
+    bias = likelihood.initial_bias(_mean(x, (0, 1, 2)))
     with _flag_checks.blamed("filters", settings.model.filters):
-        encoder = make_encoder(event_shape, **options)
+        encoder = make_encoder(seen_shape, **options)
         return encoder, make_decoder(output_shape, output_bias=bias, **options)
+
+
+def _mean(x, axis):
+    return kv.normalization.observed_moments(x, axis)[0]
 
 
 def _prior(settings, x):
@@ -173,4 +181,4 @@ def _prior(settings, x):
 
 def picture_range(data):
     """Returns the grey values that are drawn black and white."""
-    return min(0.0, float(np.min(data.test))), max(1.0, float(np.max(data.test)))
+    return min(0.0, float(np.nanmin(data.test))), max(1.0, float(np.nanmax(data.test)))

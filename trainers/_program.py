@@ -294,7 +294,9 @@ def with_baselines(metrics, model, data, binarize, seed):
         model.likelihood,
         seed=seed,
     )
-    return _units.stated({**metrics, "baselines": found}, model, data.scaling)
+    return _units.stated(
+        {**metrics, "baselines": found}, model, data.scaling, data.test
+    )
 
 
 def baselines_text(metrics):

@@ -15,6 +15,7 @@ import keras_vae as kv
 from trainers import _data
 from trainers import _flag_checks
 from trainers import _flags
+from trainers import _imputed
 from trainers import _recipes
 from trainers import _settings
 from trainers import _weigh_checks
@@ -208,19 +209,23 @@ def evaluate(values):
     """
     found = _parsed_lists(_given(values, _flags.define_evaluate))
     names = [field.name for field in dataclasses.fields(_settings.DataSettings)]
-    data = _settings.DataSettings(**{name: found.pop(name) for name in names})
+    given = {name: found.pop(name) for name in names if name in found}
+    data = _settings.DataSettings(**given)
     if data.binarize != "none" and data.standardize in ("whole", "columns", "noise"):
         raise _settings.FlagError(
             f"`--standardize` must be none with --binarize={data.binarize}, whose "
             f"values have units of their own. Received: "
             f"--standardize={data.standardize}"
         )
-    output = found["output"]
-    if output is not None and not pathlib.Path(output).absolute().parent.is_dir():
-        raise _settings.FlagError(
-            "`--output` must be a file in a directory that exists. Received: "
-            f"--output={output}"
-        )
+    for name in ("output", "impute"):
+        path = found[name]
+        if path is not None and not pathlib.Path(path).absolute().parent.is_dir():
+            raise _settings.FlagError(
+                f"`--{name}` must be a file in a directory that exists. Received: "
+                f"--{name}={path}"
+            )
+    if found["impute"] is not None:
+        _imputed.check(found["impute"], data.dataset)
     return _settings.EvaluateSettings(data=data, **found)
 
 

@@ -43,6 +43,13 @@ class DataSettings:
     binarize: str
     standardize: str
     validation_fraction: float
+    # Only what trains one model has the flag.
+    missing: str = "none"
+
+    @property
+    def known_as_missing(self):
+        """Returns `missing` as the library takes it."""
+        return None if self.missing == "none" else self.missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +128,8 @@ class EvaluateSettings:
 
     Args:
         data: `DataSettings`.
-        model, beta, batch_size, seed, eval_samples, importance_samples, output: See the
-            flags of these names.
+        model, beta, batch_size, seed, eval_samples, importance_samples, impute, output:
+            See the flags of these names.
     """
 
     data: DataSettings
@@ -132,6 +139,7 @@ class EvaluateSettings:
     seed: int
     eval_samples: int
     importance_samples: int
+    impute: str | None
     output: str | None
 
     # There is nothing to continue.
@@ -185,8 +193,10 @@ class Settings:
         """
 
         def part(kind):
-            names = [field.name for field in dataclasses.fields(kind)]
-            if not flags.keys() >= set(names):
+            fields = dataclasses.fields(kind)
+            names = [field.name for field in fields if field.name in flags]
+            needed = {f.name for f in fields if f.default is dataclasses.MISSING}
+            if not needed <= set(names):
                 return None
             return kind(**{name: flags[name] for name in names})
 

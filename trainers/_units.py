@@ -1,5 +1,7 @@
 """Models and figures in the units of the data, where a run standardises them."""
 
+import numpy as np
+
 import keras_vae as kv
 from keras_vae import figures
 from trainers import _files
@@ -66,13 +68,14 @@ def write(model, scaling, path):
     model.export(path / "saved_model", verbose=False)
 
 
-def stated(metrics, model, scaling):
+def stated(metrics, model, scaling, x):
     """Returns figures whose densities are those of the data in their own units.
 
     Args:
         metrics: Dict of what was measured on the data that the model takes.
         model: `keras_vae.VAE`.
         scaling: `_data.Scaling` of these data, or None.
+        x: Array (examples, ...), the data, NaN where an element is missing.
 
     Returns:
         Dict, where data are standardised with "standardized_negative_elbo" beside
@@ -80,10 +83,11 @@ def stated(metrics, model, scaling):
     """
     if scaling is None and not takes_own(model):
         return metrics
-    inside, outside = model.likelihood.log_units(model.event_shape), 0.0
+    shares = np.mean(~np.isnan(x), axis=0)
+    inside, outside = model.likelihood.log_units(model.event_shape, shares), 0.0
     if scaling is not None:
         likelihood = kv.distributions.Standardized("normal", normalization(scaling))
-        outside = likelihood.log_units(model.event_shape)
+        outside = likelihood.log_units(model.event_shape, shares)
     own = {name: metrics[name] + outside for name in _DENSITIES if name in metrics}
     if "baselines" in metrics:
         simple = metrics["baselines"]

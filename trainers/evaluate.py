@@ -5,13 +5,16 @@
     python -m trainers.evaluate --model=vae.keras --dataset=mnist --binarize=static \
         --importance_samples=5000
     python -m trainers.evaluate --model=runs/a-weigh/last.keras --beta=0.1
+    python -m trainers.evaluate --model=runs/a/model.keras --dataset=gaps.csv \
+        --impute=filled.csv
 
 Prints the table of test figures with which `trainers.train` ends, with
 `--importance_samples` -log p(x) too, and a diagnosis; `--output` has the same as JSON.
 The data get the units of the run that the model lies in (`scaling.json` beside it);
 without one they are taken as they are, unless `--standardize` says otherwise. A
 `model.keras` takes them in their own units. The figures are those of the data in their
-own units in any case.
+own units in any case. A model that was trained with `--missing` takes data with gaps,
+and `--impute` writes all of a file with the gaps filled in.
 """
 
 import dataclasses
@@ -23,6 +26,7 @@ from absl import flags
 from trainers import _data
 from trainers import _files
 from trainers import _flags
+from trainers import _imputed
 from trainers import _program
 from trainers import _resolve
 from trainers import _saved
@@ -57,17 +61,24 @@ def prepare(settings):
             f"{x.shape[1:]}"
         )
     try:
-        model.likelihood.check_data(x)
+        model.likelihood.check_data(x, model.missing)
     except ValueError as error:
         raise _settings.FlagError(
             f"`--dataset` must suit the likelihood of --model={settings.model}. "
             f"{received}: {error}"
         ) from error
-    return settings, model, data
+    if settings.impute is not None and model.missing is None:
+        raise _settings.FlagError(
+            f"`--impute` needs a model that was trained with --missing. Received: "
+            f"--model={settings.model}, trained without"
+        )
+    read = dataclasses.replace(settings.data, missing=model.missing or "none")
+    return dataclasses.replace(settings, data=read), model, data
 
 
 def _test_data(settings, model):
-    scaling, data = None, settings.data
+    missing = model.missing or "none"
+    scaling, data = None, dataclasses.replace(settings.data, missing=missing)
     if data.standardize == "auto":
         scaling = _saved.scaling(settings, model)
         data = dataclasses.replace(data, standardize="none")
@@ -123,6 +134,8 @@ def evaluate(settings, model, data):
         with _files.replaced(path) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         text += f"\n\nIn {path}"
+    if settings.impute is not None:
+        text += f"\n\n{_imputed.write(settings, model, data.scaling)}"
     return text
 
 

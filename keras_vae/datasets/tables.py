@@ -56,9 +56,7 @@ def table(path, header=None, drop_columns=(), decimal=None, missing=None):
     return read(path, header, drop_columns, decimal, missing)[0]
 
 
-def load(
-    path, header=None, drop_columns=(), decimal=None, missing=None, **kwargs
-):
+def load(path, header=None, drop_columns=(), decimal=None, missing=None, **kwargs):
     """Returns the `Dataset` of a file, with names and description of its columns."""
     x, names, description = read(path, header, drop_columns, decimal, missing)
     return splits.hold_out(x, columns=names, description=description, **kwargs)
@@ -80,9 +78,8 @@ def read(path, header=None, drop_columns=(), decimal=None, missing=None):
     first_row = 1 + (layout.names is not None)
     found, remarks = [], []
     for j in wanted:
-        column = columns.read(
-            names[j], frame.iloc[:, j], first_row, layout.decimal, missing
-        )
+        cells = frame.iloc[:, j], first_row, layout.decimal, missing
+        column = columns.read(names[j], *cells)
         unnamed = layout.names is not None and _UNNAMED.fullmatch(layout.names[j])
         if unnamed:
             column, remark = _judge_unnamed(column, j)
@@ -217,7 +214,9 @@ def _check(path, found):
     reasons = [f"{column.name!r} {column.text}" for column in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
         reasons.append(f"and {len(bad) - _SHOWN} more")
-    remedy = "Fill in missing cells, or train on those that are there (--missing=nan), "
+    remedy = (
+        "Fill in missing cells, or train on the others (trainers.train --missing=nan), "
+    )
     remedy += "and code text as numbers"
     if len(bad) < len(found):
         remedy += f", or leave columns out, {_drop([column.name for column in bad])}"

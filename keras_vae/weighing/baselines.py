@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_vae import checks
 from keras_vae import linear
+from keras_vae import normalization
 from keras_vae import random
 from keras_vae.arguments import check_count
 from keras_vae.distributions import likelihoods
@@ -84,20 +85,6 @@ _DENSITIES = likelihoods.Laplace, likelihoods.ContinuousBernoulli
 _STARTED = *_DENSITIES, likelihoods.Bernoulli
 
 
-def moments_of_observed(x):
-    """Returns mean and variance of the elements that are not NaN, of each column.
-
-    Args:
-        x: Float array (examples, ...). A column without any has mean 0 and variance 0.
-    """
-    gaps = np.isnan(x)
-    if not gaps.any():
-        return x.mean(axis=0), x.var(axis=0)
-    number = np.maximum(np.sum(~gaps, axis=0), 1)
-    mean = np.nansum(x, axis=0) / number
-    return mean, np.nansum(np.square(x - mean), axis=0) / number
-
-
 def _is_table(x):
     return x.ndim == 2 and x.shape[1] <= _FACTORED
 
@@ -105,7 +92,7 @@ def _is_table(x):
 def _independent(train, x, likelihood):
     if isinstance(likelihood, likelihoods.Normal):
         flat_train, flat = (np.float64(v.reshape(len(v), -1)) for v in (train, x))
-        mean, variance = moments_of_observed(flat_train)
+        mean, variance = normalization.observed_moments(flat_train)
         if not _is_table(train):
             variance = np.full_like(variance, variance.mean())
         # A column that never varied has no density; 1 is as good as any unit.

@@ -127,6 +127,7 @@ CONFIG = {
 }
 # Flags that there were not yet.
 NEW = (
+    "missing",
     "key",
     "header",
     "drop_columns",

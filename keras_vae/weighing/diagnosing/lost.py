@@ -126,6 +126,8 @@ def of_linear(sample, examples):
     bound = any(isinstance(o, ImportanceWeighted) for o in subject.objectives)
     if not compares or bound or not heads[0].observed.all():
         return {}
+    if examples is not None and np.isnan(examples).any():
+        return {}
     likelihood = heads[0].likelihood
     x = likelihood.standardize(np.asarray(sample.x, np.float64))
     if examples is None:

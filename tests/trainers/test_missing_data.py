@@ -1,0 +1,158 @@
+"""Tables with gaps: trained on what is there, evaluated, and filled in."""
+
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import programs
+import pytest
+
+from keras_vae import datasets
+from keras_vae import normalization
+from trainers import _data
+from trainers import _settings
+
+COLUMNS = ["length", "width", "mass", "age"]
+SCALES, MEANS = np.array([1.0, 10.0, 100.0, 0.1]), np.array([0.0, 5.0, 300.0, 1.0])
+FLAGS = ("--missing=nan_with_mask", "--standardize=columns")
+
+
+def numbers():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(200, 2)) @ generator.normal(size=(2, 4))
+    x += generator.normal(scale=0.2, size=x.shape)
+    whole = np.round(MEANS + SCALES * x, 4)
+    return whole, generator.random(whole.shape) < 0.2
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table with gaps, and a run on it."""
+    directory = tmp_path_factory.mktemp("gaps")
+    whole, gaps = numbers()
+    frame = pd.DataFrame(np.where(gaps, np.nan, whole), columns=COLUMNS)
+    frame.to_csv(directory / "gaps.csv", index=False, na_rep="NA")
+    np.save(directory / "gaps.npy", frame.to_numpy("float32"))
+    run = directory / "run"
+    dataset = f"--dataset={directory / 'gaps.csv'}"
+    programs.TRAIN.run(run, dataset, "--epochs=3", *FLAGS)
+    return directory
+
+
+def test_units_are_those_of_what_is_there(table):
+    settings = programs.TRAIN.parse(f"--dataset={table / 'gaps.csv'}", *FLAGS).data
+    data = _data.load(settings, "normal")
+    raw = datasets.load(table / "gaps.csv", missing="nan")
+    assert data.columns == tuple(COLUMNS)
+    assert np.isnan(data.train).any()
+    np.testing.assert_allclose(np.nanmean(data.train, axis=0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(np.nanstd(data.train, axis=0), 1.0, atol=1e-6)
+    scale = json.loads((table / "run" / "scaling.json").read_text())
+    held = data.scaling.undo(data.test)
+    np.testing.assert_allclose(held, raw.test, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(data.scaling.scale, scale["scale"])
+
+
+def test_the_filled_table_has_the_columns_and_units_of_the_file(table):
+    output = table / "filled.csv"
+    args = (f"--model={table / 'run' / 'model.keras'}", "--importance_samples=50")
+    text = programs.evaluated(
+        *args, f"--dataset={table / 'gaps.csv'}", f"--impute={output}"
+    )
+    whole, gaps = numbers()
+    assert f"{gaps.sum()} missing elements of 800 are filled in" in text
+    assert "independent elements" in text
+    filled = pd.read_csv(output)
+    assert list(filled.columns) == COLUMNS
+    np.testing.assert_allclose(filled.to_numpy()[~gaps], whole[~gaps], rtol=1e-6)
+    model = keras.saving.load_model(table / "run" / "model.keras")
+    x = np.where(gaps, np.nan, whole).astype("float32")
+    expected = model.impute(x, num_samples=50)
+    np.testing.assert_allclose(filled.to_numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_an_array_is_filled_as_the_table_is(table):
+    whole, gaps = numbers()
+    array, model = table / "filled.npy", table / "run" / "model.keras"
+    programs.evaluated(
+        f"--model={model}",
+        "--importance_samples=50",
+        f"--dataset={table / 'gaps.npy'}",
+        f"--impute={array}",
+    )
+    x = np.where(gaps, np.nan, whole).astype("float32")
+    expected = keras.saving.load_model(model).impute(x, num_samples=50)
+    np.testing.assert_allclose(np.load(array), expected, rtol=1e-5)
+
+
+def test_figures_of_own_units_are_those_of_what_is_there(table):
+    found = json.loads((table / "run" / "metrics.json").read_text())
+    assert list(found["baselines"]) == ["independent"]
+    raw = datasets.load(table / "gaps.csv", missing="nan")
+    scaling = json.loads((table / "run" / "scaling.json").read_text())
+    units = np.where(np.isnan(raw.test), 0.0, np.log(scaling["scale"])).sum(axis=1)
+    own = found["standardized_negative_elbo"] + units.mean()
+    assert found["negative_elbo"] == pytest.approx(own, rel=1e-5)
+    model = keras.saving.load_model(table / "run" / "model.keras")
+    elbo = model.elbo(raw.test, num_samples=50).numpy().mean()
+    assert found["negative_elbo"] == pytest.approx(-elbo, rel=0.05)
+
+
+def test_the_independent_baseline_is_that_of_what_is_there(table):
+    found = json.loads((table / "run" / "metrics.json").read_text())["baselines"]
+    settings = programs.TRAIN.parse(f"--dataset={table / 'gaps.csv'}", *FLAGS).data
+    data = _data.load(settings, "normal")
+    train, test = (data.scaling.undo(part) for part in (data.train, data.test))
+    mean, variance = normalization.observed_moments(train)
+    each = 0.5 * (np.square(test - mean) / variance + np.log(2 * np.pi * variance))
+    expected = np.nansum(each, axis=1).mean()
+    assert found["independent"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_cells_without_the_flag_are_an_error_that_names_it(table, tmp_path):
+    dataset = f"--dataset={table / 'gaps.csv'}"
+    programs.TRAIN.check_refuses(tmp_path / "a", "lacks .*--missing=nan", dataset)
+    with pytest.raises(ValueError, match="lacks"):
+        datasets.table(table / "gaps.csv")
+    assert np.isnan(datasets.table(table / "gaps.csv", missing="nan")).any()
+    text = "a,b\n1,\n2,\n"
+    (tmp_path / "empty.csv").write_text(text)
+    with pytest.raises(ValueError, match="'b' is empty"):
+        datasets.table(tmp_path / "empty.csv", missing="nan")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--impute={table}/f.npy", "`--impute` must be a .csv file where"),
+        ("--impute={table}/f.txt", "`--impute` must be a .csv file where"),
+        ("--impute={table}/absent/f.csv", "`--impute` must be a file in a directory"),
+    ],
+)
+def test_impossible_flags_of_filling_in(args, message, table):
+    model = f"--model={table / 'run' / 'model.keras'}"
+    dataset = f"--dataset={table / 'gaps.csv'}"
+    with pytest.raises(_settings.FlagError, match=message):
+        programs.evaluated(model, dataset, args.format(table=table))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--missing=nan",), "`missing` must be left out.*npy.*csv"),
+        (("--missing=mean",), "missing"),
+        (
+            ("--dataset={table}/gaps.csv", "--missing=nan", "--linear_path=data"),
+            "`--linear_path`=data.*must be finite",
+        ),
+        (
+            ("--dataset={table}/gaps.csv", "--missing=nan", "--standardize=noise"),
+            "`--standardize`=noise.*finite",
+        ),
+    ],
+)
+def test_what_needs_whole_data(args, message, table, tmp_path):
+    args = [arg.format(table=table) for arg in args]
+    programs.TRAIN.check_refuses(tmp_path / "run", message, *args)
