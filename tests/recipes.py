@@ -169,7 +169,28 @@ def batch_normalized_posterior():
     return Recipe(mlp(posterior=posterior), binary_images())
 
 
+@recipe
+def inverse_autoregressive_posterior():
+    posterior = distributions.InverseAutoregressive(hidden_units=8, context_units=4)
+    model = mlp(posterior=posterior, objective=kv.ELBO(kl="monte_carlo", num_samples=2))
+    return Recipe(model, binary_images(), updates_until_all_move=2)
+
+
+@recipe
+def planar_posterior_importance_weighted():
+    posterior = distributions.Planar(num_flows=2)
+    objective = kv.ImportanceWeighted(num_samples=3, kl="monte_carlo")
+    return Recipe(mlp(posterior=posterior, objective=objective), binary_images())
+
+
 # === Priors ===
+
+
+@recipe
+def flow_prior():
+    prior = priors.Flow(num_flows=2, hidden_units=8)
+    model = mlp(prior=prior, objective=kv.ELBO(kl="monte_carlo"))
+    return Recipe(model, binary_images(), updates_until_all_move=2)
 
 
 @recipe

@@ -27,6 +27,8 @@ SLOW = {
     "skip_connections_and_input_dropout",
     "multi_rate_convolutions",
     "standardized_data_in_their_own_units",
+    "planar_posterior_importance_weighted",
+    "flow_prior",
 }
 every = pytest.mark.parametrize(
     "name",

@@ -14,6 +14,7 @@ EVERY = {
     "standard_normal": priors.StandardNormal,
     "learned_normal": priors.LearnedNormal,
     "gaussian_mixture": lambda **kwargs: priors.GaussianMixture(4, seed=1, **kwargs),
+    "flow": lambda **kwargs: priors.Flow(2, 8, seed=1, **kwargs),
     "vamp_prior": lambda **kwargs: priors.VampPrior(3, seed=1, **kwargs),
     "weighted_vamp_prior": lambda **kwargs: priors.VampPrior(
         3, learned_weights=True, seed=1, **kwargs

@@ -12,6 +12,9 @@ FlagError = _settings.FlagError
 
 SCHEDULES = ("linear", "sigmoid", "cosine", "exponential", "cyclical")
 MIXTURES = ("gaussian_mixture", "vamp_prior")
+# Priors and posteriors from which, or of which, the KL has no closed form.
+FLOWS = ("inverse_autoregressive", "planar")
+WITHOUT_CLOSED_FORM = (*MIXTURES, "flow", *FLOWS)
 CONVOLUTIONAL = ("conv", "resnet")
 # Likelihoods of real numbers, whose units are free.
 REAL = ("normal", "optimal_normal", "laplace")
@@ -41,11 +44,12 @@ def check_together(settings):
         _require_binary_likelihood(settings)
     if settings.data.standardize in ("whole", "columns", "noise"):
         _require_free_units(settings)
-    if model.prior in MIXTURES and model.kl == "analytic":
-        raise FlagError(
-            f"`--kl` must be monte_carlo with --prior={model.prior}, whose KL has no "
-            "closed form; leave it out to have that chosen. Received: --kl=analytic"
-        )
+    for flag, value in (("prior", model.prior), ("posterior", model.posterior)):
+        if value in WITHOUT_CLOSED_FORM and model.kl == "analytic":
+            raise FlagError(
+                f"`--kl` must be monte_carlo with --{flag}={value}, whose KL has no "
+                "closed form; leave it out to have that chosen. Received: --kl=analytic"
+            )
     if run.run_dir is not None and run.name is not None:
         raise FlagError(
             "`--name` must be left out where `--run_dir` is given, or the other way "

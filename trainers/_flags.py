@@ -289,14 +289,14 @@ def define_model(add, likelihoods, text):
     add.enum(
         "prior",
         "standard_normal",
-        ("standard_normal", "learned_normal", *_flag_checks.MIXTURES),
+        ("standard_normal", "learned_normal", *_flag_checks.MIXTURES, "flow"),
         "p(z).",
     )
     add.integer("num_components", None, "Components of a mixture prior.")
     add.enum(
         "posterior",
         "diagonal_normal",
-        ("diagonal_normal", "full_covariance_normal"),
+        ("diagonal_normal", "full_covariance_normal", *_flag_checks.FLOWS),
         "q(z|x).",
     )
     add.integer("num_samples", None, "Draws of z; default 1, importance-weighted 5.")

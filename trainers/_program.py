@@ -157,7 +157,8 @@ def start(settings, run, data, model):
         run.write_json("scaling.json", data.scaling.to_dict())
         print(data.scaling)
     if settings.model.kl == "monte_carlo":
-        print(f"The KL to {settings.model.prior} is estimated by Monte Carlo.")
+        parts = f"{settings.model.posterior} from {settings.model.prior}"
+        print(f"The KL of {parts} is estimated by Monte Carlo.")
     for remark in run.remarks:
         print(remark)
     one_by_one = settings.weigh is not None and settings.weigh.mode == "sweep"

@@ -287,8 +287,9 @@ def _filled(settings, recipe, num_samples, suffix=""):
         path = pathlib.Path(os.path.abspath(settings.data.dataset))
         name = (recipe or path.stem) + suffix
     if kl is None:
-        mixture = settings.model.prior in _flag_checks.MIXTURES
-        kl = "monte_carlo" if mixture else "analytic"
+        parts = {settings.model.prior, settings.model.posterior}
+        closed = parts.isdisjoint(_flag_checks.WITHOUT_CLOSED_FORM)
+        kl = "analytic" if closed else "monte_carlo"
     return settings.with_values(
         name=name,
         run_dir=str(pathlib.Path("runs", name)) if run_dir is None else run_dir,

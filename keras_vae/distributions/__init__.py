@@ -12,7 +12,9 @@ from keras_vae.distributions.likelihoods import Standardized
 from keras_vae.distributions.posteriors import BatchNormalizedNormal
 from keras_vae.distributions.posteriors import CommittedNormal
 from keras_vae.distributions.posteriors import DiagonalNormal
+from keras_vae.distributions.posteriors import InverseAutoregressive
 from keras_vae.distributions.posteriors import MultivariateNormalTriL
+from keras_vae.distributions.posteriors import Planar
 from keras_vae.distributions.posteriors import Posterior
 from keras_vae.distributions.posteriors import kl_divergence
 from keras_vae.distributions.posteriors import kl_per_dimension
@@ -24,10 +26,12 @@ __all__ = [
     "Categorical",
     "ContinuousBernoulli",
     "DiagonalNormal",
+    "InverseAutoregressive",
     "Laplace",
     "Likelihood",
     "MultivariateNormalTriL",
     "Normal",
+    "Planar",
     "Posterior",
     "Standardized",
     "kl_divergence",

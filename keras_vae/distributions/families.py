@@ -17,6 +17,52 @@ class StableBernoulli(tfd.Bernoulli):
         return self.logits * event - relu - rest
 
 
+class Flow(tfd.Distribution):
+    """A transformed distribution, by its density and by its moments.
+
+    Args:
+        base: `tfd.Distribution` of the same shapes.
+        log_prob: Callable (..., units) -> (...), the density.
+        moments: Callable that returns mean and standard deviation of each unit.
+    """
+
+    def __init__(self, base, log_prob, moments):
+        parameters = {"base": base, "log_prob": log_prob, "moments": moments}
+        super().__init__(
+            dtype=base.dtype,
+            reparameterization_type=base.reparameterization_type,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name="Flow",
+        )
+        self._base, self._density, self._moments = base, log_prob, moments
+
+    def _batch_shape(self):
+        return self._base.batch_shape
+
+    def _batch_shape_tensor(self):
+        return self._base.batch_shape_tensor()
+
+    def _event_shape(self):
+        return self._base.event_shape
+
+    def _event_shape_tensor(self):
+        return self._base.event_shape_tensor()
+
+    def _log_prob(self, z):
+        return self._density(z)
+
+    def _mean(self):
+        return self._moments()[0]
+
+    def _stddev(self):
+        return self._moments()[1]
+
+    def _variance(self):
+        return tf.square(self._moments()[1])
+
+
 def affine(distribution, scale, shift):
     """Returns the distribution of `scale * x + shift`, element by element."""
     bijector = tfp.bijectors.Shift(shift)(tfp.bijectors.Scale(scale))

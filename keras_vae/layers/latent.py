@@ -124,8 +124,8 @@ class Latent(LatentVariable):
             key = self.noise.next_key()
         else:
             key = self.noise.evaluation_key(0)
-        z = self.sample(params, 1, key)
-        estimate = self.estimate(params, self.prior.params(self.infer), z)
+        z, density = self.draw(params, 1, key)
+        estimate = self.estimate(params, self.prior.params(self.infer), z, **density)
         sample_weight = check_sample_weight(sample_weight)
         mean = BatchMean(tf.shape(params)[0], sample_weight, example_mask(mask))
         # Keras adds losses in its default dtype and cannot add two dtypes.

@@ -83,6 +83,16 @@ class LatentVariable(keras.layers.Layer):
         """Draws z by reparameterization, shape (batch, num_samples, units), float32."""
         return self.posterior.sample(params, num_samples, key)
 
+    def draw(self, params, num_samples, key):
+        """Draws z as `sample` does, with what `estimate` takes of the draws.
+
+        Returns:
+            z, and a dict with "log_posterior" (batch, num_samples) where the posterior
+            knows log q(z|x) of its draws.
+        """
+        z, log_posterior = self.posterior.draw(params, num_samples, key)
+        return z, {} if log_posterior is None else {"log_posterior": log_posterior}
+
     def sample_prior(self, n, key, prior_params):
         """Draws z ~ p(z), shape (n, units), float32."""
         return self.prior.sample(n, key, prior_params, self.posterior)

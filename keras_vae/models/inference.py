@@ -232,11 +232,12 @@ class Inference:
             A dict, as `call` returns it.
         """
         params = self._infer_finite(x, **condition)
-        z = self.latent.sample(params, num_samples, key)
+        z, density = self.latent.draw(params, num_samples, key)
         outputs = {
             "posterior": params,
             "z": z,
             "likelihood": self._decode(z, **condition),
+            **density,
         }
         infer = functools.partial(self._infer, **condition)
         outputs["prior"] = self.latent.prior.params(infer)

@@ -72,7 +72,8 @@ class VAE(
     Returns:
         A dict with the inputs of the objective: "posterior" (batch, params_size), "z"
         (batch, samples, latent_dim) and "likelihood" (batch, samples, *params_shape),
-        float32; "prior" if the prior computes parameters with the encoder.
+        float32; "prior" if the prior computes parameters with the encoder,
+        "log_posterior" (batch, samples) if the posterior is a flow.
 
     Example:
     >>> vae = kv.VAE(
@@ -206,11 +207,12 @@ class VAE(
         """Returns the outputs of `call`; the networks also take `condition`."""
         infer = functools.partial(self._infer, **condition)
         params = infer(inputs)
-        z = self.latent.sample(params, self.objective.num_samples, key)
+        z, density = self.latent.draw(params, self.objective.num_samples, key)
         outputs = {
             "posterior": params,
             "z": z,
             "likelihood": self._decode(z, **condition),
+            **density,
         }
         # Pseudo-inputs are not data: encoding them must not update batch statistics or
         # add losses a second time.
@@ -243,6 +245,7 @@ class VAE(
             outputs.get("prior"),
             outputs["z"],
             prior_z=outputs.get("prior_z"),
+            log_posterior=outputs.get("log_posterior"),
             **scored,
         )
 

@@ -22,6 +22,8 @@ class Estimate:
             needed.
         prior_z: Tensor of shape (batch, latent), drawn from the prior, for objectives
             with `needs_prior_samples`.
+        log_posterior: Tensor of shape (batch, samples), log q(z|x) of the draws in
+            nats, or None to ask `posterior`.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Estimate:
         log_likelihood=None,
         event_size=None,
         prior_z=None,
+        log_posterior=None,
     ):
         self.posterior = posterior
         self.prior = prior
@@ -39,6 +42,7 @@ class Estimate:
         self.log_likelihood = log_likelihood
         self.event_size = event_size
         self.prior_z = prior_z
+        self.log_posterior = log_posterior
 
     @property
     def distortion(self):
@@ -50,6 +54,8 @@ class Estimate:
         """Log q(z|x) - log p(z), shape (batch, samples), nats."""
         # TFP broadcasts a leading sample axis.
         z = tf.transpose(tf.cast(self.z, tf.float32), [1, 0, 2])
+        if self.log_posterior is not None:
+            return self.log_posterior - tf.transpose(self.prior.log_prob(z))
         return tf.transpose(self.posterior.log_prob(z) - self.prior.log_prob(z))
 
     @property

@@ -1,6 +1,7 @@
 """Priors p(z): fixed, learned, or made from the posterior."""
 
 from keras_vae import serialization
+from keras_vae.priors.flow import Flow
 from keras_vae.priors.gaussian_mixture import GaussianMixture
 from keras_vae.priors.learned_normal import LearnedNormal
 from keras_vae.priors.prior import Prior
@@ -8,6 +9,7 @@ from keras_vae.priors.standard_normal import StandardNormal
 from keras_vae.priors.vamp_prior import VampPrior
 
 __all__ = [
+    "Flow",
     "GaussianMixture",
     "LearnedNormal",
     "Prior",
@@ -22,8 +24,8 @@ def get(identifier):
 
     Args:
         identifier: "standard_normal", "learned_normal", "gaussian_mixture" (10
-            components), "vamp_prior" (500 components), a `Prior` or its serialized
-            config.
+            components), "vamp_prior" (500 components), "flow", a `Prior` or its
+            serialized config.
 
     Returns:
         A `Prior`. It is not built if it was made from a name.
@@ -42,5 +44,6 @@ _MAKERS = {
     "standard_normal": StandardNormal,
     "learned_normal": LearnedNormal,
     "gaussian_mixture": GaussianMixture,
+    "flow": Flow,
     "vamp_prior": VampPrior,
 }

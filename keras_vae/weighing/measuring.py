@@ -185,9 +185,11 @@ def information_of(posteriors, latents):
         `Information`.
     """
     size = min(_PAIRED, latents[0].shape[0])
+    # A flow cannot be sliced.
+    posteriors = [q[:size] if q.batch_shape[0] > size else q for q in posteriors]
     densities = np.zeros((size, size))
     for posterior, z in zip(posteriors, latents, strict=True):
         for i in range(0, size, 64):
             rows = tf.cast(z[i : min(i + 64, size), None], tf.float32)
-            densities[i : i + 64] += posterior[:size].log_prob(rows).numpy()
+            densities[i : i + 64] += posterior.log_prob(rows).numpy()
     return Information(metrics.mutual_information(densities), float(np.log(size)))

@@ -46,6 +46,8 @@ IMPOSSIBLE = [
     ("--likelihood=categorical", "`--num_classes` must be given"),
     ("--likelihood=normal --binarize=static", "`--binarize` must be none.*density"),
     ("--prior=vamp_prior --kl=analytic", "`--kl` must be monte_carlo"),
+    ("--posterior=planar --kl=analytic", "`--kl` must be monte_carlo with --posterior"),
+    ("--prior=flow --num_components=3", "`--num_components` must be left out.*flow"),
     ("--name=a", "`--name` must be left out where `--run_dir`"),
     ("--key=x", "`--dataset`=digits: `key` must be left out.*npz"),
     ("--drop_columns=a", "`drop_columns` must be left out.*csv"),

@@ -14,13 +14,19 @@ from keras_vae.distributions.posteriors.diagonal_normal import DiagonalNormal
 from keras_vae.distributions.posteriors.full_covariance_normal import (
     MultivariateNormalTriL,
 )
+from keras_vae.distributions.posteriors.inverse_autoregressive import (
+    InverseAutoregressive,
+)
+from keras_vae.distributions.posteriors.planar import Planar
 from keras_vae.distributions.posteriors.posterior import Posterior
 
 __all__ = [
     "BatchNormalizedNormal",
     "CommittedNormal",
     "DiagonalNormal",
+    "InverseAutoregressive",
     "MultivariateNormalTriL",
+    "Planar",
     "Posterior",
     "bounded_scale",
     "get",
@@ -38,7 +44,9 @@ def get(identifier):
         identifier: "diagonal_normal" or "normal" (`DiagonalNormal`),
             "full_covariance_normal" (`MultivariateNormalTriL`), "committed_normal" or
             "delta_vae" (`CommittedNormal`), "batch_normalized_normal" or "bn_vae"
-            (`BatchNormalizedNormal`), a `Posterior` or its serialized config.
+            (`BatchNormalizedNormal`), "inverse_autoregressive" or "iaf"
+            (`InverseAutoregressive`), "planar" (`Planar`), a `Posterior` or its
+            serialized config.
 
     Returns:
         A `Posterior`.
@@ -59,7 +67,10 @@ _MAKERS = {
     "full_covariance_normal": MultivariateNormalTriL,
     "committed_normal": CommittedNormal,
     "batch_normalized_normal": BatchNormalizedNormal,
+    "inverse_autoregressive": InverseAutoregressive,
+    "planar": Planar,
     # The names in the papers.
     "bn_vae": BatchNormalizedNormal,
     "delta_vae": CommittedNormal,
+    "iaf": InverseAutoregressive,
 }

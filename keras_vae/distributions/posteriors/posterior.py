@@ -10,13 +10,19 @@ from keras_vae.distributions import limits
 class Posterior(keras.layers.Layer):
     """Base class of the families for q(z|x), which interpret an encoder's output.
 
-    A subclass defines `params_size`, `distribution`, `sample` and `mean_and_stddev`.
+    A subclass defines `params_size`, `distribution`, `sample` and `mean_and_stddev`,
+    and `draw` where a draw knows its density.
     All computation is in float32 for any dtype of the parameters.
+
+    Attributes:
+        is_normal: Boolean, whether q(z|x) is a normal, so that KLs have closed forms.
 
     Args:
         min_scale: Float in (0, 1), lower limit of the scales.
         max_scale: Float above 1, upper limit of the scales.
     """
+
+    is_normal = True
 
     def __init__(self, min_scale=1e-5, max_scale=1e3, **kwargs):
         super().__init__(**kwargs)
@@ -73,6 +79,21 @@ class Posterior(keras.layers.Layer):
             A float32 tensor (batch, num_samples, latent_dim).
         """
         raise NotImplementedError
+
+    def draw(self, params, num_samples, key):
+        """Draws z as `sample` does, with the density where the draw knows it.
+
+        Args:
+            params: Float tensor (batch, params_size).
+            num_samples: Integer, draws per example.
+            key: Int64 tensor (2,), see `keras_vae.random`.
+
+        Returns:
+            z, a float32 tensor (batch, num_samples, latent_dim), and log q(z|x), a
+            float32 tensor (batch, num_samples) in nats, or None if `distribution` is to
+            be asked.
+        """
+        return self.sample(params, num_samples, key), None
 
     def mean_and_stddev(self, params):
         """Returns the moments of each latent.

@@ -164,8 +164,9 @@ class Code:
         self.variable = subject.variables[index]
         self.objective = subject.objectives[index]
         self.prior = subject.prior(index)
-        # A mixture has no units of its own.
-        self.has_units = isinstance(self.prior, tfd.Independent)
+        # A mixture has no units of its own, nor has what flows mix.
+        is_normal = self.variable.posterior.is_normal
+        self.has_units = is_normal and isinstance(self.prior, tfd.Independent)
         self.key = key
         self.columns = []
 
