@@ -52,6 +52,14 @@ def _vamp_prior(problem):
     }
 
 
+def _flow(**parts):
+    def make(problem):
+        made = {name: part(problem) for name, part in parts.items()}
+        return {**made, "objective": kv.ELBO(kl="monte_carlo")}
+
+    return make
+
+
 def _raised_capacity(problem):
     schedule = kv.schedules.linear("50%", end=problem.rate_target)
     return [kv.callbacks.HyperparameterScheduler("capacity", schedule)]
@@ -278,6 +286,16 @@ METHODS = [
         note="a tighter bound on log p(x): NLL falls while the ELBO need not",
     ),
     Method("VampPrior, K = 100", _vamp_prior, note="a prior that follows q(z)"),
+    Method(
+        "flow prior",
+        _flow(prior=lambda problem: kv.priors.Flow(seed=problem.seed)),
+        note="the same by masked autoregressive flows",
+    ),
+    Method(
+        "IAF posterior",
+        _flow(posterior=lambda problem: kv.distributions.InverseAutoregressive()),
+        note="a q(z|x) whose units depend on each other",
+    ),
     # === Other steps and networks ===
     Method(
         "aggressive encoder",
