@@ -189,6 +189,7 @@ def test_directory_of_other_things_is_left_alone(tmp_path):
             "--network=conv --filters=4 --schedule=none",
             "--prior=vamp_prior --num_components=5 --schedule=cosine",
             "--prior=gaussian_mixture --precision=mixed_bfloat16",
+            "--posterior=planar --prior=flow --kl_weight=0.5",
         ],
     ),
 )
