@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import conditions
 from keras_vae import priors
 from keras_vae import random
 from keras_vae.arguments import is_integer
@@ -68,15 +69,15 @@ class LatentVariable(keras.layers.Layer):
             self.prior.build_for(self.units, pseudo_input_shape, self.posterior)
         self.built = True
 
-    def infer(self, features, **condition):
+    def infer(self, features, condition=conditions.NONE):
         """Returns posterior parameters of features, (batch, params_size), float32.
 
         Args:
             features: Tensor of shape (batch, ...).
-            **condition: Further inputs of the head; none unless a subclass changes it.
+            condition: Dict of names to tensors, of which the head takes what it names.
         """
         size = flat_size(features.shape, "the encoder's output")
-        raw = self.head(tf.reshape(features, [-1, size]), **condition)
+        raw = conditions.call(self.head, tf.reshape(features, [-1, size]), condition)
         return self.posterior.transform(raw)
 
     def sample(self, params, num_samples, key):

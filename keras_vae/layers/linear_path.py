@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae import conditions
 from keras_vae.layers.latent_variable import flat_size
 
 
@@ -20,6 +21,10 @@ class _Beside(keras.layers.Layer):
     def __init__(self, network, **kwargs):
         super().__init__(**kwargs)
         self.network = network
+
+    def takes_condition(self, name):
+        """Whether the network takes a condition, see `keras_vae.conditions`."""
+        return conditions.takes(self.network, name)
 
     def get_config(self):
         """Returns the config, from which `from_config` makes an equal layer."""
@@ -62,7 +67,7 @@ class LinearEncoder(_Beside):
 
     def call(self, x, **condition):
         """Returns features, (batch, input_size + feature_size), float32."""
-        deep = self.network(x, **condition)
+        deep = conditions.call(self.network, x, condition)
         parts = [tf.reshape(x, [-1, self.input_size])]
         parts.append(tf.reshape(deep, [-1, self.feature_size]))
         features = tf.concat([tf.cast(part, tf.float32) for part in parts], axis=-1)
@@ -91,7 +96,7 @@ class LinearDecoder(_Beside):
 
     def call(self, z, **condition):
         """Returns parameters of p(x|z), (batch, *params_shape), float32."""
-        deep = self.network(z, **condition)
+        deep = conditions.call(self.network, z, condition)
         straight = tf.reshape(self.linear(z), [-1, *self.params_shape])
         params = tf.cast(deep, tf.float32) + straight
         return _keras.with_mask(params, _keras.mask_of(deep))

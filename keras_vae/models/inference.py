@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae import conditions
 from keras_vae import evaluation
 from keras_vae import export
 from keras_vae import random
@@ -203,7 +204,7 @@ class Inference:
         estimate = self.estimate(x, target, num_samples, random.key(seed))
         return -estimate.distortion - self.objective.rate(estimate)
 
-    def estimate(self, x, y, num_samples, key, **condition):
+    def estimate(self, x, y, num_samples, key, condition=conditions.NONE):
         """Draws from q(z|x) and evaluates all densities at the draws, outside training.
 
         Args:
@@ -211,19 +212,19 @@ class Inference:
             y: Target, which may be `x`.
             num_samples: Integer, draws of z per example.
             key: Int64 tensor of shape (2,), see `keras_vae.random`.
-            **condition: What the networks take beside x and z.
+            condition: Dict of names to tensors, what the networks take beside x and z.
 
         Returns:
             A `keras_vae.objectives.Estimate`.
         """
-        params = self._infer_finite(x, **condition)
+        params = self._infer_finite(x, condition)
         z = self.latent.sample(params, num_samples, key)
         outputs = {
             "posterior": params,
             "z": z,
-            "likelihood": self._decode(z, **condition),
+            "likelihood": self._decode(z, condition),
         }
-        infer = functools.partial(self._infer, **condition)
+        infer = functools.partial(self._infer, condition=condition)
         outputs["prior"] = self.latent.prior.params(infer)
         return self._estimate(outputs, y)
 
@@ -245,8 +246,8 @@ class Inference:
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
         return export.export(self, filepath, **kwargs)
 
-    def _infer_finite(self, x, **condition):
-        params = self._infer(x, **condition)
+    def _infer_finite(self, x, condition=conditions.NONE):
+        params = self._infer(x, condition)
         return _keras.with_mask(checks.with_nan(params, x), _keras.mask_of(params))
 
     def _decode_finite(self, z):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae import conditions
 from keras_vae import objectives
 from keras_vae import random
 from keras_vae import replicas
@@ -184,22 +185,22 @@ class VAE(
 
     def call(self, inputs, training=False):
         """See the class."""
-        return self._call_networks(inputs, self._next_key(training))
+        return self._call_networks(inputs, {}, self._next_key(training))
 
     def _next_key(self, training):
         if training:
             return self.latent.noise.next_key()
         return self.latent.noise.evaluation_key(self._negative_elbo.batches)
 
-    def _call_networks(self, inputs, key, **condition):
+    def _call_networks(self, inputs, condition, key):
         """Returns the outputs of `call`; the networks also take `condition`."""
-        infer = functools.partial(self._infer, **condition)
+        infer = functools.partial(self._infer, condition=condition)
         params = infer(inputs)
         z = self.latent.sample(params, self.objective.num_samples, key)
         outputs = {
             "posterior": params,
             "z": z,
-            "likelihood": self._decode(z, **condition),
+            "likelihood": self._decode(z, condition),
         }
         # Pseudo-inputs are not data: encoding them must not update batch statistics or
         # add losses a second time.
@@ -212,14 +213,17 @@ class VAE(
             outputs["prior_z"] = self.latent.sample_prior(tf.shape(z)[0], key, prior)
         return outputs
 
-    def _infer(self, inputs, **condition):
-        features = self.encoder(inputs, **condition)
-        params = self.latent.infer(features, **condition)
+    def _infer(self, inputs, condition=conditions.NONE):
+        features = conditions.call(self.encoder, inputs, condition)
+        params = self.latent.infer(features, condition)
         return _keras.with_mask(params, _keras.mask_of(features))
 
-    def _decode(self, z, **condition):
-        params = self.decoder(tf.reshape(z, [-1, self.latent_dim]), **condition)
-        return observed.by_samples(params, z)
+    def _decode(self, z, condition=conditions.NONE):
+        # All samples of an example share its conditions.
+        samples = z.shape[1]
+        condition = {n: tf.repeat(v, samples, axis=0) for n, v in condition.items()}
+        rows = tf.reshape(z, [-1, self.latent_dim])
+        return observed.by_samples(conditions.call(self.decoder, rows, condition), z)
 
     def _estimate(self, outputs, target, mean=None, training=False):
         scored = observed.score(

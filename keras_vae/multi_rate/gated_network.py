@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import conditions
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.layers.latent_variable import set_linear_head
 from keras_vae.multi_rate import gates
@@ -41,6 +42,7 @@ class GatedNetwork(keras.layers.Layer):
     Call arguments:
         inputs: Inputs of the network.
         u: Float tensor of shape (batch, 1) or (1, 1), or None for the default.
+        **condition: What the network takes beside its inputs.
 
     Raises:
         ValueError: If a part of the network can neither be gated nor shared.
@@ -61,6 +63,10 @@ class GatedNetwork(keras.layers.Layer):
         # In a closure, because Keras would track the original's weights as the copy's.
         self._plain = lambda: network
 
+    def takes_condition(self, name):
+        """Whether the layer takes a condition, see `keras_vae.conditions`."""
+        return name == "u" or conditions.takes(self.network, name)
+
     @property
     def plain_network(self):
         """The original network, with its weights at the time it was given."""
@@ -79,14 +85,15 @@ class GatedNetwork(keras.layers.Layer):
                 (layer.layer if is_gated else layer).set_weights(original.get_weights())
         self.built = True
 
-    def call(self, inputs, u=None):
+    def call(self, inputs, u=None, **condition):
         """See the class."""
         with gates.gating(tf.constant([[self.default]]) if u is None else u):
-            return self.network(inputs)
+            return conditions.call(self.network, inputs, condition)
 
-    def compute_output_spec(self, inputs, u=None):
+    def compute_output_spec(self, inputs, u=None, **condition):
         """Returns the spec of the network's output."""
-        return self.network.compute_output_spec(inputs)
+        args, kwargs = conditions.arguments(self.network, inputs, condition)
+        return self.network.compute_output_spec(*args, **kwargs)
 
     def fold(self, u, input_scale=None):
         """Makes a plain network that equals this network at `u`.

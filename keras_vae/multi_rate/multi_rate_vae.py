@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import checks
+from keras_vae import conditions
 from keras_vae import random
 from keras_vae import snapshot
 from keras_vae.arguments import check_count
@@ -179,13 +180,12 @@ class MultiRateVAE(VAE):
         key = self._next_key(training)
         batch = tf.shape(tf.nest.flatten(inputs)[0])[0]
         if not training:
-            outputs = self._call_networks(inputs, key)
+            outputs = self._call_networks(inputs, {}, key)
             return {**outputs, "beta": tf.fill([batch], self.beta)}
         place = self._draw(batch, random.fork(key, 3))
         low, high = (math.log(limit) for limit in self.beta_range)
-        outputs = self._call_networks(
-            inputs, key, u=LIMIT * (2.0 * place[:, None] - 1.0)
-        )
+        u = LIMIT * (2.0 * place[:, None] - 1.0)
+        outputs = self._call_networks(inputs, {"u": u}, key)
         beta = tf.exp(low + place * (high - low))
         return {**outputs, "beta": tf.broadcast_to(beta, [batch])}
 
@@ -199,14 +199,14 @@ class MultiRateVAE(VAE):
         spacing = tf.range(batch, dtype=tf.float32) / tf.cast(batch, tf.float32)
         return tf.math.floormod(start + spacing, 1.0) ** self.tilt
 
-    def _decode(self, z, u=None):
+    def _decode(self, z, condition=conditions.NONE):
+        u = condition.get("u")
         u = tf.constant([[self._u(self.beta)]]) if u is None else u
         scale = self.latent.z_scale(u)
         if scale is not None:
             z = z * scale[:, None]
-        # All samples of an example share its u.
-        u = tf.repeat(tf.broadcast_to(u, [tf.shape(z)[0], 1]), z.shape[1], axis=0)
-        return super()._decode(z, u=u)
+        u = tf.broadcast_to(u, [tf.shape(z)[0], 1])
+        return super()._decode(z, {**condition, "u": u})
 
     def _estimate(self, outputs, *args, **kwargs):
         estimate = super()._estimate(outputs, *args, **kwargs)
@@ -223,7 +223,7 @@ class MultiRateVAE(VAE):
             beta: Float within `beta_range`.
 
         Returns:
-            Dict, keyword arguments of `estimate`.
+            Dict, the `condition` of `estimate`.
         """
         return {"u": tf.constant([[self._u(beta)]])}
 
