@@ -10,6 +10,10 @@ from keras_vae.checks.arrays import check_target
 from keras_vae.checks.arrays import check_weights
 from keras_vae.checks.arrays import with_nan
 from keras_vae.checks.batches import Batches
+from keras_vae.checks.conditions import check_conditions
+from keras_vae.checks.conditions import check_declared
+from keras_vae.checks.conditions import check_names
+from keras_vae.checks.conditions import split_inputs
 from keras_vae.checks.data import check_batch
 from keras_vae.checks.data import check_data
 from keras_vae.checks.data import check_inputs
@@ -40,12 +44,15 @@ __all__ = [
     "check_batch",
     "check_closed_form",
     "check_compile",
+    "check_conditions",
     "check_count",
     "check_counts",
     "check_data",
+    "check_declared",
     "check_examples",
     "check_fit",
     "check_input_shape",
+    "check_names",
     "check_inputs",
     "check_network",
     "check_no_activation",
@@ -61,5 +68,6 @@ __all__ = [
     "peek",
     "peek_generator",
     "shape_text",
+    "split_inputs",
     "with_nan",
 ]

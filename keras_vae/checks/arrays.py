@@ -28,7 +28,13 @@ def check_array(value, name):
             f"Received: shape={tuple(value.shape)}"
             + (f". {NO_LABELS}" if name == "y" else "")
         )
-    if dtype.is_floating:
+    check_finite(value, name)
+    return value
+
+
+def check_finite(value, name):
+    """Raises ValueError if an array holds a NaN or an infinite number."""
+    if tf.as_dtype(value.dtype).is_floating:
         # A float64 beyond the range of float32 is infinite to the model.
         with np.errstate(over="ignore"):
             numbers = np.asarray(kinds.stored(value), "float32")
@@ -38,7 +44,6 @@ def check_array(value, name):
                 f"`{name}` must be finite. Received: {bad} values that are NaN or "
                 "infinite. Impute them, or leave these examples out."
             )
-    return value
 
 
 def with_nan(values, inputs):
@@ -118,7 +123,8 @@ def check_structure(x, y):
     if y is None and not hasattr(x, "shape"):
         raise ValueError(
             "`y` must be given if `x` is a structure of several tensors: pass "
-            "`fit(x, y)` with the tensor to reconstruct as `y`. "
+            "`fit(x, y)` with the tensor to reconstruct as `y`, or declare all but 'x' "
+            "by `VAE(conditions=...)`. "
             f"Received: x is a {type(x).__name__}, y=None"
         )
 

@@ -55,18 +55,30 @@ class LatentVariable(keras.layers.Layer):
             self.posterior.params_size(self.units), dtype="float32", name="head"
         )
 
-    def build_from_features(self, features_shape, pseudo_input_shape):
+    def build_from_features(
+        self, features_shape, pseudo_input_shape, condition_shapes=conditions.NONE
+    ):
         """Creates all weights.
 
         Args:
             features_shape: Shape of the input of `infer`, batch axis first.
             pseudo_input_shape: Shape of the input of the prior's `encode`, batch axis
                 first.
+            condition_shapes: Dict of names to shapes of the conditions, batch axis
+                first.
         """
         if not self.head.built:
             self.head.build((None, flat_size(features_shape, "the encoder's output")))
             self.posterior.build_for(self.units)
-            self.prior.build_for(self.units, pseudo_input_shape, self.posterior)
+            shapes = {
+                name: shape
+                for name, shape in condition_shapes.items()
+                if self.prior.takes_condition(name)
+            }
+            options = {"condition_shapes": shapes} if shapes else {}
+            self.prior.build_for(
+                self.units, pseudo_input_shape, self.posterior, **options
+            )
         self.built = True
 
     def infer(self, features, condition=conditions.NONE):
@@ -83,6 +95,17 @@ class LatentVariable(keras.layers.Layer):
     def sample(self, params, num_samples, key):
         """Draws z by reparameterization, shape (batch, num_samples, units), float32."""
         return self.posterior.sample(params, num_samples, key)
+
+    def prior_params(self, encode, condition=conditions.NONE):
+        """Returns what `sample_prior` and `estimate` need of the prior.
+
+        Args:
+            encode: Callable that maps a batch of inputs to posterior parameters.
+            condition: Dict of names to tensors, of which the prior takes what it names.
+        """
+        taken = {n: v for n, v in condition.items() if self.prior.takes_condition(n)}
+        options = {"condition": taken} if taken else {}
+        return self.prior.params(encode, **options)
 
     def sample_prior(self, n, key, prior_params):
         """Draws z ~ p(z), shape (n, units), float32."""

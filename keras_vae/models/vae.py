@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
-from keras_vae import conditions
+from keras_vae import conditions as named
 from keras_vae import objectives
 from keras_vae import random
 from keras_vae import replicas
 from keras_vae.arguments import warn_of_half_precision
+from keras_vae.conditions import Conditions
 from keras_vae.distributions import likelihoods
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.layers.latent_variable import LatentVariable
@@ -61,9 +62,16 @@ class VAE(
         linear_path: Boolean, whether linear maps stand beside encoder and decoder: the
             head of q(z|x) takes x beside the features, and `W z + b` is added to the
             decoder's output. `adapt` sets them from data.
+        conditions: Dict of names to what stands beside x, or None: an integer is the
+            number of classes of integer labels (N,), a tuple the shape of real values
+            (N, *shape), None one real number (N,). Encoder, decoder and prior each take
+            the conditions that their inputs name, labels as one-hot vectors, or none.
+            `fit` and all other methods then take a dict of "x" and each condition:
+            `fit({"x": x, "label": label})`, q(z|x, label) and p(x|z, label).
 
     Call arguments:
-        inputs: Tensor of shape (batch, *event_shape).
+        inputs: Tensor of shape (batch, *event_shape), or a dict of it as "x" and of
+            each condition.
         training: Boolean.
 
     Returns:
@@ -105,19 +113,20 @@ class VAE(
         objective="elbo",
         seed=None,
         linear_path=False,
+        conditions=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.conditions = Conditions(conditions)
         encoder = checks.check_network(encoder, "encoder")
         decoder = checks.check_network(decoder, "decoder")
         likelihood = likelihoods.get(likelihood)
         checks.check_output_activation(decoder, likelihood)
         self.linear_path = bool(linear_path)
         if self.linear_path:
-            encoder = LinearEncoder(encoder, name="encoder")
-            decoder = LinearDecoder(decoder, name="decoder")
-        self.encoder = encoder
-        self.decoder = decoder
+            encoder = LinearEncoder(encoder, self.conditions, name="encoder")
+            decoder = LinearDecoder(decoder, self.conditions, name="decoder")
+        self.encoder, self.decoder = encoder, decoder
         self.likelihood = likelihood
         self.objective = objectives.get(objective)
         self.latent = self._make_latent(
@@ -128,6 +137,11 @@ class VAE(
             name="latent",
             dtype=self.dtype_policy,
         )
+        self._check_conditions()
+        self._make_trackers()
+        self.objective.belong_to(self)
+
+    def _make_trackers(self):
         # Keras's own mean of the loss weights batches by their size. This one weights
         # them by the sum of `sample_weight`, comes later in `metrics` and replaces it.
         self._loss_mean = CountedMean("loss")
@@ -135,7 +149,6 @@ class VAE(
         self._kl_loss = CountedMean("kl_loss")
         self._negative_elbo = CountedMean("negative_elbo")
         self._kl_weight = Gauge("kl_weight", lambda: self.objective.kl_weight.value)
-        self.objective.belong_to(self)
 
     def _make_latent(self, *args, **kwargs):
         """Returns a `LatentVariable` made with these arguments."""
@@ -171,21 +184,27 @@ class VAE(
 
     def build(self, input_shape):
         """Creates all weights and checks that the networks fit the likelihood."""
-        features_shape = checks.build_network(self.encoder, input_shape, "encoder")
-        self.latent.build_from_features(features_shape, input_shape)
+        input_shape, shapes = self.conditions.main(input_shape), self.conditions.shapes
+        features_shape = checks.build_network(
+            self.encoder, input_shape, "encoder", shapes
+        )
+        self.latent.build_from_features(features_shape, input_shape, shapes)
         params_shape = checks.build_network(
-            self.decoder, (None, self.latent_dim), "decoder"
+            self.decoder, (None, self.latent_dim), "decoder", shapes
         )[1:]
         checks.check_params_shape(params_shape, input_shape, self.likelihood)
         self._event_shape = tuple(self.likelihood.event_shape(params_shape))
-        checks.check_closed_form(self.latent, self.objective)
+        zeros = self.conditions.zeros()
+        checks.check_closed_form(self.latent, self.objective, zeros)
         self.built = True
 
     # === Forward pass ===
 
     def call(self, inputs, training=False):
         """See the class."""
-        return self._call_networks(inputs, {}, self._next_key(training))
+        return self._call_networks(
+            *self.conditions.split(inputs), self._next_key(training)
+        )
 
     def _next_key(self, training):
         if training:
@@ -196,6 +215,8 @@ class VAE(
         """Returns the outputs of `call`; the networks also take `condition`."""
         infer = functools.partial(self._infer, condition=condition)
         params = infer(inputs)
+        mask = _keras.mask_of(params)
+        params = _keras.with_mask(self._with_nan(params, condition), mask)
         z = self.latent.sample(params, self.objective.num_samples, key)
         outputs = {
             "posterior": params,
@@ -205,7 +226,7 @@ class VAE(
         # Pseudo-inputs are not data: encoding them must not update batch statistics or
         # add losses a second time.
         with keras.StatelessScope():
-            prior = self.latent.prior.params(infer)
+            prior = self.latent.prior_params(infer, condition)
         if prior is not None:
             outputs["prior"] = prior
         if self.objective.needs_prior_samples:
@@ -213,17 +234,17 @@ class VAE(
             outputs["prior_z"] = self.latent.sample_prior(tf.shape(z)[0], key, prior)
         return outputs
 
-    def _infer(self, inputs, condition=conditions.NONE):
-        features = conditions.call(self.encoder, inputs, condition)
+    def _infer(self, inputs, condition=named.NONE):
+        features = named.call(self.encoder, inputs, condition)
         params = self.latent.infer(features, condition)
         return _keras.with_mask(params, _keras.mask_of(features))
 
-    def _decode(self, z, condition=conditions.NONE):
+    def _decode(self, z, condition=named.NONE):
         # All samples of an example share its conditions.
         samples = z.shape[1]
         condition = {n: tf.repeat(v, samples, axis=0) for n, v in condition.items()}
         rows = tf.reshape(z, [-1, self.latent_dim])
-        return observed.by_samples(conditions.call(self.decoder, rows, condition), z)
+        return observed.by_samples(named.call(self.decoder, rows, condition), z)
 
     def _estimate(self, outputs, target, mean=None, training=False):
         scored = observed.score(
@@ -273,6 +294,7 @@ class VAE(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Adds the objective's terms with `add_loss` and returns their sum."""
+        x = self.conditions.main(x)
         target = checks.dense(checks.check_target(x, y, self.event_shape))
         sample_weight = check_sample_weight(sample_weight)
         mean = BatchMean(tf.shape(target)[0], sample_weight)
@@ -295,6 +317,7 @@ class VAE(
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Compares the target with the likelihood's mean in compiled metrics."""
+        x = self.conditions.main(x)
         target = checks.dense(x if y is None else y)
         means = tf.reduce_mean(self.likelihood.mean(y_pred["likelihood"]), axis=1)
         mask = observed.mask_of_outputs(y_pred, target)
@@ -349,6 +372,7 @@ class VAE(
             "objective": keras.saving.serialize_keras_object(self.objective),
             "seed": latent["seed"],
             "linear_path": self.linear_path,
+            "conditions": self.conditions.get_config(),
         }
 
     @classmethod
