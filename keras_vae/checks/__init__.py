@@ -10,6 +10,7 @@ from keras_vae.checks.arrays import check_target
 from keras_vae.checks.arrays import check_weights
 from keras_vae.checks.arrays import with_nan
 from keras_vae.checks.batches import Batches
+from keras_vae.checks.batches import check_has_end
 from keras_vae.checks.conditions import check_conditions
 from keras_vae.checks.conditions import check_declared
 from keras_vae.checks.conditions import check_names
@@ -20,6 +21,7 @@ from keras_vae.checks.data import check_inputs
 from keras_vae.checks.data import check_validation_data
 from keras_vae.checks.data import peek
 from keras_vae.checks.data import peek_generator
+from keras_vae.checks.data import unpack
 from keras_vae.checks.kinds import as_array
 from keras_vae.checks.kinds import dense
 from keras_vae.checks.networks import build_network
@@ -51,6 +53,7 @@ __all__ = [
     "check_declared",
     "check_examples",
     "check_fit",
+    "check_has_end",
     "check_input_shape",
     "check_names",
     "check_inputs",
@@ -69,5 +72,6 @@ __all__ = [
     "peek_generator",
     "shape_text",
     "split_inputs",
+    "unpack",
     "with_nan",
 ]

@@ -162,7 +162,7 @@ def set_linear_head(head, found, gains, raw):
     """Sets a head to means that are linear in x, and to constant raw scales.
 
     Args:
-        head: Dense layer, whose first inputs are the elements of x.
+        head: Dense layer, whose first inputs are the elements of x and conditions.
         found: `keras_vae.linear.Components`.
         gains: (units,) array, the mean of a unit for a residual of 1 along its
             eigenvector.
@@ -170,9 +170,14 @@ def set_linear_head(head, found, gains, raw):
     """
     rows = found.directions * gains
     kernel = np.zeros(head.kernel.shape)
+    mean = found.mean
+    if found.regression is not None:
+        slopes = found.regression.slopes
+        mean = mean - found.regression.mean @ slopes
+        rows = np.concatenate([rows, -slopes @ rows])
     kernel[: len(rows), : rows.shape[1]] = rows
     head.kernel.assign(kernel)
-    head.bias.assign(np.concatenate([-found.mean @ rows, raw]))
+    head.bias.assign(np.concatenate([-mean @ rows[: len(mean)], raw]))
 
 
 def flat_size(shape, what):

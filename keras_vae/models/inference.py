@@ -11,6 +11,7 @@ from keras_vae import conditions
 from keras_vae import evaluation
 from keras_vae import export
 from keras_vae import random
+from keras_vae.models import conditional_start
 from keras_vae.models import linear_start
 from keras_vae.models.conditional import TakesConditions
 
@@ -55,7 +56,8 @@ class Inference(TakesConditions):
             x: Array (examples, *event_shape), `tf.data.Dataset`,
                 `keras.utils.PyDataset`, or any iterable of batches x, (x,), (x, y) or
                 (x, y, sample_weight), of which only x counts. An iterator is read to
-                its end. A list is an array.
+                its end. A list is an array. With conditions a dict of arrays, or
+                batches of dicts, as for `fit`, that can be read twice.
             steps: Integer, batches to read at most, or None to read all. Data without
                 an end need it.
 
@@ -77,10 +79,16 @@ class Inference(TakesConditions):
         >>> bool(np.mean(vae.elbo(x)) > -28)
         True
         """
+        linear_start.check_linear_path(self)
+        regression = None
+        if self.conditions:
+            pairs = conditional_start.ConditionalBatches(self, x, steps)
+            x, steps = conditional_start.Residuals(pairs), None
+            regression = x.regression if self.decoder.declared else None
         data = checks.Batches(x, steps)
         if not self.built:
             self.build((None, *data.example_shape))
-        linear_start.adapt(self, data)
+        linear_start.adapt(self, data, regression)
 
     def encode(self, x, condition=None):
         """Returns mean and standard deviation of q(z|x).
