@@ -26,15 +26,22 @@ _CONDITIONS = {"label": _CLASSES}
 FLAGS = flags.FLAGS
 
 
-def define_flags():
+def define_flags(values=flags.FLAGS):
     """Defines the flags of the program."""
-    flags.DEFINE_string("data_dir", None, "Directory that holds mnist/.")
-    flags.DEFINE_integer("epochs", 15, "Epochs of the VAE.", lower_bound=1)
-    flags.DEFINE_integer("classifier_epochs", 4, "Of the classifier.", lower_bound=1)
-    flags.DEFINE_float("kl_weight", 2.5, "The weight of the KL.", lower_bound=0)
-    flags.DEFINE_integer("number", 1000, "Digits to generate.", lower_bound=_CLASSES)
-    flags.DEFINE_integer("seed", 0, "Seed of all weights and noise.")
-    flags.DEFINE_bool("quick", False, "Small scans, and one epoch each.")
+    common = {"flag_values": values}
+    flags.DEFINE_string("data_dir", None, "Directory that holds mnist/.", **common)
+    flags.DEFINE_integer("epochs", 15, "Epochs of the VAE.", lower_bound=1, **common)
+    flags.DEFINE_integer(
+        "classifier_epochs", 4, "Of the classifier.", lower_bound=1, **common
+    )
+    flags.DEFINE_float(
+        "kl_weight", 2.5, "The weight of the KL.", lower_bound=0, **common
+    )
+    flags.DEFINE_integer(
+        "number", 1000, "Digits to generate.", lower_bound=_CLASSES, **common
+    )
+    flags.DEFINE_integer("seed", 0, "Seed of all weights and noise.", **common)
+    flags.DEFINE_bool("quick", False, "Small scans, and one epoch each.", **common)
 
 
 def make_vae(shape, kl_weight, seed):

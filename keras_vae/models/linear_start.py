@@ -199,7 +199,7 @@ def _check(model, shape):
     categorical = isinstance(model.likelihood, likelihoods.Categorical)
     if taken[0] != taken[1] or (taken[0] and categorical):
         raise ValueError(
-            "`conditions` must be the same of encoder and decoder for `adapt`, and none "
+            "`conditions` must be the same of encoder and decoder for `adapt`, none "
             f"under a Categorical likelihood. Received: {taken[0]} of the encoder, "
             f"{taken[1]} of the decoder, likelihood={model.likelihood!r}"
         )

@@ -108,11 +108,10 @@ def test_conditions_help_the_start_of_other_likelihoods(likelihood):
 
 @pytest.mark.slow
 def test_training_reaches_the_optimum_of_the_residuals():
-    vae = make(hidden=(), linear_path=False)
-    vae.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.02, 8000))
-    )
-    vae.fit(DATA, batch_size=500, epochs=8000, verbose=0)
+    vae, steps = make(hidden=(), linear_path=False), 12000
+    rate = keras.optimizers.schedules.CosineDecay(0.02, steps)
+    vae.compile(keras.optimizers.Adam(rate))
+    vae.fit(tf.data.Dataset.from_tensors(DATA).cache().repeat(steps), verbose=0)
     kernel = np.float64(vae.decoder.trainable_variables[0])[:3]
     assert_best(vae, NOISE, kernel)
 
