@@ -181,7 +181,7 @@ def functional(main, size, outputs, as_dict):
     return keras.Model(named if as_dict else inputs, h)
 
 
-@pytest.mark.parametrize("kind", matrix.first(2, ["dict", "subclass", "list"]))
+@pytest.mark.parametrize("kind", matrix.first(1, ["dict", "subclass", "list"]))
 def test_any_network_takes_the_conditions_that_it_names(vae, kind):
     as_dict = kind == "dict"
     encoder = Subclassed() if kind == "subclass" else functional("x", 6, 8, as_dict)
@@ -214,7 +214,7 @@ def test_each_network_takes_what_it_names_and_no_more():
     assert np.abs(young[1] - old[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["ready", "functional"])
+@pytest.mark.parametrize("kind", matrix.first(1, ["ready", "functional"]))
 @pytest.mark.parametrize("linear_path", matrix.first(1, [True, False]))
 def test_folded_model_of_all_weights_is_the_gated_one(kind, linear_path):
     if kind == "ready":
@@ -254,16 +254,16 @@ def finite():
 
 KINDS = {
     "data set": lambda: {"data": tf.data.Dataset.from_tensor_slices(DATA).batch(16)},
+    "equal weights": lambda: {"sample_weight": np.ones(48)},
     "PyDataset": lambda: {"data": Batches()},
     "generator": lambda: {"data": finite(), "steps_per_epoch": 3},
     "itself as the target": lambda: {"y": X},
-    "equal weights": lambda: {"sample_weight": np.ones(48)},
     "validation": lambda: {"validation_data": (DATA,)},
     "blocks": lambda: {"settings": {"steps_per_execution": 3}},
 }
 
 
-@pytest.mark.parametrize("name", matrix.first(4, KINDS))
+@pytest.mark.parametrize("name", matrix.first(2, KINDS))
 @pytest.mark.filterwarnings("ignore:.shuffle=True. was passed:UserWarning")
 def test_all_kinds_of_data_train_alike(vae, name):
     assert_equal_weights(trained(**KINDS[name]()), vae)
@@ -285,7 +285,7 @@ def test_weight_zero_leaves_an_example_out():
 
 def test_another_target_and_metrics(vae):
     model = make()
-    model.compile("adam", metrics=["mae"])
+    model.compile("adam", metrics=["mae"], jit_compile=False)
     history = model.fit(DATA, 1 - X, validation_split=0.25, **BATCH).history
     assert 0 < history["val_mae"][0] < 1
     losses = [vae.evaluate(DATA, y, verbose=0)[0] for y in (None, X, 1 - X)]
