@@ -1,6 +1,7 @@
 """Export of a model as a plain SavedModel."""
 
 import functools
+import inspect
 import os
 import tempfile
 
@@ -33,6 +34,9 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
     are int64 scalars. Equal seeds give equal draws and no endpoint keeps state, so the
     caller's seeds determine all draws. If x cannot be its own target, because it has
     several tensors or another shape, `negative_elbo` takes `x`, `y` and `seed`.
+
+    Each endpoint also takes, by name and one for each example, the conditions that its
+    networks take: int64 labels (batch,) or float32 values.
 
     The directory appears once it is complete and replaces an older SavedModel.
 
@@ -72,8 +76,9 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
         )
     archive = keras.export.ExportArchive()
     endpoints = _endpoints(model)
-    for name, (function, *inputs) in endpoints.items():
-        archive.add_endpoint(name, _stateless(function), inputs)
+    for name, (function, inputs) in endpoints.items():
+        endpoint = _stateless(function, list(inputs))
+        archive.add_endpoint(name, endpoint, list(inputs.values()))
     filepath = os.fspath(filepath)
     if "://" in filepath:  # TensorFlow opens object stores, which have no rename.
         archive.write_out(filepath, verbose=False)
@@ -84,42 +89,68 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
 
 
 def _endpoints(model):
-    """Returns the function and the specs of the inputs of each endpoint, by name."""
+    """Returns the function and the specs of its named inputs of each endpoint."""
     x = _inputs(model.get_build_config()["input_shape"])
     y, z = _batch(model.event_shape), _batch([model.latent_dim])
-    n = seed = tf.TensorSpec((), "int64")
+    x, y, z, number = {"x": x}, {"y": y}, {"z": z}, tf.TensorSpec((), "int64")
+    n, seed = {"n": number}, {"seed": number}
 
-    def encode(x):
-        mean, stddev = model.encode(x)
+    def given(*parts):
+        return {
+            c: _condition(model, c) for c in model.conditions if model.takes(c, *parts)
+        }
+
+    def encode(x, **condition):
+        mean, stddev = model.encode(x, condition)
         return {"mean": mean, "stddev": stddev}
 
-    if isinstance(x, tf.TensorSpec) and x.shape.is_compatible_with(y.shape):
-        negative_elbo = (lambda x, seed: -model.elbo(x, seed=seed), x, seed)
-    else:
-        negative_elbo = (lambda x, y, seed: -model.elbo(x, y, seed=seed), x, y, seed)
+    def negative_elbo(x, seed, y=None, **condition):
+        return -model.elbo(x, y, seed=seed, condition=condition)
+
+    def generate(n, seed, noise=False, **condition):
+        return model.generate(n, seed, noise, condition)
+
+    is_target = isinstance(x["x"], tf.TensorSpec) and (
+        x["x"].shape.is_compatible_with(y["y"].shape)
+    )
+    by_x, by_z = given("encoder"), given("decoder")
+    both, drawn = given("encoder", "decoder"), given("prior", "decoder")
     return {
-        "serve": (model.reconstruct, x),
-        "encode": (encode, x),
-        "sample_posterior": (model.sample_posterior, x, seed),
-        "decode": (model.decode, z),
-        "generate": (model.generate, n, seed),
-        "generate_with_noise": (
-            lambda n, seed: model.generate(n, seed, noise=True),
-            n,
-            seed,
+        "serve": (lambda x, **c: model.reconstruct(x, c), x | both),
+        "encode": (encode, x | by_x),
+        "sample_posterior": (
+            lambda x, seed, **c: model.sample_posterior(x, seed, c),
+            x | seed | by_x,
         ),
-        "negative_elbo": negative_elbo,
+        "decode": (lambda z, **c: model.decode(z, c), z | by_z),
+        "generate": (generate, n | seed | drawn),
+        "generate_with_noise": (
+            functools.partial(generate, noise=True),
+            n | seed | drawn,
+        ),
+        "negative_elbo": (
+            negative_elbo,
+            x | ({} if is_target else y) | seed | given("encoder", "decoder", "prior"),
+        ),
     }
 
 
-def _stateless(function):
+def _condition(model, name):
+    dtype = "int64" if model.conditions.num_classes(name) else "float32"
+    shape = None, *model.conditions.raw_shape(name)
+    return tf.TensorSpec(shape, dtype, name)
+
+
+def _stateless(function, names):
     # TensorFlow traces again when it saves, so the scope must be inside the function.
     # In the scope layers neither update variables nor keep losses of this graph.
-    @functools.wraps(function)
     def endpoint(*args):
         with keras.StatelessScope():
-            return function(*args)
+            return function(**dict(zip(names, args, strict=True)))
 
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind) for name in names]
+    endpoint.__signature__ = inspect.Signature(parameters)
     return endpoint
 
 

@@ -33,7 +33,8 @@ def impute(
 
     Args:
         model: `VAE` with `missing="nan"` or "nan_with_mask".
-        x: Array of shape (N, *event_shape), NaN where an element is missing.
+        x: Array of shape (N, *event_shape), NaN where an element is missing; a dict of
+            it as "x" and of each condition where the model has some.
         num_samples: Integer, K, draws of z for each example.
         num_imputations: Integer, how many draws of the missing elements to return, or
             None for their mean.
@@ -68,7 +69,8 @@ def impute(
         [MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets](
         https://arxiv.org/abs/1812.02633)
     """
-    x = _check(model, x)
+    data = _check(model, x)
+    x = model.conditions.main(data)
     draws = 0 if num_imputations is None else num_imputations
     if num_imputations is not None:
         checks.check_count("num_imputations", num_imputations)
@@ -85,7 +87,8 @@ def impute(
             total = tf.fill([size], -np.inf)
             return total, tf.zeros([size, *event]), tf.zeros([size, draws, *event])
 
-        found = evaluation.over_blocks(model, x[rows], settings, _add, start)
+        part = tf.nest.map_structure(lambda v: v[rows], data)
+        found = evaluation.over_blocks(model, part, settings, _add, start)
         _, means, drawn = map(np.concatenate, zip(*found, strict=True))
         values = np.moveaxis(drawn, 1, 0) if draws else means[None]
         filled[:, rows] = np.where(gaps[rows], values, x[rows])
@@ -95,7 +98,8 @@ def impute(
 def _add(model, x, key, left, state, samples):
     """Adds a block of draws to sum of weights, mean and chosen draws."""
     total, mean, drawn = state
-    outputs = model.draw(x, samples, key)
+    x, condition = model.conditions.split(x)
+    outputs = model.draw(x, samples, key, condition)
     params = outputs["likelihood"]
     log_weights = evaluation.log_weights(model.scored(outputs, x), left)
     block = tf.reduce_logsumexp(log_weights, axis=1)
@@ -135,7 +139,7 @@ def _beside(values, others):
 
 
 def _check(model, x):
-    """Returns x as an array of floats that is not shared."""
+    """Returns x as an array of floats, or a dict of it and of conditions."""
     if model.missing is None:
         raise ValueError(
             "`impute` needs a model that knows missing elements: make it with "
@@ -147,5 +151,12 @@ def _check(model, x):
             f"{type(x).__name__}. Of a data set, pass one batch after the other."
         )
     checks.check_data(model, x)
-    x = np.asarray(checks.as_array(x))
-    return x if x.dtype.kind == "f" else x.astype("float32")
+
+    def array(value):
+        value = np.asarray(checks.as_array(value))
+        return value.astype("float32") if value.dtype.kind in "biu" else value
+
+    given = tf.nest.map_structure(lambda v: np.asarray(checks.as_array(v)), x)
+    if isinstance(given, dict):
+        return {**given, "x": array(given["x"])}
+    return array(given)

@@ -7,6 +7,7 @@ import dataclasses
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae import distributions
@@ -22,7 +23,7 @@ class Recipe:
     """A model that is not compiled, and what it trains on."""
 
     model: keras.Model
-    x: np.ndarray
+    x: np.ndarray | dict
     y: np.ndarray | None = None
     loss: keras.losses.Loss | None = None
     # Steps of `fit` in which each weight is updated once.
@@ -33,6 +34,11 @@ class Recipe:
     @property
     def data(self):
         return {"x": self.x, "y": self.y}
+
+    def build(self, model):
+        """Builds a model for these data if it is not built."""
+        if not model.built:
+            model.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), self.x))
 
     def compile(self, optimizer, **kwargs):
         """Compiles the model with its loss and returns it."""
@@ -64,17 +70,24 @@ def binary_images(shape=EVENT_SHAPE):
     return np.round(grey_images(shape))
 
 
-def mlp(outputs=1, model=kv.VAE, **kwargs):
+def mlp(outputs=1, model=kv.VAE, conditions=None, **kwargs):
     """A VAE of small dense networks, with `outputs` numbers for each pixel."""
+    options = {"activation": "tanh", "conditions": conditions}
     return model(
-        encoder=kv.networks.mlp_encoder([16], activation="tanh"),
-        decoder=kv.networks.mlp_decoder(
-            [16], (*EVENT_SHAPE[:-1], outputs), activation="tanh"
-        ),
+        encoder=kv.networks.mlp_encoder([16], **options),
+        decoder=kv.networks.mlp_decoder([16], (*EVENT_SHAPE[:-1], outputs), **options),
         latent_dim=3,
         seed=7,
+        conditions=conditions,
         **kwargs,
     )
+
+
+def conditional_images():
+    """Images, and conditions that tell something about them."""
+    x = binary_images()
+    places = x.mean(axis=(1, 2, 3))
+    return {"x": x, "label": np.int64(3 * places), "age": np.float32(places)}
 
 
 # === Likelihoods ===
@@ -357,6 +370,26 @@ def multi_rate_convolutions():
         seed=7,
     )
     return Recipe(model, binary_images(shape))
+
+
+# === Conditions ===
+
+
+@recipe
+def conditional():
+    prior = priors.Conditional(keras.layers.Dense(4, "tanh"), ["label"])
+    model = mlp(conditions={"label": 3, "age": None}, prior=prior)
+    return Recipe(model, conditional_images(), updates_until_all_move=2)
+
+
+@recipe
+def conditional_multi_rate():
+    model = mlp(
+        model=kv.MultiRateVAE,
+        conditions={"label": 3, "age": None},
+        prior="conditional",
+    )
+    return Recipe(model, conditional_images(), updates_until_all_move=2)
 
 
 # === Models of one's own ===

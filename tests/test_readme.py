@@ -21,6 +21,8 @@ def test_example_runs(number, tmp_path, monkeypatch):
         loaded = tf.saved_model.load("digits_vae")
         assert loaded.generate(n=2, seed=0).shape == (2, 8, 8, 1)
         assert pathlib.Path("runs/example/best.keras").is_file()
+    elif "conditional" in names:
+        assert names["sevens"].shape == (16, 8, 8, 1)
     else:
         assert "val_kl_loss" in names["model"].history.history
 

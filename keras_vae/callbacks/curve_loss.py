@@ -112,13 +112,13 @@ class _Measurement:
         for start, x, y in measuring.batches(self.x, self.y, _BATCH):
             condition = self.model.condition_of(beta)
             y = x if y is None else y
-            total += self._sums(x, y, random.key(0, start), **condition).numpy()
+            total += self._sums(x, y, random.key(0, start), condition).numpy()
         distortion, rate = total / number
         return distortion - self.meaning.constant + beta * rate
 
-    def _sums_of(self, x, y, key, **condition):
+    def _sums_of(self, x, y, key, condition):
         # Layers in this scope keep no losses and no new state.
         with keras.StatelessScope():
-            estimate = self.model.estimate(x, y, 1, key, **condition)
+            estimate = self.model.estimate(x, y, 1, key, condition)
             rate = self.model.objective.rate(estimate)
         return tf.stack([tf.reduce_sum(estimate.distortion), tf.reduce_sum(rate)])

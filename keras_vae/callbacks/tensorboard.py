@@ -14,6 +14,7 @@ from tensorboard.plugins.custom_scalar import summary as custom_scalar
 from keras_vae import checks
 from keras_vae import figures
 from keras_vae.arguments import check_count
+from keras_vae.conditions import MAIN
 from keras_vae.distributions import posteriors
 from keras_vae.files import replaced
 from keras_vae.metrics import latent
@@ -67,11 +68,15 @@ class TensorBoard(keras.callbacks.TensorBoard):
     The traversals show the units with the largest KL, largest first, or without `data`
     the first units.
 
+    With conditions, examples are reconstructed under their own. With one condition of
+    classes the samples stand in a column for each class, and the traversals are of the
+    first example's class, or of class 0; with others both are under those of `data`.
+
     Args:
         log_dir: String or path, the directory of the run.
         data: Array of shape (N, *event_shape), examples to encode, preferably of the
-            validation set, which a callback cannot see. Without `data` the tags that
-            require it are not written.
+            validation set, which a callback cannot see. Of a model with conditions a
+            dict, as for `fit`. Without `data` the tags that require it are not written.
         labels: Sequence of N labels of `data`, by which the projector colors the
             posterior means, or None.
         images_freq: Integer, epochs between two writes of these tags; 0 for none.
@@ -105,6 +110,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
         **kwargs,
     ):
         super().__init__(log_dir=log_dir, **kwargs)
+        self._inputs = data
+        if isinstance(data, dict):
+            data = data.get(MAIN)
         # Whether the model takes NaN is not known yet.
         self.data = None if data is None else checks.check_examples(data, missing="nan")
         self.labels = _checked_labels(labels, self.data)
@@ -116,7 +124,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_train_begin(self, logs=None):
         """Checks that the model can encode the data."""
         if self.data is not None:
-            _check_model(self.model, self.data)
+            _check_model(self.model, self.data, self._inputs)
         super().on_train_begin(logs)
         self._in_fit, self._path = True, {}
         if isinstance(self.model, VAE):
@@ -194,7 +202,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         """Writes measures of the units; returns the units by falling KL."""
         means, kl = [], []
         for start in range(0, len(self.data), _BATCH_SIZE):
-            mean, kl_per_unit = _encode(model, self.data[start : start + _BATCH_SIZE])
+            rows = slice(start, start + _BATCH_SIZE)
+            mean, kl_per_unit = _encode(model, self._rows(rows))
             means.append(mean)
             kl.append(kl_per_unit)
         means = np.concatenate(means)
@@ -223,24 +232,46 @@ class TensorBoard(keras.callbacks.TensorBoard):
         side = math.ceil(math.sqrt(number))
         if self.data is not None:
             originals = self.data[:number]
-            decoded = model.reconstruct(originals).numpy()
+            decoded = model.reconstruct(self._rows(slice(number))).numpy()
             self._write_picture(
                 "images/reconstructions",
                 *_above_each_other(originals, decoded, side),
                 "Rows of data, each above the row of its reconstructions.",
             )
-        samples = model.generate(number, seed=self.seed).numpy()
+        condition, columns = self._condition_of_draws(model, number)
+        if condition is None:
+            return
+        number = len(next(iter(condition.values()), range(number)))
+        samples = model.generate(number, seed=self.seed, condition=condition).numpy()
         self._write_picture(
-            "images/samples", samples, side, "Decoded draws from the prior."
+            "images/samples", samples, columns or side, "Decoded draws from the prior."
         )
+        condition = {name: value[0] for name, value in condition.items()}
         latents = figures.traversal(model.latent_dim, _NUM_STEPS, _LIMIT, units)
         self._write_picture(
             "images/traversals",
-            model.decode(latents).numpy(),
+            model.decode(latents, condition).numpy(),
             _NUM_STEPS,
             f"One unit in each row, from -{_LIMIT} to {_LIMIT} with the others at 0. "
             f"From the top: {', '.join(f'z{unit}' for unit in units)}.",
         )
+
+    def _rows(self, rows):
+        """Returns some of the data, as the model takes them."""
+        if not isinstance(self._inputs, dict):
+            return self.data[rows]
+        return {name: np.asarray(value)[rows] for name, value in self._inputs.items()}
+
+    def _condition_of_draws(self, model, number):
+        """Returns conditions of the samples, None if none are known, and columns."""
+        names = list(model.conditions)
+        if len(names) == 1 and (classes := model.conditions.num_classes(names[0])):
+            number = math.ceil(number / classes) * classes
+            return {names[0]: np.arange(number) % classes}, classes
+        if names and self.data is None:
+            return None, None
+        rows = np.arange(number) % len(self.data) if names else slice(number)
+        return model.conditions.given(self._rows(rows) if names else {}), None
 
     def _write_picture(self, name, events, columns, description):
         low, high = 0.0, 1.0
@@ -295,14 +326,15 @@ def _encode(model, batch):
     """Returns posterior means and the KL of each unit, or None, of one batch."""
     (variable,), (params,) = model.latents, model.infer(batch)
     mean = variable.posterior.mean_and_stddev(params)[0].numpy()
-    if variable.prior.params(lambda x: model.infer(x)[0]) is not None:
-        return mean, None  # A mixture of posteriors.
+    _, condition = model.conditions.split(batch)
+    prior = variable.prior_params(lambda x: model.infer(x)[0], condition)
     try:
         kl = posteriors.kl_per_dimension(
-            variable.posterior.distribution(params), variable.prior.distribution()
+            variable.posterior.distribution(params),
+            variable.prior.distribution(prior, variable.posterior),
         )
     except ValueError:
-        return mean, None
+        return mean, None  # A mixture.
     return mean, kl.numpy()
 
 
@@ -322,10 +354,12 @@ def _above_each_other(originals, decoded, columns):
     return rows.reshape(-1, *originals.shape[1:]), columns
 
 
-def _check_model(model, data):
+def _check_model(model, data, inputs):
     if not isinstance(model, VAE):
         raise ValueError(
             "`model` must be a `keras_vae.VAE` to encode and decode `data`. Leave "
             f"`data` out to write the logs alone. Received: a {type(model).__name__}"
         )
     checks.check_input(model, data)
+    _, given = checks.split_inputs(model.conditions, inputs, "data")
+    checks.check_conditions(model.conditions, given, len(data))

@@ -10,12 +10,18 @@ from keras_vae.checks.arrays import check_target
 from keras_vae.checks.arrays import check_weights
 from keras_vae.checks.arrays import with_nan
 from keras_vae.checks.batches import Batches
+from keras_vae.checks.batches import check_has_end
+from keras_vae.checks.conditions import check_conditions
+from keras_vae.checks.conditions import check_declared
+from keras_vae.checks.conditions import check_names
+from keras_vae.checks.conditions import split_inputs
 from keras_vae.checks.data import check_batch
 from keras_vae.checks.data import check_data
 from keras_vae.checks.data import check_inputs
 from keras_vae.checks.data import check_validation_data
 from keras_vae.checks.data import peek
 from keras_vae.checks.data import peek_generator
+from keras_vae.checks.data import unpack
 from keras_vae.checks.kinds import as_array
 from keras_vae.checks.kinds import dense
 from keras_vae.checks.networks import build_network
@@ -40,12 +46,16 @@ __all__ = [
     "check_batch",
     "check_closed_form",
     "check_compile",
+    "check_conditions",
     "check_count",
     "check_counts",
     "check_data",
+    "check_declared",
     "check_examples",
     "check_fit",
+    "check_has_end",
     "check_input",
+    "check_names",
     "check_inputs",
     "check_network",
     "check_no_activation",
@@ -61,5 +71,7 @@ __all__ = [
     "peek",
     "peek_generator",
     "shape_text",
+    "split_inputs",
+    "unpack",
     "with_nan",
 ]

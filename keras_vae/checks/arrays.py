@@ -34,7 +34,19 @@ def check_array(value, name, missing=None):
             f"Received: shape={tuple(value.shape)}"
             + (f". {NO_LABELS}" if name == "y" else "")
         )
-    if dtype.is_floating:
+    check_finite(value, name, missing)
+    return value
+
+
+def check_finite(value, name, missing=None):
+    """Raises ValueError if an array holds a NaN or an infinite number.
+
+    Args:
+        value: Array, tensor or sparse matrix of numbers.
+        name: String, its name in errors.
+        missing: See `check_array`.
+    """
+    if tf.as_dtype(value.dtype).is_floating:
         # A float64 beyond the range of float32 is infinite to the model.
         with np.errstate(over="ignore"):
             numbers = np.asarray(kinds.stored(value), "float32")
@@ -44,7 +56,7 @@ def check_array(value, name, missing=None):
                     f"`{name}` must be finite or NaN, which stands for a missing "
                     f"element. Received: {bad} values that are infinite"
                 )
-            return value
+            return
         bad = int(np.count_nonzero(~np.isfinite(numbers)))
         if bad:
             raise ValueError(
@@ -52,7 +64,6 @@ def check_array(value, name, missing=None):
                 "infinite. Impute them, or leave these examples out; "
                 '`VAE(missing="nan")` trains on the elements that are there.'
             )
-    return value
 
 
 def with_nan(values, inputs, missing=None):
@@ -143,7 +154,8 @@ def check_structure(x, y):
     if y is None and not hasattr(x, "shape"):
         raise ValueError(
             "`y` must be given if `x` is a structure of several tensors: pass "
-            "`fit(x, y)` with the tensor to reconstruct as `y`. "
+            "`fit(x, y)` with the tensor to reconstruct as `y`, or declare all but 'x' "
+            "by `VAE(conditions=...)`. "
             f"Received: x is a {type(x).__name__}, y=None"
         )
 

@@ -113,11 +113,7 @@ class Batches:
                 f"`{name}` must be an array or yield batches of arrays. Received: "
                 f"{name}={data!r}"
             )
-        if self._steps is None and _is_endless(data):
-            raise ValueError(
-                f"`steps` must be given for data without an end. Received: {name}="
-                f"{data!r}, steps=None"
-            )
+        check_has_end(data, self._steps, name)
         return data
 
     def _checked_array(self, data):
@@ -136,6 +132,15 @@ class Batches:
                 f"{self._name}.shape={tuple(data.shape)}"
             )
         return data
+
+
+def check_has_end(data, steps, name):
+    """Raises ValueError if neither data nor `steps` say where they end."""
+    if steps is None and _is_endless(data):
+        raise ValueError(
+            f"`steps` must be given for data without an end. Received: {name}="
+            f"{data!r}, steps=None"
+        )
 
 
 def _is_endless(data):

@@ -14,6 +14,8 @@ from keras_vae.checks.arrays import check_structure
 from keras_vae.checks.arrays import check_support
 from keras_vae.checks.arrays import check_target
 from keras_vae.checks.arrays import check_weights
+from keras_vae.checks.conditions import check_conditions
+from keras_vae.checks.conditions import split_inputs
 
 DATA_SETS = (tf.data.Dataset, keras.utils.PyDataset, types.GeneratorType)
 
@@ -45,14 +47,16 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
         if y is None and sample_weight is not None:
             _check_none_is_taken(data["x"])
     else:
-        data = _for_keras(**data)
+        data = _for_keras(model.conditions, **data)
         x, y, sample_weight = data.values()
+    x, given = split_inputs(model.conditions, x, name)
     check_no_lists(x, name)
     check_no_lists(y, "y")
     check_structure(x, y)
     inputs = tf.nest.map_structure(lambda v: check_array(v, name, model.missing), x)
     y = None if y is None else check_array(y, "y", model.missing)
     size = check_sizes(inputs, y, name)
+    check_conditions(model.conditions, given, size)
     if sample_weight is not None:
         check_weights(sample_weight, size)
     _build(model, inputs)
@@ -90,11 +94,14 @@ def check_inputs(model, x, name="x"):
         inputs = unpack(first)[0]
     else:
         inputs = x = tf.nest.map_structure(kinds.in_order, x)
+    inputs, given = split_inputs(model.conditions, inputs, name)
     check_no_lists(inputs, name)
-    _build(
-        model,
-        tf.nest.map_structure(lambda v: check_array(v, name, model.missing), inputs),
+    inputs = tf.nest.map_structure(
+        lambda v: check_array(v, name, model.missing), inputs
     )
+    if given:
+        check_conditions(model.conditions, given, check_sizes(inputs, None, name))
+    _build(model, inputs)
     return x
 
 
@@ -193,14 +200,14 @@ def _check_none_is_taken(data):
         )
 
 
-def _for_keras(x, y, sample_weight):
+def _for_keras(conditions, x, y, sample_weight):
     """Returns the arguments of `fit` as Keras takes them, in a dict."""
     x, y = tf.nest.map_structure(kinds.in_order, (x, y))
     if sample_weight is not None:
         sample_weight = np.asarray(kinds.as_array(sample_weight))
         if y is None:
             # Keras drops the weights of data without `y`.
-            y = x
+            y = conditions.main(x)
         if not np.any(sample_weight):
             raise ValueError(
                 "`sample_weight` must weigh at least one example. Received: all zero"

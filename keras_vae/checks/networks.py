@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import _keras
+from keras_vae import conditions
 from keras_vae.checks.shapes import is_shape
 
 
@@ -65,8 +66,15 @@ def _operation_before_shaping(tensor):
 _SHAPING = "Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "Transpose"
 
 
-def build_network(network, input_shape, name):
-    """Builds a network and returns the shape of its output, batch axis first."""
+def build_network(network, input_shape, name, condition_shapes=conditions.NONE):
+    """Builds a network and returns the shape of its output, batch axis first.
+
+    Args:
+        network: `keras.Model` or layer.
+        input_shape: Shape of its main input, batch axis first, or structure of such.
+        name: String, its name in errors.
+        condition_shapes: Dict of names to shapes of the conditions, batch axis first.
+    """
 
     def symbolic(shape):
         if is_shape(shape):
@@ -76,7 +84,8 @@ def build_network(network, input_shape, name):
         return type(shape)(symbolic(part) for part in shape)
 
     try:
-        output = network(symbolic(input_shape))
+        condition = symbolic(dict(condition_shapes))
+        output = conditions.call(network, symbolic(input_shape), condition)
     except ValueError as error:
         raise ValueError(
             f"`{name}` does not take inputs of shape {input_shape}: {error}"
@@ -123,11 +132,18 @@ def check_params_shape(params_shape, input_shape, likelihood):
         )
 
 
-def check_closed_form(latent, objective):
-    """Raises ValueError before training if the rate has no closed form."""
+def check_closed_form(latent, objective, condition=conditions.NONE):
+    """Raises ValueError before training if the rate has no closed form.
+
+    Args:
+        latent: `LatentVariable`.
+        objective: Objective.
+        condition: Dict of names to tensors, the conditions of one example.
+    """
     if objective.kl != "analytic":
         return
     size = latent.posterior.params_size(latent.units)
-    prior = latent.prior.params(lambda x: tf.zeros((x.shape[0], size)))
+    with keras.StatelessScope():
+        prior = latent.prior_params(lambda x: tf.zeros((x.shape[0], size)), condition)
     z = tf.zeros((1, 1, latent.units))
     objective.rate(latent.estimate(tf.zeros((1, size)), prior, z))

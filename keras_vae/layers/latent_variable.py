@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import conditions
 from keras_vae import priors
 from keras_vae import random
 from keras_vae.arguments import is_integer
@@ -54,29 +55,41 @@ class LatentVariable(keras.layers.Layer):
             self.posterior.params_size(self.units), dtype="float32", name="head"
         )
 
-    def build_from_features(self, features_shape, pseudo_input_shape):
+    def build_from_features(
+        self, features_shape, pseudo_input_shape, condition_shapes=conditions.NONE
+    ):
         """Creates all weights.
 
         Args:
             features_shape: Shape of the input of `infer`, batch axis first.
             pseudo_input_shape: Shape of the input of the prior's `encode`, batch axis
                 first.
+            condition_shapes: Dict of names to shapes of the conditions, batch axis
+                first.
         """
         if not self.head.built:
             self.head.build((None, flat_size(features_shape, "the encoder's output")))
             self.posterior.build_for(self.units)
-            self.prior.build_for(self.units, pseudo_input_shape, self.posterior)
+            shapes = {
+                name: shape
+                for name, shape in condition_shapes.items()
+                if self.prior.takes_condition(name)
+            }
+            options = {"condition_shapes": shapes} if shapes else {}
+            self.prior.build_for(
+                self.units, pseudo_input_shape, self.posterior, **options
+            )
         self.built = True
 
-    def infer(self, features, **condition):
+    def infer(self, features, condition=conditions.NONE):
         """Returns posterior parameters of features, (batch, params_size), float32.
 
         Args:
             features: Tensor of shape (batch, ...).
-            **condition: Further inputs of the head; none unless a subclass changes it.
+            condition: Dict of names to tensors, of which the head takes what it names.
         """
         size = flat_size(features.shape, "the encoder's output")
-        raw = self.head(tf.reshape(features, [-1, size]), **condition)
+        raw = conditions.call(self.head, tf.reshape(features, [-1, size]), condition)
         return self.posterior.transform(raw)
 
     def sample(self, params, num_samples, key):
@@ -92,6 +105,17 @@ class LatentVariable(keras.layers.Layer):
         """
         z, log_posterior = self.posterior.draw(params, num_samples, key)
         return z, {} if log_posterior is None else {"log_posterior": log_posterior}
+
+    def prior_params(self, encode, condition=conditions.NONE):
+        """Returns what `sample_prior` and `estimate` need of the prior.
+
+        Args:
+            encode: Callable that maps a batch of inputs to posterior parameters.
+            condition: Dict of names to tensors, of which the prior takes what it names.
+        """
+        taken = {n: v for n, v in condition.items() if self.prior.takes_condition(n)}
+        options = {"condition": taken} if taken else {}
+        return self.prior.params(encode, **options)
 
     def sample_prior(self, n, key, prior_params):
         """Draws z ~ p(z), shape (n, units), float32."""
@@ -148,7 +172,7 @@ def set_linear_head(head, found, gains, raw):
     """Sets a head to means that are linear in x, and to constant raw scales.
 
     Args:
-        head: Dense layer, whose first inputs are the elements of x.
+        head: Dense layer, whose first inputs are the elements of x and conditions.
         found: `keras_vae.linear.Components`.
         gains: (units,) array, the mean of a unit for a residual of 1 along its
             eigenvector.
@@ -156,9 +180,14 @@ def set_linear_head(head, found, gains, raw):
     """
     rows = found.directions * gains
     kernel = np.zeros(head.kernel.shape)
+    mean = found.mean
+    if found.regression is not None:
+        slopes = found.regression.slopes
+        mean = mean - found.regression.mean @ slopes
+        rows = np.concatenate([rows, -slopes @ rows])
     kernel[: len(rows), : rows.shape[1]] = rows
     head.kernel.assign(kernel)
-    head.bias.assign(np.concatenate([-found.mean @ rows, raw]))
+    head.bias.assign(np.concatenate([-mean @ rows[: len(mean)], raw]))
 
 
 def flat_size(shape, what):

@@ -12,6 +12,7 @@ from keras_vae.linear.optimum import Optimum
 from keras_vae.linear.optimum import distortion
 from keras_vae.linear.optimum import log_likelihood
 from keras_vae.linear.optimum import optimum
+from keras_vae.linear.regression import Regression
 
 __all__ = [
     "ClassComponents",
@@ -19,6 +20,7 @@ __all__ = [
     "Moments",
     "NoNoiseError",
     "Optimum",
+    "Regression",
     "are_noises_unequal",
     "class_components",
     "components",

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_vae.arguments import check_count
 from keras_vae.linear.moments import Moments
+from keras_vae.linear.regression import Regression
 from keras_vae.linear.residuals import VARIANCES
 
 _SMALLEST_SHARE = 1e-9
@@ -25,6 +26,8 @@ class Components:
         eigenvalues: (latent_dim,) array, the largest of the covariance of y, falling.
         vectors: (size, latent_dim) array, their eigenvectors.
         total: Float, the sum of all eigenvalues.
+        regression: `Regression` of x on conditions, or None. Then `x - mean` is less
+            what the conditions tell of it.
     """
 
     mean: np.ndarray
@@ -32,6 +35,7 @@ class Components:
     eigenvalues: np.ndarray
     vectors: np.ndarray
     total: float
+    regression: Regression | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def size(self):

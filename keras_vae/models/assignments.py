@@ -11,7 +11,7 @@ from keras_vae.hyperparameter import OwnsHyperparameters
 
 # Parts of a model, and the arguments that make them.
 _PARTS = ("encoder", "decoder", "likelihood", "objective", "latent")
-_ARGUMENTS = ("latent_dim", "posterior", "prior", "seed")
+_ARGUMENTS = ("latent_dim", "posterior", "prior", "seed", "conditions")
 
 
 class GuardsAttributes(OwnsHyperparameters):

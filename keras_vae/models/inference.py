@@ -7,14 +7,17 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae import conditions
 from keras_vae import evaluation
 from keras_vae import export
 from keras_vae import imputation
 from keras_vae import random
+from keras_vae.models import conditional_start
 from keras_vae.models import linear_start
+from keras_vae.models.conditional import TakesConditions
 
 
-class Inference:
+class Inference(TakesConditions):
     """Mixin of `VAE` with the methods that use a model without training it.
 
     It uses the model's `latent`, `likelihood`, `objective` and `event_shape`, and its
@@ -26,18 +29,21 @@ class Inference:
         """List of the `LatentVariable`s."""
         return [self.latent]
 
-    def infer(self, x):
+    def infer(self, x, condition=None):
         """Returns the parameters of q(z|x); `latents` make distributions from them.
 
         Args:
-            x: Tensor of shape (batch, *event_shape).
+            x: Tensor of shape (batch, *event_shape), or a dict of it as "x" and of
+                conditions.
+            condition: Dict of names to the conditions that the encoder takes, arrays
+                (batch, ...) or one value for all, or None.
 
         Returns:
             A list with a float32 tensor (batch, params_size) for each of `latents`,
             with NaN for examples that are not finite. It carries the Keras mask of the
             features.
         """
-        return [self._infer_finite(self._tensor(x))]
+        return [self._infer_finite(*self._data_and_conditions(x, condition, "encoder"))]
 
     def adapt(self, x, steps=None):
         """Starts the linear path at the best linear VAE of data, before training.
@@ -51,7 +57,8 @@ class Inference:
             x: Array (examples, *event_shape), `tf.data.Dataset`,
                 `keras.utils.PyDataset`, or any iterable of batches x, (x,), (x, y) or
                 (x, y, sample_weight), of which only x counts. An iterator is read to
-                its end. A list is an array.
+                its end. A list is an array. With conditions a dict of arrays, or
+                batches of dicts, as for `fit`, that can be read twice.
             steps: Integer, batches to read at most, or None to read all. Data without
                 an end need it.
 
@@ -73,40 +80,51 @@ class Inference:
         >>> bool(np.mean(vae.elbo(x)) > -28)
         True
         """
+        linear_start.check_linear_path(self)
+        regression = None
+        if self.conditions:
+            pairs = conditional_start.ConditionalBatches(self, x, steps)
+            x, steps = conditional_start.Residuals(pairs), None
+            regression = x.regression if self.decoder.declared else None
         data = checks.Batches(x, steps)
         if not self.built:
             self.build((None, *data.example_shape))
-        linear_start.adapt(self, data)
+        linear_start.adapt(self, data, regression)
 
-    def encode(self, x):
+    def encode(self, x, condition=None):
         """Returns mean and standard deviation of q(z|x).
 
         Args:
-            x: Tensor of shape (batch, *event_shape).
+            x: See `infer`.
+            condition: See `infer`.
 
         Returns:
             Two float32 tensors of shape (batch, latent_dim).
         """
-        return self.latent.posterior.mean_and_stddev(*self.infer(x))
+        return self.latent.posterior.mean_and_stddev(*self.infer(x, condition))
 
-    def sample_posterior(self, x, seed):
+    def sample_posterior(self, x, seed, condition=None):
         """Draws one z ~ q(z|x) for each example.
 
         Args:
-            x: Tensor of shape (batch, *event_shape).
+            x: See `infer`.
             seed: Integer or integer tensor of shape (); equal seeds give equal draws.
+            condition: See `infer`.
 
         Returns:
             Float32 tensor of shape (batch, latent_dim).
         """
         seed = checks.check_seed(seed)
-        return self.latent.sample(*self.infer(x), 1, random.key(seed))[:, 0]
+        params = self.infer(x, condition)
+        return self.latent.sample(*params, 1, random.key(seed))[:, 0]
 
-    def decode(self, z):
+    def decode(self, z, condition=None):
         """Returns the mean of p(x|z).
 
         Args:
             z: Tensor of shape (batch, latent_dim).
+            condition: Dict of names to the conditions that the decoder takes, arrays
+                (batch, ...) or one value for all, or None.
 
         Returns:
             Float32 tensor of shape (batch, *event_shape): probabilities for a
@@ -121,20 +139,26 @@ class Inference:
             )
         if tf.executing_eagerly():
             checks.check_array(z, "z")
-        return self._decode_finite(z)
+        size = z.shape[0], tf.shape(z)[0]
+        return self._decode_finite(z, self._standard(condition, size, "decoder"))
 
-    def reconstruct(self, x):
+    def reconstruct(self, x, condition=None):
         """Returns the mean of p(x|z) at the posterior mean, without noise.
 
         Args:
-            x: Tensor of shape (batch, *event_shape).
+            x: See `infer`.
+            condition: Dict of names to the conditions that encoder and decoder take,
+                arrays (batch, ...) or one value for all, or None.
 
         Returns:
             Float32 tensor of shape (batch, *event_shape).
         """
-        return self._decode_finite(self.encode(x)[0])
+        x, condition = self._data_and_conditions(x, condition, "encoder", "decoder")
+        params = self._infer_finite(x, condition)
+        mean, _ = self.latent.posterior.mean_and_stddev(params)
+        return self._decode_finite(mean, condition)
 
-    def generate(self, n, seed=None, noise=False):
+    def generate(self, n, seed=None, noise=False, condition=None):
         """Decodes draws from the prior.
 
         Args:
@@ -143,6 +167,8 @@ class Inference:
                 seeds give equal draws.
             noise: Boolean, whether to draw x ~ p(x|z), which spreads as the data do,
                 and not its mean, which is smooth. The draws of z are the same.
+            condition: Dict of names to the conditions that prior and decoder take,
+                arrays (n, ...) or one value for all, or None.
 
         Returns:
             Float32 tensor of shape (n, *event_shape), means of p(x|z) or draws of x.
@@ -154,26 +180,34 @@ class Inference:
             raise ValueError(
                 f"`noise` must be True or False. Received: noise={noise!r}"
             )
-        prior, key = self.latent.prior.params(self._infer), random.key(seed)
+        size = None if tf.is_tensor(n) else n, n
+        condition = self._standard(condition, size, "prior", "decoder")
+        prior, key = self.latent.prior_params(self._infer, condition), random.key(seed)
         z = self.latent.sample_prior(n, key, prior)
         if not noise:
-            return self._decode_finite(z)
-        x = self.likelihood.sample(self._decode(z[:, None])[:, 0], random.fork(key, 4))
-        return tf.cast(x, tf.float32)
+            return self._decode_finite(z, condition)
+        params = self._decode(z[:, None], condition)[:, 0]
+        x = tf.cast(self.likelihood.sample(params, random.fork(key, 4)), tf.float32)
+        return self._with_nan(x, condition)
 
-    def interpolate(self, start, end, steps=8):
+    def interpolate(self, start, end, steps=8, condition=None):
         """Decodes the straight line between the posterior means of two inputs.
 
         Args:
             start: Tensor of shape (batch, *event_shape).
             end: Tensor of shape (batch, *event_shape).
             steps: Integer, at least 2, points on the line, both ends included.
+            condition: See `reconstruct`; that of all points.
 
         Returns:
             Float32 tensor of shape (batch, steps, *event_shape).
         """
         checks.check_count("steps", steps, 2)
-        start, end = self.encode(start)[0], self.encode(end)[0]
+        parts = "encoder", "decoder"
+        start, given = self._data_and_conditions(start, condition, *parts)
+        end, _ = self._data_and_conditions(end, condition, *parts)
+        means = self.latent.posterior.mean_and_stddev
+        start, end = (means(self._infer_finite(x, given))[0] for x in (start, end))
         if start.shape != end.shape:
             raise ValueError(
                 "`start` and `end` must have the same number of examples. Received: "
@@ -181,84 +215,99 @@ class Inference:
             )
         place = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
         z = start[:, None] + place * (end - start)[:, None]
-        return self.likelihood.mean(self._decode(z))
+        return self.likelihood.mean(self._decode(z, given))
 
-    def elbo(self, x, y=None, num_samples=1, seed=0):
+    def elbo(self, x, y=None, num_samples=1, seed=0, condition=None):
         """Estimates the unweighted ELBO of each example, regardless of the objective.
 
         Args:
-            x: Tensor of shape (batch, *event_shape).
+            x: See `infer`.
             y: Target, or None if it is `x`.
             num_samples: Integer, draws of z per example.
             seed: Integer or integer tensor of shape (); equal seeds give equal draws.
+            condition: Dict of names to all conditions, arrays (batch, ...) or one value
+                for all, or None.
 
         Returns:
             Float32 tensor of shape (batch,), nats.
         """
         checks.check_count("num_samples", num_samples)
         seed = checks.check_seed(seed)
-        x, y = self._tensor(x), None if y is None else self._tensor(y, "y")
+        parts = "encoder", "prior", "decoder"
+        x, condition = self._data_and_conditions(x, condition, *parts)
+        y = None if y is None else self._tensor(y, "y")
         target = checks.check_target(x, y, self.event_shape)
         if tf.executing_eagerly():
             checks.check_support(self, target, y)
-        estimate = self.estimate(x, target, num_samples, random.key(seed))
+        key = random.key(seed)
+        estimate = self._estimate_at(x, target, num_samples, key, condition)
         return -estimate.distortion - self.objective.rate(estimate)
 
-    def estimate(self, x, y, num_samples, key, **condition):
+    def estimate(self, x, y, num_samples, key, condition=conditions.NONE):
         """Draws from q(z|x) and evaluates all densities at the draws, outside training.
 
         Args:
-            x: Tensor of shape (batch, *event_shape).
+            x: Tensor of shape (batch, *event_shape), or what `fit` takes as x.
             y: Target, which may be `x`.
             num_samples: Integer, draws of z per example.
             key: Int64 tensor of shape (2,), see `keras_vae.random`.
-            **condition: What the networks take beside x and z.
+            condition: Dict of names to tensors, further ones that the networks take as
+                they are, see `MultiRateVAE.condition_of`.
 
         Returns:
             A `keras_vae.objectives.Estimate`.
         """
-        return self.scored(self.draw(x, num_samples, key, **condition), y)
+        y = self.conditions.main(y)
+        x, own = self.conditions.split(x)
+        return self._estimate_at(x, y, num_samples, key, {**own, **condition})
 
-    def draw(self, x, num_samples, key, **condition):
+    def _estimate_at(self, x, y, num_samples, key, condition):
+        return self.scored(self.draw(x, num_samples, key, condition), y)
+
+    def draw(self, x, num_samples, key, condition=conditions.NONE):
         """Draws from q(z|x) and decodes the draws, outside training.
 
         Args:
             x: Tensor of shape (batch, *event_shape).
             num_samples: Integer, draws of z per example.
             key: Int64 tensor of shape (2,), see `keras_vae.random`.
-            **condition: What the networks take beside x and z.
+            condition: Dict of names to tensors, as the networks take them.
 
         Returns:
             A dict, as `call` returns it.
         """
-        params = self._infer_finite(x, **condition)
+        params = self._infer_finite(x, condition)
         z, density = self.latent.draw(params, num_samples, key)
         outputs = {
             "posterior": params,
             "z": z,
-            "likelihood": self._decode(z, **condition),
+            "likelihood": self._decode(z, condition),
             **density,
         }
-        infer = functools.partial(self._infer, **condition)
-        outputs["prior"] = self.latent.prior.params(infer)
+        infer = functools.partial(self._infer, condition=condition)
+        outputs["prior"] = self.latent.prior_params(infer, condition)
         return outputs
 
     def scored(self, outputs, y):
         """Returns the `keras_vae.objectives.Estimate` of `outputs` and their target."""
         return self._estimate(outputs, y)
 
-    def log_likelihood(self, x, y=None, num_samples=5000, **kwargs):
+    def log_likelihood(self, x, y=None, num_samples=5000, condition=None, **kwargs):
         """Estimates log p(x) by importance sampling, regardless of the objective.
 
         Args:
-            x: Array of shape (N, *event_shape), of any length.
+            x: Array of shape (N, *event_shape), of any length, or a dict of it as "x"
+                and of conditions.
             y: Target, or None if it is `x`.
             num_samples: Integer, draws of z per example.
+            condition: Dict of names to conditions, arrays (N, ...), or None.
             **kwargs: See `keras_vae.evaluation.log_likelihood`.
 
         Returns:
             Float32 array of shape (N,), nats.
         """
+        if condition is not None:
+            x = {**(x if isinstance(x, dict) else {"x": x}), **condition}
         return evaluation.log_likelihood(self, x, y, num_samples, **kwargs)
 
     def impute(self, x, num_samples=1000, seed=0, **kwargs):
@@ -281,15 +330,15 @@ class Inference:
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
         return export.export(self, filepath, **kwargs)
 
-    def _infer_finite(self, x, **condition):
-        params = self._infer(x, **condition)
-        return _keras.with_mask(
-            checks.with_nan(params, x, self.missing), _keras.mask_of(params)
-        )
+    def _infer_finite(self, x, condition=conditions.NONE):
+        params = self._infer(x, condition)
+        mask = _keras.mask_of(params)
+        params = checks.with_nan(params, x, self.missing)
+        return _keras.with_mask(self._with_nan(params, condition), mask)
 
-    def _decode_finite(self, z):
-        means = self.likelihood.mean(self._decode(z[:, None])[:, 0])
-        return checks.with_nan(means, z)
+    def _decode_finite(self, z, condition=conditions.NONE):
+        means = self.likelihood.mean(self._decode(z[:, None], condition)[:, 0])
+        return self._with_nan(means, condition, z)
 
     def _tensor(self, x, name="x"):
         x = tf.nest.map_structure(lambda v: tf.convert_to_tensor(checks.as_array(v)), x)

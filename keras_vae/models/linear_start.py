@@ -1,5 +1,7 @@
 """Where training starts: at the best linear VAE of the data."""
 
+import dataclasses
+
 import numpy as np
 
 from keras_vae import checks
@@ -20,7 +22,7 @@ _SMALLEST_SHARE = 1e-3
 _VARIANCE_OF_SCALE = {likelihoods.Normal: 1.0, likelihoods.Laplace: 2.0}
 
 
-def adapt(model, x):
+def adapt(model, x, regression=None):
     """Sets linear path, output bias and noise of a VAE from data.
 
     With working residuals `y = (x - mean) / sqrt(v)`, eigenvalues lam and eigenvectors
@@ -47,12 +49,18 @@ def adapt(model, x):
     weights at once: its water levels follow beta exactly, up to .0005 nats for each
     closed unit. A noise that it learns starts at that of beta = 1.
 
+    With conditions c, x is regressed on them, `E[x|c] = mean + (c - E[c]) B`, and y is
+    what they leave. The linear maps of c hold `(c - E[c]) B / v` on the decoder's side,
+    the mean of x that the encoder subtracts on the other: under a normal likelihood the
+    minimum over all linear conditional VAEs (Dang et al.).
+
     Args:
         model: `VAE` or `MultiRateVAE` with `linear_path=True` that is built, with a
             `Normal`, `Laplace`, `Bernoulli`, `ContinuousBernoulli` or `Categorical`
             likelihood, a `DiagonalNormal` posterior and a `StandardNormal` prior. Its
             objective says the weight beta.
-        x: `keras_vae.checks.Batches` of the data.
+        x: `keras_vae.checks.Batches` of the data, less what conditions tell of them.
+        regression: `keras_vae.linear.Regression` on the conditions, or None.
 
     Raises:
         ValueError: If the model has no linear path, or parts of another kind, or its
@@ -62,12 +70,15 @@ def adapt(model, x):
         [Probabilistic Principal Component Analysis](
         https://doi.org/10.1111/1467-9868.00196);
         [Don't Blame the ELBO!](https://arxiv.org/abs/1911.02469);
-        [EM algorithms for ML factor analysis](https://doi.org/10.1007/BF02293851)
+        [EM algorithms for ML factor analysis](https://doi.org/10.1007/BF02293851);
+        [Beyond Vanilla Variational Autoencoders](https://arxiv.org/abs/2306.05023)
     """
     _check(model, x.example_shape)
     likelihood, beta = model.likelihood, model.objective.weight
     noise = _fixed_noise(likelihood)
     found = _components(model, x)
+    if regression is not None:
+        found = dataclasses.replace(found, regression=regression)
     best = linear.optimum(found, beta, noise)
     # Both may refuse, and only then is anything assigned.
     last = _last_with_kernel(model.deep_decoder)
@@ -79,8 +90,13 @@ def adapt(model, x):
     if noise is None:
         share = _VARIANCE_OF_SCALE[type(likelihood)]
         likelihood.adapt_scale(float(np.sqrt(best.noise / share)))
+    bias = np.ravel(bias)
+    if regression is not None:
+        slopes = _slopes(likelihood, found, model.event_shape)
+        model.decoder.of_conditions.kernel.assign(slopes)
+        bias = bias - regression.mean @ slopes
     model.decoder.linear.kernel.assign(kernel.reshape(len(kernel), -1))
-    model.decoder.linear.bias.assign(np.ravel(bias))
+    model.decoder.linear.bias.assign(bias)
 
 
 def _components(model, x):
@@ -110,6 +126,16 @@ def _outputs(likelihood, found, lengths, shape):
     return kernel, likelihood.initial_bias(mean, scale)
 
 
+def _slopes(likelihood, found, shape):
+    """Returns the kernel (conditions, ...) of the map from conditions to parameters."""
+    slopes = found.regression.slopes
+    if not _has_own_noises(likelihood):
+        return slopes / found.variance
+    location = slopes.reshape(-1, *shape)
+    kernel = np.concatenate([location, np.zeros_like(location)], axis=-1)
+    return kernel.reshape(len(slopes), -1)
+
+
 def _last_with_kernel(network):
     """Returns the last layer of a network, whose kernel decides its output."""
     last = network
@@ -137,12 +163,17 @@ def _has_own_noises(likelihood):
     return getattr(likelihood, "scale", None) == "per_output"
 
 
-def _check(model, shape):
+def check_linear_path(model):
+    """Raises ValueError if a model has no linear path to set."""
     if not model.linear_path:
         raise ValueError(
             "`adapt` needs a linear path: make the model with `linear_path=True`. "
             f"Received: {model.name!r} without one"
         )
+
+
+def _check(model, shape):
+    check_linear_path(model)
     if not model.objective.weight > 0:
         raise ValueError(
             "`kl_weight` must be positive for `adapt`: the posterior has no width "
@@ -163,6 +194,14 @@ def _check(model, shape):
         raise ValueError(
             f"`likelihood` must be one of {names} for `adapt`, whose start is known "
             f"for no other. Received: likelihood={model.likelihood!r}"
+        )
+    taken = [list(part.declared) for part in (model.encoder, model.decoder)]
+    categorical = isinstance(model.likelihood, likelihoods.Categorical)
+    if taken[0] != taken[1] or (taken[0] and categorical):
+        raise ValueError(
+            "`conditions` must be the same of encoder and decoder for `adapt`, none "
+            f"under a Categorical likelihood. Received: {taken[0]} of the encoder, "
+            f"{taken[1]} of the decoder, likelihood={model.likelihood!r}"
         )
     if shape != model.event_shape:
         raise ValueError(

@@ -8,6 +8,7 @@ from keras_vae import normalization as normalizations
 from keras_vae import snapshot
 from keras_vae.distributions.likelihoods import Standardized
 from keras_vae.models.vae import VAE
+from keras_vae.networks import ConditionalSequential
 from keras_vae.serialization import default_policy
 
 _HALF = ("float16", "bfloat16")
@@ -61,9 +62,10 @@ def in_original_units(vae, normalization):
     policy = "float32" if vae.compute_dtype in _HALF else vae.dtype_policy
     with default_policy(policy):
         encoder, decoder = map(_copy, (vae.encoder, vae.decoder))
-        layers = _layers(vae, mean, stddev)
+        layers = [*_layers(vae, mean, stddev), encoder]
+        kind = ConditionalSequential if vae.conditions else keras.Sequential
         raw = VAE(
-            encoder=keras.Sequential([*layers, encoder]),
+            encoder=kind(layers),
             decoder=decoder,
             latent_dim=vae.latent_dim,
             likelihood=Standardized(_copy(vae.likelihood), normalization),
@@ -71,6 +73,7 @@ def in_original_units(vae, normalization):
             prior=_copy(vae.latent.prior),
             objective=_copy(vae.objective),
             seed=vae.latent.noise.seed,
+            conditions=vae.conditions,
             missing=vae.missing,
             name=vae.name,
         )

@@ -7,15 +7,16 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae import conditions as named
 from keras_vae import objectives
 from keras_vae import random
 from keras_vae import replicas
 from keras_vae.arguments import warn_of_half_precision
+from keras_vae.conditions import Conditions
 from keras_vae.distributions import likelihoods
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.layers.latent_variable import LatentVariable
-from keras_vae.layers.linear_path import LinearDecoder
-from keras_vae.layers.linear_path import LinearEncoder
+from keras_vae.layers.linear_path import beside
 from keras_vae.metrics.trackers import CountedMean
 from keras_vae.metrics.trackers import Gauge
 from keras_vae.models import observed
@@ -60,13 +61,19 @@ class VAE(
         linear_path: Boolean, whether linear maps stand beside encoder and decoder: the
             head of q(z|x) takes x beside the features, and `W z + b` is added to the
             decoder's output. `adapt` sets them from data.
-        missing: None, or "nan" if elements of x and y that are NaN are missing: all
-            sums, means and densities are of the others, and the encoder sees 0 in their
-            place. With "nan_with_mask" it also sees which are there, as further
-            features behind those of the last axis: 1, or 0 for a missing one.
+        conditions: Dict of names to what stands beside x, or None: an integer is the
+            number of classes of integer labels (N,), a tuple the shape of real values
+            (N, *shape), None one real number (N,). Encoder, decoder and prior each take
+            the conditions that their inputs name, labels as one-hot vectors, or none.
+            `fit` and all other methods then take a dict of "x" and each condition:
+            `fit({"x": x, "label": label})`, q(z|x, label) and p(x|z, label).
+        missing: None, or "nan" if NaN elements are missing: all sums, means and
+            densities are of the others, and the encoder sees 0 for them. With
+            "nan_with_mask" it sees 1 or 0 too, on twice the last axis: there or not.
 
     Call arguments:
-        inputs: Tensor of shape (batch, *event_shape).
+        inputs: Tensor of shape (batch, *event_shape), or a dict of it as "x" and of
+            each condition.
         training: Boolean.
 
     Returns:
@@ -109,10 +116,12 @@ class VAE(
         objective="elbo",
         seed=None,
         linear_path=False,
+        conditions=None,
         missing=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.conditions = Conditions(conditions)
         encoder = checks.check_network(encoder, "encoder")
         decoder = checks.check_network(decoder, "decoder")
         likelihood = likelihoods.get(likelihood)
@@ -120,11 +129,9 @@ class VAE(
         self.linear_path = bool(linear_path)
         self.missing = observed.check_missing(missing)
         if self.linear_path:
-            has_mask = self.missing == "nan_with_mask"
-            encoder = LinearEncoder(encoder, has_mask=has_mask, name="encoder")
-            decoder = LinearDecoder(decoder, name="decoder")
-        self.encoder = encoder
-        self.decoder = decoder
+            has_mask = missing == "nan_with_mask"
+            encoder, decoder = beside(encoder, decoder, self.conditions, has_mask)
+        self.encoder, self.decoder = encoder, decoder
         self.likelihood = likelihood
         self.objective = objectives.get(objective)
         self.latent = self._make_latent(
@@ -135,6 +142,7 @@ class VAE(
             name="latent",
             dtype=self.dtype_policy,
         )
+        self._check_conditions()
         self._make_trackers()
         self.objective.belong_to(self)
 
@@ -181,43 +189,51 @@ class VAE(
 
     def build(self, input_shape):
         """Creates all weights and checks that the networks fit the likelihood."""
+        input_shape, shapes = self.conditions.main(input_shape), self.conditions.shapes
         seen_shape = observed.seen_shape(input_shape, self.missing)
-        features_shape = checks.build_network(self.encoder, seen_shape, "encoder")
-        self.latent.build_from_features(features_shape, input_shape)
+        features_shape = checks.build_network(
+            self.encoder, seen_shape, "encoder", shapes
+        )
+        self.latent.build_from_features(features_shape, input_shape, shapes)
         params_shape = checks.build_network(
-            self.decoder, (None, self.latent_dim), "decoder"
+            self.decoder, (None, self.latent_dim), "decoder", shapes
         )[1:]
         checks.check_params_shape(params_shape, input_shape, self.likelihood)
         self._event_shape = tuple(self.likelihood.event_shape(params_shape))
-        checks.check_closed_form(self.latent, self.objective)
+        zeros = self.conditions.zeros()
+        checks.check_closed_form(self.latent, self.objective, zeros)
         self.built = True
 
     # === Forward pass ===
 
     def call(self, inputs, training=False):
         """See the class."""
-        return self._call_networks(inputs, self._next_key(training))
+        return self._call_networks(
+            *self.conditions.split(inputs), self._next_key(training)
+        )
 
     def _next_key(self, training):
         if training:
             return self.latent.noise.next_key()
         return self.latent.noise.evaluation_key(self._negative_elbo.batches)
 
-    def _call_networks(self, inputs, key, **condition):
+    def _call_networks(self, inputs, condition, key):
         """Returns the outputs of `call`; the networks also take `condition`."""
-        infer = functools.partial(self._infer, **condition)
+        infer = functools.partial(self._infer, condition=condition)
         params = infer(inputs)
+        mask = _keras.mask_of(params)
+        params = _keras.with_mask(self._with_nan(params, condition), mask)
         z, density = self.latent.draw(params, self.objective.num_samples, key)
         outputs = {
             "posterior": params,
             "z": z,
-            "likelihood": self._decode(z, **condition),
+            "likelihood": self._decode(z, condition),
             **density,
         }
         # Pseudo-inputs are not data: encoding them must not update batch statistics or
         # add losses a second time.
         with keras.StatelessScope():
-            prior = self.latent.prior.params(infer)
+            prior = self.latent.prior_params(infer, condition)
         if prior is not None:
             outputs["prior"] = prior
         if self.objective.needs_prior_samples:
@@ -225,15 +241,18 @@ class VAE(
             outputs["prior_z"] = self.latent.sample_prior(tf.shape(z)[0], key, prior)
         return outputs
 
-    def _infer(self, inputs, **condition):
+    def _infer(self, inputs, condition=named.NONE):
         seen = observed.seen(inputs, self.missing, self.likelihood.origin)
-        features = self.encoder(seen, **condition)
-        params = self.latent.infer(features, **condition)
+        features = named.call(self.encoder, seen, condition)
+        params = self.latent.infer(features, condition)
         return _keras.with_mask(params, _keras.mask_of(features))
 
-    def _decode(self, z, **condition):
-        params = self.decoder(tf.reshape(z, [-1, self.latent_dim]), **condition)
-        return observed.by_samples(params, z)
+    def _decode(self, z, condition=named.NONE):
+        # All samples of an example share its conditions.
+        samples = z.shape[1]
+        condition = {n: tf.repeat(v, samples, axis=0) for n, v in condition.items()}
+        rows = tf.reshape(z, [-1, self.latent_dim])
+        return observed.by_samples(named.call(self.decoder, rows, condition), z)
 
     def _estimate(self, outputs, target, mean=None, training=False):
         target = observed.marked(target, self.missing)
@@ -285,6 +304,7 @@ class VAE(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Adds the objective's terms with `add_loss` and returns their sum."""
+        x = self.conditions.main(x)
         target = checks.dense(checks.check_target(x, y, self.event_shape))
         sample_weight = check_sample_weight(sample_weight)
         mean = BatchMean(tf.shape(target)[0], sample_weight)
@@ -307,14 +327,13 @@ class VAE(
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Compares the target with the likelihood's mean in compiled metrics."""
+        x = self.conditions.main(x)
         target = checks.dense(x if y is None else y)
         target = observed.marked(target, self.missing)
         means = tf.reduce_mean(self.likelihood.mean(y_pred["likelihood"]), axis=1)
         mask = observed.mask_of_outputs(y_pred, target)
-        compared = observed.as_keras_compares(
-            target, means, mask, sample_weight, self.missing
-        )
-        return super().compute_metrics(x, *compared)
+        given = target, means, mask, sample_weight, self.missing
+        return super().compute_metrics(x, *observed.as_keras_compares(*given))
 
     def predict_step(self, data):
         """Returns the likelihood's mean at the posterior mean."""
@@ -364,6 +383,7 @@ class VAE(
             "objective": keras.saving.serialize_keras_object(self.objective),
             "seed": latent["seed"],
             "linear_path": self.linear_path,
+            "conditions": self.conditions.get_config(),
             "missing": self.missing,
         }
 

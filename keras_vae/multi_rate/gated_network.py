@@ -6,11 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae import conditions
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.layers.latent_variable import set_linear_head
 from keras_vae.multi_rate import gates
 from keras_vae.multi_rate.gated_layer import GATED
 from keras_vae.multi_rate.gated_layer import GatedLayer
+from keras_vae.networks import ConditionalSequential
+from keras_vae.networks import JoinConditions
 
 # Layers whose weights all u share and which process each example separately.
 _SHARED = (
@@ -41,6 +44,7 @@ class GatedNetwork(keras.layers.Layer):
     Call arguments:
         inputs: Inputs of the network.
         u: Float tensor of shape (batch, 1) or (1, 1), or None for the default.
+        **condition: What the network takes beside its inputs.
 
     Raises:
         ValueError: If a part of the network can neither be gated nor shared.
@@ -61,6 +65,10 @@ class GatedNetwork(keras.layers.Layer):
         # In a closure, because Keras would track the original's weights as the copy's.
         self._plain = lambda: network
 
+    def takes_condition(self, name):
+        """Whether the layer takes a condition, see `keras_vae.conditions`."""
+        return name == "u" or conditions.takes(self.network, name)
+
     @property
     def plain_network(self):
         """The original network, with its weights at the time it was given."""
@@ -79,14 +87,16 @@ class GatedNetwork(keras.layers.Layer):
                 (layer.layer if is_gated else layer).set_weights(original.get_weights())
         self.built = True
 
-    def call(self, inputs, u=None):
+    def call(self, inputs, u=None, **condition):
         """See the class."""
         with gates.gating(tf.constant([[self.default]]) if u is None else u):
-            return self.network(inputs)
+            return conditions.call(self.network, inputs, condition)
 
-    def compute_output_spec(self, inputs, u=None):
+    def compute_output_spec(self, inputs, u=None, **condition):
         """Returns the spec of the network's output."""
-        return self.network.compute_output_spec(inputs)
+        args, kwargs = conditions.arguments(self.network, inputs, condition)
+        with gates.gating(tf.constant([[self.default]])):
+            return self.network.compute_output_spec(*args, **kwargs)
 
     def fold(self, u, input_scale=None):
         """Makes a plain network that equals this network at `u`.
@@ -107,16 +117,7 @@ class GatedNetwork(keras.layers.Layer):
                 layer.fold(u, plain)
             else:
                 plain.set_weights(layer.get_weights())
-        if input_scale is None:
-            return network
-        first = network
-        while isinstance(first, keras.Sequential):
-            first = first.layers[0]
-        if isinstance(first, keras.layers.Dense):
-            first.kernel.assign(first.kernel * input_scale[:, None])
-            return network
-        scale = keras.layers.Rescaling(input_scale.tolist(), dtype=first.dtype_policy)
-        return keras.Sequential([keras.Input(input_scale.shape), scale, network])
+        return network if input_scale is None else _rescaled(network, input_scale)
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""
@@ -176,11 +177,11 @@ class GatedLatentVariable(LatentVariable):
         rank, default = self.gating["rank"], self.gating["default"]
         return GatedNetwork(head, gate, rank, default, options, name="head")
 
-    def build_from_features(self, features_shape, pseudo_input_shape):
+    def build_from_features(self, *shapes, **kwargs):
         """See `LatentVariable.build_from_features`."""
         if self.water_levels is not None and not self.water_levels.built:
             self.water_levels.build(self.units)
-        super().build_from_features(features_shape, pseudo_input_shape)
+        super().build_from_features(*shapes, **kwargs)
 
     def adapt(self, found, beta, noise):
         """See `LatentVariable.adapt`: for all weights at once, whatever `beta` is."""
@@ -220,7 +221,8 @@ def _leaves(network):
 
 
 def _is_graph(network):
-    return isinstance(network, keras.Sequential) or hasattr(network, "operations")
+    kinds = keras.Sequential | ConditionalSequential
+    return isinstance(network, kinds) or hasattr(network, "operations")
 
 
 def _copy(network, copy_layer):
@@ -229,6 +231,9 @@ def _copy(network, copy_layer):
     def copy(part):
         return _copy(part, copy_layer)
 
+    if isinstance(network, ConditionalSequential):
+        layers = [copy(layer) for layer in network.stack]
+        return ConditionalSequential(layers, name=network.name)
     if _is_graph(network):
         return keras.models.clone_model(network, clone_function=copy)
     if isinstance(network, GATED):
@@ -266,6 +271,24 @@ def _check_shared(layer):
             f"{', '.join(names)}, because a gate for it could not fold into ordinary "
             f"weights. Received: a {type(layer).__name__}"
         )
+
+
+def _rescaled(network, input_scale):
+    """Returns a network whose inputs are multiplied first."""
+    first = network
+    while isinstance(first, keras.Sequential | ConditionalSequential):
+        # Conditions come behind the inputs.
+        joins = isinstance(first.layers[0], JoinConditions)
+        first = first.layers[int(joins)]
+    if isinstance(first, keras.layers.Dense):
+        scale = np.ones(first.kernel.shape[0], "float32")
+        scale[: len(input_scale)] = input_scale
+        first.kernel.assign(first.kernel * scale[:, None])
+        return network
+    scale = keras.layers.Rescaling(input_scale.tolist(), dtype=first.dtype_policy)
+    if conditions.is_conditional(network):
+        return ConditionalSequential([scale, network])
+    return keras.Sequential([keras.Input(input_scale.shape), scale, network])
 
 
 def _with_bias(layer):

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import checks
+from keras_vae import conditions
 from keras_vae import random
 from keras_vae import snapshot
 from keras_vae.arguments import check_count
@@ -71,7 +72,8 @@ class MultiRateVAE(VAE):
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
         seed: Integer, the seed of all noise, or None for a random one.
-        **kwargs: `linear_path` and the arguments of `keras.Model`, see `VAE`.
+        **kwargs: `linear_path`, `conditions` and the arguments of `keras.Model`, see
+            `VAE`.
 
     Raises:
         ValueError: If an argument is invalid or a layer cannot be gated.
@@ -177,15 +179,15 @@ class MultiRateVAE(VAE):
     def call(self, inputs, training=False):
         """See the class."""
         key = self._next_key(training)
+        inputs, condition = self.conditions.split(inputs)
         batch = tf.shape(tf.nest.flatten(inputs)[0])[0]
         if not training:
-            outputs = self._call_networks(inputs, key)
+            outputs = self._call_networks(inputs, condition, key)
             return {**outputs, "beta": tf.fill([batch], self.beta)}
         place = self._draw(batch, random.fork(key, 3))
         low, high = (math.log(limit) for limit in self.beta_range)
-        outputs = self._call_networks(
-            inputs, key, u=LIMIT * (2.0 * place[:, None] - 1.0)
-        )
+        u = LIMIT * (2.0 * place[:, None] - 1.0)
+        outputs = self._call_networks(inputs, {**condition, "u": u}, key)
         beta = tf.exp(low + place * (high - low))
         return {**outputs, "beta": tf.broadcast_to(beta, [batch])}
 
@@ -199,14 +201,14 @@ class MultiRateVAE(VAE):
         spacing = tf.range(batch, dtype=tf.float32) / tf.cast(batch, tf.float32)
         return tf.math.floormod(start + spacing, 1.0) ** self.tilt
 
-    def _decode(self, z, u=None):
+    def _decode(self, z, condition=conditions.NONE):
+        u = condition.get("u")
         u = tf.constant([[self._u(self.beta)]]) if u is None else u
         scale = self.latent.z_scale(u)
         if scale is not None:
             z = z * scale[:, None]
-        # All samples of an example share its u.
-        u = tf.repeat(tf.broadcast_to(u, [tf.shape(z)[0], 1]), z.shape[1], axis=0)
-        return super()._decode(z, u=u)
+        u = tf.broadcast_to(u, [tf.shape(z)[0], 1])
+        return super()._decode(z, {**condition, "u": u})
 
     def _estimate(self, outputs, *args, **kwargs):
         estimate = super()._estimate(outputs, *args, **kwargs)
@@ -223,7 +225,7 @@ class MultiRateVAE(VAE):
             beta: Float within `beta_range`.
 
         Returns:
-            Dict, keyword arguments of `estimate`.
+            Dict, the `condition` of `estimate`.
         """
         return {"u": tf.constant([[self._u(beta)]])}
 
@@ -272,7 +274,7 @@ class MultiRateVAE(VAE):
             vae.build(self.get_build_config()["input_shape"])
         vae.latent.head.set_weights(self.latent.head.fold(u).get_weights())
         if self.linear_path:
-            self._fold_linear_path(vae.decoder.linear, scale)
+            self._fold_linear_path(vae.decoder, scale)
         for part, own in zip(_parts(vae), _parts(self), strict=True):
             for variable, source in zip(part.variables, own.variables, strict=True):
                 variable.assign(source)
@@ -285,8 +287,11 @@ class MultiRateVAE(VAE):
         """Assigns the linear map of z, multiplied by `scale` for each unit."""
         linear = self.decoder.linear
         kernel = linear.kernel if scale is None else linear.kernel * scale[:, None]
-        plain.kernel.assign(kernel)
-        plain.bias.assign(linear.bias)
+        plain.linear.kernel.assign(kernel)
+        plain.linear.bias.assign(linear.bias)
+        if self.decoder.declared:
+            weights = self.decoder.of_conditions.get_weights()
+            plain.of_conditions.set_weights(weights)
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal model from it."""

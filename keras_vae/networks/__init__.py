@@ -6,6 +6,8 @@ to the unconstrained parameters of the likelihood (batch, *output_shape): logits
 Bernoulli. Any other Keras model with such inputs and outputs can be used too.
 """
 
+from keras_vae.networks.conditional import ConditionalSequential
+from keras_vae.networks.conditional import JoinConditions
 from keras_vae.networks.conv import conv_decoder
 from keras_vae.networks.conv import conv_encoder
 from keras_vae.networks.mlp import mlp_decoder
@@ -15,6 +17,8 @@ from keras_vae.networks.resnet import resnet_encoder
 from keras_vae.networks.skip import SkipSequential
 
 __all__ = [
+    "ConditionalSequential",
+    "JoinConditions",
     "SkipSequential",
     "conv_decoder",
     "conv_encoder",

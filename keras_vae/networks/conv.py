@@ -6,7 +6,7 @@ import keras
 
 from keras_vae.arguments import check_count
 from keras_vae.networks import _arguments
-from keras_vae.networks import skip
+from keras_vae.networks import conditional
 from keras_vae.networks.mlp import dense_stack
 
 _SMALLEST_SIDE = 4
@@ -19,6 +19,7 @@ def conv_encoder(
     kernel_size=4,
     activation="relu",
     name=None,
+    conditions=None,
 ):
     """Makes an encoder of convolutions with stride 2 and dense layers.
 
@@ -36,6 +37,9 @@ def conv_encoder(
         kernel_size: Positive integer, side of the kernels. Defaults to 4.
         activation: Name of a Keras activation or a callable. Defaults to "relu".
         name: String, optional name of the model.
+        conditions: Dict of names to kinds, those of the conditions of a `VAE` that the
+            network takes after its
+            convolutions, or None for none.
 
     Returns:
         A `keras.Sequential` that maps (batch, height, width, channels) to features
@@ -67,15 +71,9 @@ def conv_encoder(
         )
         for channels in filters
     ]
-    return keras.Sequential(
-        [
-            keras.Input(input_shape),
-            *convolutions,
-            keras.layers.Flatten(_arguments.DATA_FORMAT),
-            *dense_stack(hidden, activation),
-        ],
-        name=name,
-    )
+    before = [*convolutions, keras.layers.Flatten(_arguments.DATA_FORMAT)]
+    dense = dense_stack(hidden, activation)
+    return conditional.encoder(before, dense, conditions, name, input_shape)
 
 
 def conv_decoder(
@@ -87,6 +85,7 @@ def conv_decoder(
     output_bias=None,
     skip_connections=False,
     name=None,
+    conditions=None,
 ):
     """Makes the transpose of `conv_encoder`, linear in its last layer.
 
@@ -105,6 +104,8 @@ def conv_decoder(
         skip_connections: Boolean, whether each layer also gets z as input, see
             `SkipSequential`. Defaults to False.
         name: String, optional name of the model.
+        conditions: Dict of names to kinds, those of the conditions of a `VAE` that the
+            network takes beside z, or None for none.
 
     Returns:
         A `keras.Sequential`, or `SkipSequential`, that maps (batch, latent) to (batch,
@@ -137,7 +138,7 @@ def conv_decoder(
         activation=None,
         bias_initializer=channel_bias(output_bias, output_shape),
     )
-    return skip.sequential(layers, skip_connections, name)
+    return conditional.decoder(layers, conditions, name, skip_connections)
 
 
 def check_filters(filters, image_shape):

@@ -5,10 +5,12 @@ import math
 import keras
 
 from keras_vae.networks import _arguments
-from keras_vae.networks import skip
+from keras_vae.networks import conditional
 
 
-def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
+def mlp_encoder(
+    hidden, input_shape=None, activation="relu", name=None, conditions=None
+):
     """Makes an encoder of dense layers.
 
     h_0 = flat(x), h_l = activation(W_l h_{l-1} + b_l). Kernels start with He's
@@ -21,10 +23,12 @@ def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
             sets it.
         activation: Name of a Keras activation or a callable. Defaults to "relu".
         name: String, optional name of the model.
+        conditions: Dict of names to kinds, those of the conditions of a `VAE` that the
+            network takes beside flat x, or None for none.
 
     Returns:
-        A `keras.Sequential` that maps (batch, *input_shape) to features
-        (batch, hidden[-1]).
+        A `keras.Sequential`, or `ConditionalSequential`, that maps (batch,
+        *input_shape) to features (batch, hidden[-1]).
 
     Raises:
         ValueError: If `hidden` or `input_shape` is not a list of positive integers.
@@ -34,14 +38,11 @@ def mlp_encoder(hidden, input_shape=None, activation="relu", name=None):
     >>> encoder(np.zeros((5, 8, 8, 1), "float32")).shape
     TensorShape([5, 128])
     """
-    layers = [
-        keras.layers.Flatten(_arguments.DATA_FORMAT),
-        *dense_stack(hidden, activation),
-    ]
     if input_shape is not None:
         input_shape = _arguments.check_sizes("input_shape", input_shape, empty=False)
-        layers.insert(0, keras.Input(input_shape))
-    return keras.Sequential(layers, name=name)
+    flatten = keras.layers.Flatten(_arguments.DATA_FORMAT)
+    dense = dense_stack(hidden, activation)
+    return conditional.encoder([flatten], dense, conditions, name, input_shape)
 
 
 def mlp_decoder(
@@ -51,6 +52,7 @@ def mlp_decoder(
     output_bias=None,
     skip_connections=False,
     name=None,
+    conditions=None,
 ):
     """Makes a decoder of dense layers with a linear last layer.
 
@@ -65,6 +67,8 @@ def mlp_decoder(
         skip_connections: Boolean, whether each layer also gets z as input, see
             `SkipSequential`. Defaults to False.
         name: String, optional name of the model.
+        conditions: Dict of names to kinds, those of the conditions of a `VAE` that the
+            network takes beside z, or None for none.
 
     Returns:
         A `keras.Sequential`, or `SkipSequential`, that maps (batch, latent) to (batch,
@@ -85,7 +89,7 @@ def mlp_decoder(
         keras.layers.Dense(math.prod(output_shape), bias_initializer=bias),
         keras.layers.Reshape(output_shape),
     ]
-    return skip.sequential(layers, skip_connections, name)
+    return conditional.decoder(layers, conditions, name, skip_connections)
 
 
 def dense_stack(hidden, activation):

@@ -4,6 +4,7 @@ import keras
 
 from keras_vae.arguments import check_count
 from keras_vae.networks import _arguments
+from keras_vae.networks import conditional
 from keras_vae.networks import conv
 from keras_vae.networks.mlp import dense_stack
 
@@ -15,6 +16,7 @@ def resnet_encoder(
     hidden=(256,),
     activation="relu",
     name=None,
+    conditions=None,
 ):
     """Makes an encoder of residual blocks between halvings of the image.
 
@@ -33,6 +35,9 @@ def resnet_encoder(
             (256,).
         activation: Name of a Keras activation or a callable. Defaults to "relu".
         name: String, optional name of the model.
+        conditions: Dict of names to kinds, those of the conditions of a `VAE` that the
+            network takes after its
+            convolutions, or None for none.
 
     Returns:
         A `keras.Sequential` that maps (batch, height, width, channels) to features
@@ -62,9 +67,7 @@ def resnet_encoder(
     h = keras.layers.Activation(activation)(h)
     trunk = keras.Model(images, h, name="trunk")
     flatten = keras.layers.Flatten(_arguments.DATA_FORMAT)
-    return keras.Sequential(
-        [keras.Input(input_shape), trunk, flatten, *dense], name=name
-    )
+    return conditional.encoder([trunk, flatten], dense, conditions, name, input_shape)
 
 
 def resnet_decoder(
@@ -75,6 +78,7 @@ def resnet_decoder(
     activation="relu",
     output_bias=None,
     name=None,
+    conditions=None,
 ):
     """Makes the mirror image of `resnet_encoder`, linear in its last layer.
 
@@ -90,6 +94,8 @@ def resnet_decoder(
         output_bias: Number or array of shape (channels,), the initial bias of the last
             layer. Defaults to None, which is zero.
         name: String, optional name of the model.
+        conditions: Dict of names to kinds, those of the conditions of a `VAE` that the
+            network takes beside z, or None for none.
 
     Returns:
         A `keras.Sequential` that maps (batch, latent) to (batch, height, width,
@@ -122,9 +128,8 @@ def resnet_decoder(
     h = keras.layers.Activation(activation)(h)
     h = _convolution(output_shape[-1], None, bias_initializer=bias)(h)
     trunk = keras.Model(features, h, name="trunk")
-    return keras.Sequential(
-        [*conv.feature_map(hidden[::-1], smallest, activation), trunk], name=name
-    )
+    layers = [*conv.feature_map(hidden[::-1], smallest, activation), trunk]
+    return conditional.decoder(layers, conditions, name)
 
 
 def _residual_blocks(h, blocks, depth, activation):

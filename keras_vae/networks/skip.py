@@ -4,11 +4,6 @@ import keras
 from keras import ops
 
 
-def sequential(layers, skip_connections, name):
-    """Returns a sequential model of `layers`, with or without skip connections."""
-    return (SkipSequential if skip_connections else keras.Sequential)(layers, name=name)
-
-
 @keras.saving.register_keras_serializable("keras_vae")
 class SkipSequential(keras.Model):
     """A sequence of layers, each of which also gets z, the input of the first layer.
@@ -42,7 +37,7 @@ class SkipSequential(keras.Model):
         h = inputs
         for index, layer in enumerate(self.stack):
             if index and hasattr(layer, "kernel_initializer"):
-                h = _append(h, inputs)
+                h = append(h, inputs)
             h = layer(h)
         return h
 
@@ -61,7 +56,8 @@ class SkipSequential(keras.Model):
         return cls(**{**config, "layers": layers})
 
 
-def _append(h, z):
+def append(h, z):
+    """Appends z (batch, size) to features, or to the channels of each pixel."""
     # Keras builds a loaded model with inputs of full precision.
     z = ops.reshape(ops.cast(z, h.dtype), (-1, *[1] * (len(h.shape) - 2), z.shape[-1]))
     # Broadcast over the pixels; a symbolic tensor may not know their number.

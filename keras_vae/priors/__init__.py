@@ -1,6 +1,7 @@
 """Priors p(z): fixed, learned, or made from the posterior."""
 
 from keras_vae import serialization
+from keras_vae.priors.conditional import Conditional
 from keras_vae.priors.flow import Flow
 from keras_vae.priors.gaussian_mixture import GaussianMixture
 from keras_vae.priors.learned_normal import LearnedNormal
@@ -9,6 +10,7 @@ from keras_vae.priors.standard_normal import StandardNormal
 from keras_vae.priors.vamp_prior import VampPrior
 
 __all__ = [
+    "Conditional",
     "Flow",
     "GaussianMixture",
     "LearnedNormal",
@@ -23,9 +25,9 @@ def get(identifier):
     """Returns the prior that `identifier` names.
 
     Args:
-        identifier: "standard_normal", "learned_normal", "gaussian_mixture" (10
-            components), "vamp_prior" (500 components), "flow", a `Prior` or its
-            serialized config.
+        identifier: "standard_normal", "learned_normal", "conditional" (a mean and a
+            scale for each class), "gaussian_mixture" (10 components), "vamp_prior" (500
+            components), "flow", a `Prior` or its serialized config.
 
     Returns:
         A `Prior`. It is not built if it was made from a name.
@@ -43,6 +45,7 @@ def get(identifier):
 _MAKERS = {
     "standard_normal": StandardNormal,
     "learned_normal": LearnedNormal,
+    "conditional": Conditional,
     "gaussian_mixture": GaussianMixture,
     "flow": Flow,
     "vamp_prior": VampPrior,

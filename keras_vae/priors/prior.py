@@ -14,7 +14,13 @@ class Prior(keras.layers.Layer):
     # Whether `params` calls `encode`.
     calls_encoder = False
 
-    def build_for(self, latent_dim, input_shape=None, posterior=None):
+    def takes_condition(self, name):
+        """Whether `params` takes a condition, see `keras_vae.conditions`."""
+        return False
+
+    def build_for(
+        self, latent_dim, input_shape=None, posterior=None, condition_shapes=None
+    ):
         """Creates the weights; a second call with the same `latent_dim` does nothing.
 
         Args:
@@ -22,6 +28,8 @@ class Prior(keras.layers.Layer):
             input_shape: Shape of the input of `encode`, batch axis first. Only priors
                 that call `encode` need it.
             posterior: `Posterior` of the same latents, for priors that depend on it.
+            condition_shapes: Dict of names to shapes of the conditions, batch axis
+                first, for priors that take some.
 
         Raises:
             ValueError: If the prior was built for another `latent_dim`.
@@ -43,6 +51,8 @@ class Prior(keras.layers.Layer):
 
         Args:
             encode: Callable that maps a batch of inputs to posterior parameters.
+                A prior that takes conditions gets them as `condition`, a dict of names
+                to tensors.
 
         Returns:
             A tensor to pass on to `distribution`, or None.
@@ -73,7 +83,8 @@ class Prior(keras.layers.Layer):
             posterior: `Posterior` that interprets these parameters.
 
         Returns:
-            A float32 `tfd.Distribution` of batch shape (), event (latent_dim,).
+            A float32 `tfd.Distribution` of batch shape (), or (batch,) if the prior
+            takes conditions, and event shape (latent_dim,).
         """
         raise NotImplementedError
 

@@ -60,18 +60,22 @@ def split(model, data, name="data"):
 
     Args:
         model: A `keras_vae.VAE`. It is built if it is not yet.
-        data: Array x (examples, ...) or tuple (x, y), as for `fit`.
+        data: Array x (examples, ...), dict with conditions, or tuple (x, y), as for
+            `fit`.
         name: Name of `data` in errors.
 
     Returns:
-        x, a structure of arrays, and y, an array or None.
+        x, a structure of arrays, and y, an array, or None if x is the target.
 
     Raises:
         ValueError: If the data cannot be encoded or scored.
     """
     x, y = unpack(data, name)
     checked = checks.check_data(model, x, y, name=name)
-    return checked["x"], checked["y"]
+    x, y = checked["x"], checked["y"]
+    if y is None and model.conditions:
+        y = model.conditions.main(x)
+    return x, y
 
 
 def unpack(data, name="data"):

@@ -500,3 +500,61 @@ def test_tensorboard_serves_scalars_histograms_and_images(server):
         assert [image["step"] for image in images] == [0, 1]
         png = get(f"{plugins}/images/individualImage?{images[-1]['query']}")
         assert tf.io.decode_png(png).shape[2] == 1
+
+
+# === Conditions ===
+
+
+def conditional_vae(conditions):
+    model = kv.VAE(
+        kv.networks.mlp_encoder([8], conditions=conditions),
+        kv.networks.mlp_decoder([8], (4, 4, 1), conditions=conditions),
+        latent_dim=2,
+        prior="conditional",
+        conditions=conditions,
+        seed=0,
+    )
+    model.compile("adam")
+    return model
+
+
+@pytest.mark.parametrize("conditions", [{"label": 3}, {"label": 3, "age": None}])
+def test_pictures_are_under_conditions(tmp_path, monkeypatch, conditions):
+    random = np.random.default_rng(0)
+    data = {
+        "x": np.float32(random.integers(0, 2, (12, 4, 4, 1))),
+        "label": np.arange(12) % 3,
+        "age": np.float32(random.normal(size=12)),
+    }
+    data = {name: data[name] for name in ("x", *conditions)}
+    asked = {}
+
+    def watched(model, n, seed=None, noise=False, condition=None):
+        asked.update(condition, n=n)
+        return generate(model, n, seed, noise, condition)
+
+    generate = kv.VAE.generate
+    monkeypatch.setattr(kv.VAE, "generate", watched)
+    callback = kv.TensorBoard(tmp_path, data=data, num_images=4)
+    conditional_vae(conditions).fit(data, verbose=0, callbacks=[callback])
+    # Whole rows of all classes, or the conditions of the first examples.
+    labels = [0, 1, 2, 0, 1, 2] if len(conditions) == 1 else [0, 1, 2, 0]
+    assert asked["n"] == len(labels)
+    np.testing.assert_array_equal(asked["label"], labels)
+    if "age" in conditions:
+        np.testing.assert_array_equal(asked["age"], data["age"][:4])
+
+
+def test_data_without_their_conditions_are_an_error(tmp_path):
+    x = np.zeros((12, 4, 4, 1), "float32")
+    model = conditional_vae({"label": 3})
+    for data, message in (
+        (x, "`data` must be a dict with the keys"),
+        ({"x": x, "label": np.full(12, 3)}, r"`label` must be labels in \[0, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(
+                {"x": x, "label": np.arange(12) % 3},
+                callbacks=[kv.TensorBoard(tmp_path, data=data)],
+                verbose=0,
+            )

@@ -297,3 +297,24 @@ def test_copies_of_a_model_keep_what_its_encoder_was_adapted_to():
         np.testing.assert_allclose(
             model.encode(RAW[:, :4])[0], mean, rtol=1e-3, atol=1e-3
         )
+
+
+def test_a_conditional_model_takes_its_conditions_in_original_units():
+    conditions, label = {"label": 3}, np.arange(30) % 3
+    x = np.float32(np.random.default_rng(0).normal(300.0, 20.0, size=(30, 4)))
+    vae = kv.VAE(
+        kv.networks.mlp_encoder([6], conditions=conditions),
+        kv.networks.mlp_decoder([6], (4,), conditions=conditions),
+        latent_dim=2,
+        likelihood="normal",
+        prior="conditional",
+        conditions=conditions,
+        seed=0,
+    )
+    vae.build((None, 4))
+    normalization = kv.normalization.layer(np.full(4, 300.0), np.full(4, 20.0))
+    raw = kv.in_original_units(vae, normalization)
+    scaled = (x - 300) / 20
+    expected = vae.elbo(scaled, condition={"label": label}) - 4 * np.log(20.0)
+    np.testing.assert_allclose(raw.elbo({"x": x, "label": label}), expected, rtol=1e-4)
+    assert not np.allclose(raw.elbo(x, condition={"label": 0})[1], expected[1])

@@ -160,8 +160,12 @@ def check_folded(model):
         assert type(plain) is kv.VAE
         assert type(plain.objective) is kv.ELBO
         assert plain.objective.kl_weight.initial_value == beta
-        np.testing.assert_allclose(plain._infer(x), model._infer(x, u=u), atol=1e-5)
-        np.testing.assert_allclose(plain._decode(z), model._decode(z, u=u), atol=1e-5)
+        np.testing.assert_allclose(
+            plain._infer(x), model._infer(x, {"u": u}), atol=1e-5
+        )
+        np.testing.assert_allclose(
+            plain._decode(z), model._decode(z, {"u": u}), atol=1e-5
+        )
         encoded.append(plain._infer(x))
         # No weights beyond those of the networks that were given.
         kinds = {type(layer).__module__.split(".")[0] for layer in plain.encoder.layers}
@@ -175,8 +179,8 @@ def test_folded_model_is_exported_as_it_is(tmp_path):
     model.at(0.2).export(tmp_path / "model", verbose=False)
     served = tf.saved_model.load(tmp_path / "model")
     u = gated(model, 0.2)
-    mean, stddev = model.latent.posterior.mean_and_stddev(model._infer(x, u=u))
-    decoded = model.likelihood.mean(model._decode(mean[:, None], u=u)[:, 0])
+    mean, stddev = model.latent.posterior.mean_and_stddev(model._infer(x, {"u": u}))
+    decoded = model.likelihood.mean(model._decode(mean[:, None], {"u": u})[:, 0])
     np.testing.assert_allclose(served.encode(x)["mean"], mean, atol=1e-5)
     np.testing.assert_allclose(served.encode(x)["stddev"], stddev, rtol=1e-5)
     np.testing.assert_allclose(served.serve(x), decoded, atol=1e-5)
@@ -207,7 +211,7 @@ def test_beta_of_the_model_itself_is_as_near_to_1_as_it_can(beta_range, beta):
     assert model.beta == beta
     np.testing.assert_allclose(model(X)["beta"], beta)
     np.testing.assert_allclose(
-        model._infer(X), model._infer(X, u=gated(model, beta)), atol=1e-6
+        model._infer(X), model._infer(X, {"u": gated(model, beta)}), atol=1e-6
     )
 
 
@@ -230,7 +234,7 @@ def test_everything_that_is_learned_is_carried_over():
             np.testing.assert_array_equal(these, others)
     assert (plain.objective.kl, plain.objective.num_samples) == ("monte_carlo", 3)
     u = gated(model, 0.2)
-    pseudo = model.latent.prior.params(lambda x: model._infer(x, u=u))
+    pseudo = model.latent.prior.params(lambda x: model._infer(x, {"u": u}))
     np.testing.assert_allclose(
         plain.latent.prior.params(plain._infer), pseudo, atol=1e-5
     )

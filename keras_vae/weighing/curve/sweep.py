@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import numpy as np
-import tensorflow as tf
 
 from keras_vae import metrics
 from keras_vae.arguments import check_count
@@ -88,7 +87,7 @@ def rate_distortion(
         others = {
             "gap": _gap(terms),
             "squared_error": _squared_error(model, meaning, x, target, seed),
-            "sample_distance": _distance(model, beta, target, num_generated, seed),
+            "sample_distance": _distance(model, beta, x, target, num_generated, seed),
         }
         columns.append(terms)
         values.append(others)
@@ -150,13 +149,13 @@ def _squared_error(model, meaning, x, target, seed):
     """Returns that of the means of grey values, whose noise is not in the loss."""
     if not meaning.is_grey:
         return np.nan
-    z = model.sample_posterior(
-        tf.nest.map_structure(lambda v: v[:_DECODED], x), seed=seed
-    )
-    return np.square(model.decode(z).numpy() - target[:_DECODED]).mean()
+    x = measuring.rows_of(x, slice(_DECODED))
+    z = model.sample_posterior(x, seed=seed)
+    decoded = model.decode(z, model.conditions.given(x))
+    return np.square(decoded.numpy() - target[:_DECODED]).mean()
 
 
-def _distance(model, beta, target, number, seed):
+def _distance(model, beta, x, target, number, seed):
     """Returns the energy distance of generated events and data, NaN without one.
 
     Real numbers are drawn with the noise of the model, under a normal of fixed scale
@@ -168,8 +167,11 @@ def _distance(model, beta, target, number, seed):
     noise = model.likelihood.real_valued
     if noise:
         model = with_own_noise(model, beta)
-    # The same z at all weights.
-    generated = model.generate(number, seed=seed, noise=noise).numpy()
+    # The same z at all weights, and the conditions of the examples.
+    condition = model.conditions.given(measuring.rows_of(x, slice(number)))
+    if condition:
+        number = min(number, len(target))
+    generated = model.generate(number, seed, noise, condition).numpy()
     return metrics.energy_distance(generated, target[:number])
 
 

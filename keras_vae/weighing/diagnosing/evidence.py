@@ -68,7 +68,7 @@ def _of_codes(codes):
         return {"non_finite": non_finite}
     mean = np.concatenate([code.mean for code in codes], axis=1)
     stddev = np.concatenate([code.stddev for code in codes], axis=1)
-    prior_stddev = np.concatenate([code.prior.stddev() for code in codes])
+    prior_stddev = np.concatenate([code.prior_stddev for code in codes], axis=-1)
     active = metrics.active_units(mean)
     information = measuring.information_of(
         [code.variable.posterior.distribution(code.params) for code in codes],
@@ -83,16 +83,21 @@ def _of_codes(codes):
         "unused_units": len(active.mask) - active.number,
         "mutual_information": information.value,
         "mutual_information_limit": information.limit,
-        "stddev_per_unit": (
-            np.sqrt(np.mean(stddev**2, axis=0)) / prior_stddev
-        ).tolist(),
+        "stddev_per_unit": _stddev_per_unit(stddev, prior_stddev).tolist(),
     }
     if all(code.has_units for code in codes):
         # In units of the prior the divergences are those from N(0, 1).
-        prior_mean = np.concatenate([code.prior.mean() for code in codes])
+        prior_mean = np.concatenate([code.prior_mean for code in codes], axis=-1)
         moments = (mean - prior_mean) / prior_stddev, stddev / prior_stddev
         evidence |= _of_units(codes, moments)
     return evidence
+
+
+def _stddev_per_unit(stddev, prior_stddev):
+    """Returns the stddev of each unit in units of the prior's, over the examples."""
+    if prior_stddev.ndim == 2:
+        return np.sqrt(np.mean((stddev / prior_stddev) ** 2, axis=0))
+    return np.sqrt(np.mean(stddev**2, axis=0)) / prior_stddev
 
 
 def _of_units(codes, moments):
@@ -192,7 +197,7 @@ def _of_errors(drawn):
 
 def _bypass(sample):
     """Fraction of the data's variance that is decoded while z is held fixed."""
-    fixed = [np.broadcast_to(c.prior.mean(), c.mean.shape) for c in sample.codes]
+    fixed = [np.broadcast_to(c.prior_mean, c.mean.shape) for c in sample.codes]
     varied, spread = 0.0, 0.0
     for head in sample.decode(fixed).heads:
         seen = np.where(head.observed, head.target, 0)

@@ -63,7 +63,7 @@ def _of_narrower(sample, evidence, weight):
         for code, used in zip(codes, active, strict=True):
             factors = np.where(used, np.float32(factor), np.float32(1))
             latents.append(code.mean + factors * (code.z - code.mean))
-            widths = code.stddev / code.prior.stddev().numpy()
+            widths = code.stddev / code.prior_stddev
             change = (factors**2 - 1) * widths**2 / 2 - np.log(factors)
             # Examples that are masked out have no rate.
             rate = rate + code.rate + np.where(code.rate == 0, 0, change.sum(axis=1))

@@ -77,7 +77,7 @@ class Sample:
         for start, x_batch, _ in measuring.batches(self.x, None, _BATCH_SIZE):
             params = subject.encode(x_batch)
             for code, param in zip(self.codes, params, strict=True):
-                code.take(param, start)
+                code.take(param, x_batch, start)
         for code in self.codes:
             code.finish()
 
@@ -163,24 +163,29 @@ class Code:
     def __init__(self, subject, index, key):
         self.variable = subject.variables[index]
         self.objective = subject.objectives[index]
-        self.prior = subject.prior(index)
-        # A mixture has no units of its own, nor has what flows mix.
-        is_normal = self.variable.posterior.is_normal
-        self.has_units = is_normal and isinstance(self.prior, tfd.Independent)
+        self._subject, self._index = subject, index
+        self._prior, self._moments = None, []
         self.key = key
         self.columns = []
 
-    def take(self, params, start):
-        """Takes up a batch, whose first example has the number `start`."""
+    def take(self, params, x, start):
+        """Takes up a batch of inputs x, whose first example has the number `start`."""
         variable = self.variable
+        if self._prior is None or self._subject.has_conditional_prior:
+            self._prior = self._subject.prior(self._index, x)
+            moments = self._prior.mean(), self._prior.stddev()
+            self._moments.append([value.numpy() for value in moments])
+        # A mixture has no units of its own, nor has what flows mix.
+        is_normal = variable.posterior.is_normal
+        self.has_units = is_normal and isinstance(self._prior, tfd.Independent)
         posterior = variable.posterior.distribution(params)
         key = self.key + tf.constant([0, start], tf.int64)
         z = variable.sample(params, 1, key)
         mean, stddev = variable.posterior.mean_and_stddev(params)
         kl = tf.fill(mean.shape, np.nan)
         if self.has_units:
-            kl = posteriors.kl_per_dimension(posterior, self.prior)
-        rate = self.objective.rate(Estimate(posterior, self.prior, z))
+            kl = posteriors.kl_per_dimension(posterior, self._prior)
+        rate = self.objective.rate(Estimate(posterior, self._prior, z))
         mask = _keras.mask_of(params)
         if mask is not None:
             mask = tf.cast(mask, tf.bool)
@@ -193,3 +198,7 @@ class Code:
         """Puts the batches together."""
         whole = [np.concatenate(parts) for parts in zip(*self.columns, strict=True)]
         self.params, self.mean, self.stddev, self.z, self.kl, self.rate = whole
+        # (units,), or (examples, units) of a prior that takes conditions.
+        self.prior_mean, self.prior_stddev = map(
+            np.concatenate, zip(*self._moments, strict=True)
+        )

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae import conditions
 from keras_vae.layers import Latent
 from keras_vae.layers.latent import example_mask
 from keras_vae.models import VAE
@@ -32,6 +33,7 @@ class Subject:
         may_bypass: Boolean, whether the decoder may see the input past z.
         is_plain: Boolean, whether the loss weighs the KL as the objective says.
         compiled_target: What `fit` takes as y, or None.
+        has_conditional_prior: Boolean, whether p(z) is another for each example.
         reconstructs_itself: Boolean, whether the only target is the only input.
     """
 
@@ -39,6 +41,7 @@ class Subject:
     may_bypass = False
     is_plain = False
     compiled_target = None
+    has_conditional_prior = False
 
     @property
     def reconstructs_itself(self):
@@ -55,8 +58,13 @@ class Subject:
         """
         raise NotImplementedError
 
-    def prior(self, index):
-        """Returns the `tfd.Distribution` p(z) of a variable."""
+    def prior(self, index, x):
+        """Returns the `tfd.Distribution` p(z) of a variable.
+
+        Args:
+            index: Integer.
+            x: Batch of inputs, used if the prior takes conditions.
+        """
         raise NotImplementedError
 
     def decode(self, x, latents):
@@ -95,6 +103,8 @@ class VAESubject(Subject):
         self.is_plain = type(model) is VAE
         with keras.StatelessScope():
             params = model.infer(_first(self.x))
+        names = model.conditions
+        self.has_conditional_prior = any(model.takes(n, "prior") for n in names)
         self._encodes_masks = _keras.mask_of(params[0]) is not None
 
     def encode(self, x):
@@ -102,15 +112,17 @@ class VAESubject(Subject):
         # The mask of features, unlike that of examples, says nothing of the KL.
         return [tf.identity(params) for params in self.model.infer(x)]
 
-    def prior(self, index):
+    def prior(self, index, x):
         """See `Subject.prior`."""
         variable = self.variables[index]
-        params = variable.prior.params(lambda x: self.encode(x)[0])
+        _, condition = self.model.conditions.split(x)
+        params = variable.prior_params(lambda x: self.encode(x)[0], condition)
         return variable.prior.distribution(params, variable.posterior)
 
     def decode(self, x, latents):
         """See `Subject.decode`."""
-        params = self.model.decoder(latents[0])
+        _, condition = self.model.conditions.split(x)
+        params = conditions.call(self.model.decoder, latents[0], condition)
         return [_as_float32(params)]
 
     def mask(self, x, y, params):
@@ -175,7 +187,7 @@ class LatentSubject(Subject):
         ]
         return sorted(pairs, key=lambda pair: self.layers.index(pair[0]))
 
-    def prior(self, index):
+    def prior(self, index, x):
         """See `Subject.prior`."""
         variable = self.variables[index]
         params = variable.prior.params(variable.infer)
