@@ -20,13 +20,14 @@ VAES = [name for name in recipes.RECIPES if "latent" not in name]
 
 def built(name):
     recipe = recipes.make(name)
-    recipe.model.build((None, *recipe.x.shape[1:]))
+    recipe.model.build(tf.nest.map_structure(lambda v: (None, *v.shape[1:]), recipe.x))
     return recipe
 
 
 def one_shot(model, x, y, num_samples, key):
     """All weights at once, summed in float64."""
-    estimate = model.estimate(tf.constant(x), tf.constant(y), num_samples, key)
+    x, y = tf.nest.map_structure(tf.constant, (x, y))
+    estimate = model.estimate(x, y, num_samples, key)
     weights = np.float64(estimate.log_likelihood - estimate.log_ratio)
     return scipy.special.logsumexp(weights, axis=1) - np.log(num_samples)
 
