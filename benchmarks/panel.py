@@ -152,7 +152,7 @@ def benchmark(chosen):
     for name in chosen.sets:
         _measure(name, chosen, directory, remember, found)
     text = table({name: found[name] for name in chosen.sets})
-    output = chosen.output or directory / "table.md"
+    output = pathlib.Path(chosen.output or directory / "table.md")
     with _run.replaced(output) as partial:
         partial.write_text(text)
     return text

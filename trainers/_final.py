@@ -111,6 +111,7 @@ def _polished(settings, data, report, beta, progress):
         _data.batches(data.train, settings),
         data.held_out,
         polish_epochs(settings, data),
+        settings.fit.learning_rate,
         callbacks=[*_program.guards(settings), shown],
         shuffle=False,
     )
