@@ -58,15 +58,22 @@ def split_inputs(declared, inputs, name):
             f"`{name}` must be a dict with the keys {names}, the data and each "
             f"condition. Received: a {type(inputs).__name__}"
         )
-    missing = [key for key in names if key not in inputs]
-    unknown = [key for key in inputs if key not in names]
-    if missing or unknown:
+    if faults := _unlike(inputs, names):
         raise ValueError(
             f"`{name}` must be a dict with the keys {names}, the data and each "
-            f"condition. Received: a dict without {missing}, with the unknown {unknown}"
+            f"condition. Received: a dict {faults}"
         )
     given = {key: value for key, value in inputs.items() if key != conditions.MAIN}
     return inputs[conditions.MAIN], given
+
+
+def _unlike(keys, names):
+    """Returns words for the names that keys lack or add, "" if there are none."""
+    lacking = [name for name in names if name not in keys]
+    unknown = [key for key in keys if key not in names]
+    words = [f"without {lacking}"] if lacking else []
+    words += [f"with the unknown {unknown}"] if unknown else []
+    return " and ".join(words)
 
 
 def check_conditions(declared, given, size, one_for_all=False):

@@ -10,6 +10,7 @@ from keras_vae.conditions import call
 from keras_vae.conditions import takes
 from keras_vae.networks.skip import SkipSequential
 from keras_vae.networks.skip import append
+from keras_vae.networks.stack import Stack
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -66,7 +67,7 @@ class JoinConditions(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class ConditionalSequential(keras.Model):
+class ConditionalSequential(Stack):
     """A sequence of layers, each of which also gets the conditions that it takes.
 
     Args:
@@ -84,10 +85,6 @@ class ConditionalSequential(keras.Model):
     >>> network(np.ones((2, 4)), label=np.eye(3)[[0, 2]]).shape
     TensorShape([2, 5])
     """
-
-    def __init__(self, layers, **kwargs):
-        super().__init__(**kwargs)
-        self.stack = list(layers)
 
     def takes_condition(self, name):
         """Whether one of the layers takes it, see `keras_vae.conditions`."""
@@ -108,20 +105,6 @@ class ConditionalSequential(keras.Model):
         for layer in self.stack:
             inputs = call(layer, inputs, condition)
         return inputs
-
-    def get_config(self):
-        """Returns the config; `from_config` makes an equal model from it."""
-        layers = [keras.saving.serialize_keras_object(layer) for layer in self.stack]
-        return {**super().get_config(), "layers": layers}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes a model from the output of `get_config`."""
-        layers = [
-            keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
-            for layer in config["layers"]
-        ]
-        return cls(**{**config, "layers": layers})
 
 
 def encoder(before, after, conditions, name, input_shape=None):

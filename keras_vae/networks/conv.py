@@ -38,8 +38,7 @@ def conv_encoder(
         activation: Name of a Keras activation or a callable. Defaults to "relu".
         name: String, optional name of the model.
         conditions: Dict of names to kinds, those of the conditions of a `VAE` that the
-            network takes after its
-            convolutions, or None for none.
+            network takes after its convolutions, or None for none.
 
     Returns:
         A `keras.Sequential` that maps (batch, height, width, channels) to features

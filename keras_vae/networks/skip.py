@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from keras_vae.networks.stack import Stack
+
 
 @keras.saving.register_keras_serializable("keras_vae")
-class SkipSequential(keras.Model):
+class SkipSequential(Stack):
     """A sequence of layers, each of which also gets z, the input of the first layer.
 
     `h_l = f_l([h_{l-1}, z])`, as in the skip models of Dieng et al.: the path from z to
@@ -28,10 +30,6 @@ class SkipSequential(keras.Model):
         https://arxiv.org/abs/1807.04863)
     """
 
-    def __init__(self, layers, **kwargs):
-        super().__init__(**kwargs)
-        self.stack = list(layers)
-
     def call(self, inputs):
         """See the class."""
         h = inputs
@@ -40,20 +38,6 @@ class SkipSequential(keras.Model):
                 h = append(h, inputs)
             h = layer(h)
         return h
-
-    def get_config(self):
-        """Returns the config; `from_config` makes an equal model from it."""
-        layers = [keras.saving.serialize_keras_object(layer) for layer in self.stack]
-        return {**super().get_config(), "layers": layers}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes a model from the output of `get_config`."""
-        layers = [
-            keras.saving.deserialize_keras_object(layer, custom_objects=custom_objects)
-            for layer in config["layers"]
-        ]
-        return cls(**{**config, "layers": layers})
 
 
 def append(h, z):
