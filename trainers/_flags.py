@@ -130,9 +130,8 @@ def define_weigh(values):
     add.number(
         "polish",
         0.3,
-        "Epochs for which the exported model is trained on at its own weight, over "
-        "--epochs, with a rate that falls from --learning_rate; kept where validation "
-        "data gain by it. 0 leaves it out.",
+        "Epochs of the exported model at its own weight, over --epochs, from "
+        "--learning_rate; kept where validation data gain by it. 0 leaves it out.",
         high=0.5,
     )
     # At this rate from the first step on, latents can close before they are of use.
