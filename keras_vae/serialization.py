@@ -1,4 +1,4 @@
-"""Resolves a name, a config or an object to an object, as in Keras."""
+"""Objects from names and configs, as in Keras."""
 
 import contextlib
 import inspect
@@ -96,3 +96,24 @@ def default_policy(dtype):
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+class HoldsNetworks:
+    """Mixin of a Keras class whose config holds networks.
+
+    Attributes:
+        network_arguments: Tuple of the names of these arguments.
+    """
+
+    network_arguments = ("network",)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes an equal object from the output of `get_config`."""
+        networks = {
+            name: keras.saving.deserialize_keras_object(
+                config[name], custom_objects=custom_objects
+            )
+            for name in cls.network_arguments
+        }
+        return cls(**{**config, **networks})

@@ -11,9 +11,10 @@ from keras_vae.conditions import Conditions
 from keras_vae.conditions import call
 from keras_vae.conditions import takes
 from keras_vae.layers.latent_variable import flat_size
+from keras_vae.serialization import HoldsNetworks
 
 
-class _Beside(keras.layers.Layer):
+class _Beside(HoldsNetworks, keras.layers.Layer):
     """A network with a linear map beside it.
 
     Args:
@@ -53,14 +54,6 @@ class _Beside(keras.layers.Layer):
             "conditions": self.declared.get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes a layer from the config that `get_config` returned."""
-        network = keras.saving.deserialize_keras_object(
-            config["network"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "network": network})
 
 
 @keras.saving.register_keras_serializable("keras_vae")

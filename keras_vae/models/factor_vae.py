@@ -13,7 +13,6 @@ from keras_vae.metrics.trackers import Gauge
 from keras_vae.models.two_optimizers import TwoOptimizers
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
-from keras_vae.serialization import default_policy
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -76,6 +75,7 @@ class FactorVAE(TwoOptimizers):
     """
 
     second_optimizer_name = "discriminator_optimizer"
+    network_arguments = (*TwoOptimizers.network_arguments, "discriminator")
 
     def __init__(
         self,
@@ -205,16 +205,6 @@ class FactorVAE(TwoOptimizers):
             "gamma": self.gamma.initial_value,
             "discriminator": keras.saving.serialize_keras_object(self.discriminator),
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes a model from the output of `get_config`."""
-        with default_policy(config.get("dtype")):
-            discriminator = keras.saving.deserialize_keras_object(
-                config["discriminator"], custom_objects=custom_objects
-            )
-        config = {**config, "discriminator": discriminator}
-        return super().from_config(config, custom_objects)
 
 
 def permute_units(z, key):

@@ -1,12 +1,16 @@
 """Guards against losing weights silently when a model is saved or loaded."""
 
 from keras_vae import _keras
+from keras_vae.serialization import HoldsNetworks
+from keras_vae.serialization import default_policy
 
 _LEGACY = (".h5", ".hdf5")
 
 
-class SavedWhole:
+class SavedWhole(HoldsNetworks):
     """Mixin for a `keras.Model`: it is saved and loaded completely, or not at all."""
+
+    network_arguments = ("encoder", "decoder")
 
     def save(self, filepath, *args, **kwargs):
         """Saves the model as a `.keras` file; see `keras.Model.save`.
@@ -23,6 +27,12 @@ class SavedWhole:
         if _keras.is_saving_legacy_file():
             raise ValueError(_no_legacy_file(self, "an HDF5 file"))
         return super().get_config()
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes a model from the output of `get_config`."""
+        with default_policy(config.get("dtype")):
+            return super().from_config(config, custom_objects)
 
     def build_from_config(self, config):
         """Creates the weights of a loaded model.

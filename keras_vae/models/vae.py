@@ -26,7 +26,6 @@ from keras_vae.models.inference import Inference
 from keras_vae.models.saved import SavedWhole
 from keras_vae.objectives import BatchMean
 from keras_vae.objectives.reduction import check_sample_weight
-from keras_vae.serialization import default_policy
 from keras_vae.training import BlockTraining
 
 
@@ -386,14 +385,3 @@ class VAE(
             "conditions": self.conditions.get_config(),
             "missing": self.missing,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes a model from the output of `get_config`."""
-        config = dict(config)
-        with default_policy(config.get("dtype")):
-            for network in ("encoder", "decoder"):
-                config[network] = keras.saving.deserialize_keras_object(
-                    config[network], custom_objects=custom_objects
-                )
-            return cls(**config)

@@ -14,6 +14,7 @@ from keras_vae.multi_rate.gated_layer import GATED
 from keras_vae.multi_rate.gated_layer import GatedLayer
 from keras_vae.networks import ConditionalSequential
 from keras_vae.networks import JoinConditions
+from keras_vae.serialization import HoldsNetworks
 
 # Layers whose weights all u share and which process each example separately.
 _SHARED = (
@@ -26,7 +27,7 @@ _SHARED = (
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class GatedNetwork(keras.layers.Layer):
+class GatedNetwork(HoldsNetworks, keras.layers.Layer):
     """A copy of a network with a gate in each dense and convolutional layer.
 
     Each of these layers is a `GatedLayer`; all other layers are equal for all u. At a
@@ -128,14 +129,6 @@ class GatedNetwork(keras.layers.Layer):
             "rank": self.rank,
             "default": self.default,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes a layer from the output of `get_config`."""
-        network = keras.saving.deserialize_keras_object(
-            config["network"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "network": network})
 
 
 @keras.saving.register_keras_serializable("keras_vae")

@@ -8,10 +8,11 @@ import tensorflow as tf
 from keras_vae import conditions
 from keras_vae.distributions.posteriors import DiagonalNormal
 from keras_vae.priors.prior import Prior
+from keras_vae.serialization import HoldsNetworks
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class Conditional(Prior):
+class Conditional(HoldsNetworks, Prior):
     """A normal prior whose means and scales come from a network of the conditions.
 
         p(z|c) = prod_j N(z_j; loc_j(c), scale_j(c)^2)
@@ -133,14 +134,6 @@ class Conditional(Prior):
             "network": keras.saving.serialize_keras_object(self.network),
             "conditions": self.names,
         }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes a layer from the output of `get_config`."""
-        network = keras.saving.deserialize_keras_object(
-            config["network"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "network": network})
 
 
 def _checked(network):
