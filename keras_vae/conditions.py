@@ -78,10 +78,11 @@ def call(network, inputs, condition):
 
 # === What a user declares ===
 
-# What a dict of inputs calls the data, and names that `call` or a library's network
-# already uses.
+# What a dict of inputs calls the data, what a decoder calls the target that it reads,
+# and names that `call` or a library's network already uses.
 MAIN = "x"
-_RESERVED = (MAIN, "z", "u", "inputs", "training", "mask")
+PREVIOUS = "previous"
+_RESERVED = (MAIN, PREVIOUS, "z", "u", "inputs", "training", "mask")
 
 
 class Conditions:

@@ -20,7 +20,7 @@ _MAX_ROWS, _MAX_PARAMS = 5000, 2**22
 # With a single example in a block the encoder runs as often as the decoder.
 _MAX_SAMPLES = 500
 
-_blocks = weakref.WeakKeyDictionary()
+_functions = weakref.WeakKeyDictionary()
 
 
 def log_likelihood(
@@ -145,7 +145,7 @@ def over_blocks(model, data, settings, add, start):
     rounds = -(-num_samples // min(batch_size, _MAX_SAMPLES))
     samples = -(-num_samples // rounds)
     examples = min(size, max(1, batch_size // samples))
-    add_block = _block_function(model, add, bool(jit_compile))
+    add_block = compiled(model, add, jit_compile=bool(jit_compile))
     progress = _progress(rounds * -(-size // examples), settings.verbose)
     blocks = itertools.count()
     for first in range(0, size, examples):
@@ -192,21 +192,30 @@ def _check_arrays(model, x, y):
     return x, y
 
 
-def _block_function(model, add, jit_compile):
-    """Returns the function that adds one block of draws, made once for each model."""
-    functions = _blocks.setdefault(model, {})
-    if (add, jit_compile) not in functions:
+def compiled(model, function, **options):
+    """Returns a function traced for a model, made once for it.
+
+    Args:
+        model: `VAE`.
+        function: Function of the module level, called as `function(model, *args)`. What
+            its layers add to their losses is dropped.
+        **options: See `tf.function`.
+
+    Returns:
+        A `tf.function` of `*args`.
+    """
+    functions = _functions.setdefault(model, {})
+    name = function, *sorted(options.items())
+    if name not in functions:
         # A function that held the model would keep its entry alive for ever.
         reference = weakref.ref(model)
 
-        def add_block(data, key, left, state, samples):
+        def call(*args):
             # Else what layers add to their losses would be tensors of this graph.
             with keras.StatelessScope():
-                state = add(reference(), data, key, left, state, samples)
+                result = function(reference(), *args)
             _keras.forget_gradients()
-            return state
+            return result
 
-        functions[add, jit_compile] = tf.function(
-            add_block, autograph=False, jit_compile=jit_compile
-        )
-    return functions[add, jit_compile]
+        functions[name] = tf.function(call, autograph=False, **options)
+    return functions[name]

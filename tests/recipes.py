@@ -336,6 +336,46 @@ def skip_connections_and_input_dropout():
     return Recipe(model, binary_images())
 
 
+# === Decoders that read the target ===
+
+
+@recipe
+def reading():
+    shape = (8, 8, 1)
+    x = binary_images(shape)
+    model = kv.VAE(
+        encoder=kv.networks.mlp_encoder([16], activation="tanh"),
+        decoder=kv.networks.causal_decoder([6] * 4, shape, activation="tanh"),
+        latent_dim=3,
+        seed=7,
+    )
+    return Recipe(model, x)
+
+
+@recipe
+def reading_classes_and_conditions():
+    classes = 3
+    z, previous = keras.Input((2,), name="z"), keras.Input((2, 2, 1), name="previous")
+    label = keras.Input((3,), name="label")
+    flat = keras.layers.Reshape((4, 1))(previous)
+    given = keras.layers.Concatenate()([z, label])
+    given = keras.layers.RepeatVector(4)(keras.layers.Dense(3)(given))
+    h = keras.layers.Concatenate()([flat, given])
+    h = keras.layers.GRU(5, return_sequences=True)(h)
+    params = keras.layers.Reshape((2, 2, classes))(keras.layers.Dense(classes)(h))
+    model = kv.VAE(
+        kv.networks.mlp_encoder([8], activation="tanh"),
+        keras.Model({"z": z, "previous": previous, "label": label}, params),
+        latent_dim=2,
+        likelihood=distributions.Categorical(classes),
+        objective=kv.ELBO(num_samples=2),
+        conditions={"label": 3},
+        seed=7,
+    )
+    x = np.floor(classes * grey_images((2, 2, 1)))
+    return Recipe(model, {"x": x, "label": np.int64(x[:, 0, 0, 0])})
+
+
 # === Models ===
 
 

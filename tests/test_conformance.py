@@ -30,6 +30,7 @@ SLOW = {
     "planar_posterior_importance_weighted",
     "flow_prior",
     "conditional_multi_rate",
+    "reading_classes_and_conditions",
 }
 every = pytest.mark.parametrize(
     "name",
@@ -48,6 +49,7 @@ CORE = {
     "latent",
     "multi_rate",
     "two_latents",
+    "reading",
 }
 every_costly = pytest.mark.parametrize(
     "name",
@@ -273,6 +275,29 @@ def test_a_diagnosis_is_made_without_a_trace(run):
     assert json.loads(json.dumps(diagnosis.to_dict()))["verdict"] in str(diagnosis)
     after = values(model.weights)
     assert all(np.array_equal(after[path], before[path]) for path in before)
+
+
+@every
+def test_a_decoder_reads_only_what_comes_before(run):
+    model = run.model
+    if not getattr(model, "reads_target", False):
+        pytest.skip("the decoder takes z alone")
+    data = tf.nest.map_structure(lambda v: v[:1], run.recipe.x)
+    x, condition = model.conditions.split(data)
+    z, places = tf.ones((1, 1, model.latent_dim)), x.shape[1:-1]
+
+    def params(x):
+        decoded = model._decode(z, model.readable(x, condition))
+        return np.reshape(decoded, (np.prod(places), -1))
+
+    before, sees_something = params(x), False
+    for place in range(len(before)):
+        changed = np.array(x)
+        changed[(0, *np.unravel_index(place, places))] += 1
+        after = params(changed)
+        np.testing.assert_array_equal(after[: place + 1], before[: place + 1])
+        sees_something |= not np.array_equal(after, before)
+    assert sees_something
 
 
 # === Serialisation ===

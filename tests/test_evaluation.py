@@ -233,13 +233,13 @@ def test_the_seed_determines_the_estimate():
 )
 def test_xla_is_used_where_it_pays(name, xla, monkeypatch):
     chosen = []
-    block_function = kv.evaluation._block_function
+    compiled = kv.evaluation.compiled
 
     def recorded(model, add, jit_compile):
         chosen.append(jit_compile)
-        return block_function(model, add, False)
+        return compiled(model, add, jit_compile=False)
 
-    monkeypatch.setattr(kv.evaluation, "_block_function", recorded)
+    monkeypatch.setattr(kv.evaluation, "compiled", recorded)
     recipe = built(name)
     recipe.model.log_likelihood(recipe.x, num_samples=4, verbose=0)
     assert chosen == [xla]

@@ -5,6 +5,7 @@ from keras_vae.checks.arrays import NO_LABELS
 from keras_vae.checks.arrays import check_array
 from keras_vae.checks.arrays import check_examples
 from keras_vae.checks.arrays import check_input
+from keras_vae.checks.arrays import check_read_target
 from keras_vae.checks.arrays import check_support
 from keras_vae.checks.arrays import check_target
 from keras_vae.checks.arrays import check_weights
@@ -30,6 +31,7 @@ from keras_vae.checks.networks import check_network
 from keras_vae.checks.networks import check_no_activation
 from keras_vae.checks.networks import check_output_activation
 from keras_vae.checks.networks import check_params_shape
+from keras_vae.checks.networks import check_reader
 from keras_vae.checks.settings import check_compile
 from keras_vae.checks.settings import check_counts
 from keras_vae.checks.settings import check_fit
@@ -61,6 +63,8 @@ __all__ = [
     "check_no_activation",
     "check_output_activation",
     "check_params_shape",
+    "check_read_target",
+    "check_reader",
     "check_seed",
     "check_support",
     "check_target",

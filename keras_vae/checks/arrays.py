@@ -208,6 +208,17 @@ def check_target(x, y, event_shape):
     return target
 
 
+def check_read_target(model, x, y):
+    """Raises ValueError if a decoder would have to read another target than x."""
+    if y is None or y is x or not model.reads_target:
+        return
+    if x.shape != y.shape or np.any(kinds.as_array(x) != kinds.as_array(y)):
+        raise ValueError(
+            "`y` must be left out, or equal x: the decoder reads the target as "
+            "`previous`, and `call` gets x alone. Received: another `y`"
+        )
+
+
 def check_support(model, target, y=None):
     """Raises ValueError if the target lies outside the support of the likelihood."""
     try:

@@ -17,7 +17,8 @@ def check_declared(declared, **parts):
     """
     for name, part in parts.items():
         inputs = conditions.input_names(part)
-        others = [one for one in inputs if one not in declared]
+        known = {*declared, conditions.PREVIOUS}
+        others = [one for one in inputs if one not in known]
         if declared and inputs and len(others) != 1:
             raise ValueError(
                 f"`{name}` must have one input for the data, and all others must be "

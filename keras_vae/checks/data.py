@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_vae.checks import kinds
 from keras_vae.checks.arrays import check_array
 from keras_vae.checks.arrays import check_no_lists
+from keras_vae.checks.arrays import check_read_target
 from keras_vae.checks.arrays import check_sizes
 from keras_vae.checks.arrays import check_structure
 from keras_vae.checks.arrays import check_support
@@ -60,6 +61,7 @@ def check_data(model, x, y=None, sample_weight=None, name="x"):
     if sample_weight is not None:
         check_weights(sample_weight, size)
     _build(model, inputs)
+    check_read_target(model, inputs, y)
     check_support(model, check_target(inputs, y, model.event_shape), y)
     return data
 

@@ -132,6 +132,28 @@ def check_params_shape(params_shape, input_shape, likelihood):
         )
 
 
+def check_reader(input_shape, missing, linear_path):
+    """Raises ValueError unless a decoder may read the target of a model.
+
+    Args:
+        input_shape: Shape of x, batch axis first, or a structure of such.
+        missing: See `VAE`.
+        linear_path: See `VAE`.
+    """
+    if not is_shape(input_shape) or len(input_shape) < 3:
+        raise ValueError(
+            "`decoder` reads the target as `previous`, so x must be one array "
+            "(batch, *places, channels): add an axis of size 1 to sequences of numbers,"
+            f" x[..., None]. Received: inputs of shape {input_shape}"
+        )
+    if missing is not None or linear_path:
+        raise ValueError(
+            "`decoder` reads the target as `previous`, so `missing` must be None, "
+            "because it would read elements that are missing, and `linear_path` False. "
+            f"Received: missing={missing!r}, linear_path={linear_path}"
+        )
+
+
 def check_closed_form(latent, objective, condition=conditions.NONE):
     """Raises ValueError before training if the rate has no closed form.
 

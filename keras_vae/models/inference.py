@@ -15,9 +15,10 @@ from keras_vae import random
 from keras_vae.models import conditional_start
 from keras_vae.models import linear_start
 from keras_vae.models.conditional import TakesConditions
+from keras_vae.models.reading import ReadsTarget
 
 
-class Inference(TakesConditions):
+class Inference(TakesConditions, ReadsTarget):
     """Mixin of `VAE` with the methods that use a model without training it.
 
     It uses the model's `latent`, `likelihood`, `objective` and `event_shape`, and its
@@ -186,8 +187,7 @@ class Inference(TakesConditions):
         z = self.latent.sample_prior(n, key, prior)
         if not noise:
             return self._decode_finite(z, condition)
-        params = self._decode(z[:, None], condition)[:, 0]
-        x = tf.cast(self.likelihood.sample(params, random.fork(key, 4)), tf.float32)
+        x = self._decode_alone(z, condition, random.fork(key, 4))
         return self._with_nan(x, condition)
 
     def interpolate(self, start, end, steps=8, condition=None):
@@ -215,7 +215,10 @@ class Inference(TakesConditions):
             )
         place = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
         z = start[:, None] + place * (end - start)[:, None]
-        return self.likelihood.mean(self._decode(z, given))
+        rows = tf.reshape(z, [-1, self.latent_dim])
+        given = {name: tf.repeat(v, steps, axis=0) for name, v in given.items()}
+        means = self._decode_alone(rows, given)
+        return tf.reshape(means, [-1, steps, *means.shape[1:]])
 
     def elbo(self, x, y=None, num_samples=1, seed=0, condition=None):
         """Estimates the unweighted ELBO of each example, regardless of the objective.
@@ -238,6 +241,7 @@ class Inference(TakesConditions):
         y = None if y is None else self._tensor(y, "y")
         target = checks.check_target(x, y, self.event_shape)
         if tf.executing_eagerly():
+            checks.check_read_target(self, x, y)
             checks.check_support(self, target, y)
         key = random.key(seed)
         estimate = self._estimate_at(x, target, num_samples, key, condition)
@@ -281,7 +285,7 @@ class Inference(TakesConditions):
         outputs = {
             "posterior": params,
             "z": z,
-            "likelihood": self._decode(z, condition),
+            "likelihood": self._decode(z, self.readable(x, condition)),
             **density,
         }
         infer = functools.partial(self._infer, condition=condition)
@@ -337,8 +341,7 @@ class Inference(TakesConditions):
         return _keras.with_mask(self._with_nan(params, condition), mask)
 
     def _decode_finite(self, z, condition=conditions.NONE):
-        means = self.likelihood.mean(self._decode(z[:, None], condition)[:, 0])
-        return self._with_nan(means, condition, z)
+        return self._with_nan(self._decode_alone(z, condition), condition, z)
 
     def _tensor(self, x, name="x"):
         x = tf.nest.map_structure(lambda v: tf.convert_to_tensor(checks.as_array(v)), x)

@@ -116,6 +116,11 @@ def _check(vae):
             "`vae` must be a built `keras_vae.VAE` of one weight, such as `at(beta)` "
             f"of a Multi-Rate VAE. Received: vae={vae!r}"
         )
+    if vae.reads_target:
+        raise ValueError(
+            "`vae` must have a decoder that takes z alone: this one reads the target, "
+            f"which would no longer be standardised. Received: vae={vae!r}"
+        )
     shape = vae.get_build_config()["input_shape"]
     if not checks.is_shape(shape):
         raise ValueError(

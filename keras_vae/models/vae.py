@@ -50,7 +50,8 @@ class VAE(
     Args:
         encoder: `keras.Model` or layer, x -> features (batch, ...).
         decoder: `keras.Model` or layer, (batch, latent_dim) -> parameters of p(x|z),
-            shape (batch, *likelihood.params_shape(event_shape)).
+            shape (batch, *likelihood.params_shape(event_shape)). One that also takes
+            `previous` reads the target, see `keras_vae.models.reading.ReadsTarget`.
         latent_dim: Integer, dimensions of z.
         likelihood: Name, config or `Likelihood` p(x|z).
         posterior: Name, config or `Posterior` q(z|x).
@@ -194,13 +195,13 @@ class VAE(
             self.encoder, seen_shape, "encoder", shapes
         )
         self.latent.build_from_features(features_shape, input_shape, shapes)
+        shapes = self._readable_shapes(input_shape, shapes)
         params_shape = checks.build_network(
             self.decoder, (None, self.latent_dim), "decoder", shapes
         )[1:]
         checks.check_params_shape(params_shape, input_shape, self.likelihood)
         self._event_shape = tuple(self.likelihood.event_shape(params_shape))
-        zeros = self.conditions.zeros()
-        checks.check_closed_form(self.latent, self.objective, zeros)
+        checks.check_closed_form(self.latent, self.objective, self.conditions.zeros())
         self.built = True
 
     # === Forward pass ===
@@ -226,7 +227,7 @@ class VAE(
         outputs = {
             "posterior": params,
             "z": z,
-            "likelihood": self._decode(z, condition),
+            "likelihood": self._decode(z, self.readable(inputs, condition)),
             **density,
         }
         # Pseudo-inputs are not data: encoding them must not update batch statistics or

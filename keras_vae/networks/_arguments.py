@@ -44,8 +44,8 @@ def initializer(activation):
     return "he_normal" if name in _RECTIFIERS else "glorot_uniform"
 
 
-def bias_initializer(output_bias, shape, remedy=""):
-    """Returns an initializer of the last bias; errors name `output_bias`."""
+def bias_initializer(output_bias, shape, remedy="", layout=(-1,)):
+    """Returns an initializer of a bias of shape `layout`; errors name `output_bias`."""
     if output_bias is None:
         return "zeros"
     bias = np.asarray(output_bias, "float32")
@@ -60,5 +60,5 @@ def bias_initializer(output_bias, shape, remedy=""):
             "Clip the mean of the data before taking its logit."
         )
     # A plain list, because the config of the model can hold it.
-    values = bias.ravel().tolist()
-    return keras.initializers.Constant(values[0] if bias.size == 1 else values)
+    value = bias.item() if bias.size == 1 else bias.reshape(layout).tolist()
+    return keras.initializers.Constant(value)

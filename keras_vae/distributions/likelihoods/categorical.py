@@ -41,6 +41,7 @@ class Categorical(Likelihood):
     """
 
     invalid_activations = ("sigmoid", "softmax")
+    value_dtype = "int32"
 
     def __init__(self, num_classes, **kwargs):
         super().__init__(**kwargs)
@@ -78,9 +79,6 @@ class Categorical(Likelihood):
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""
         return {**super().get_config(), "num_classes": self.num_classes}
-
-    def _beside_samples(self, x):
-        return tf.cast(x, tf.int32)[:, None]
 
     def _params_mask(self, mask):
         return tf.repeat(mask, self.num_classes, axis=-1)

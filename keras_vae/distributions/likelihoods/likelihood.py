@@ -22,12 +22,14 @@ class Likelihood(keras.layers.Layer):
         real_valued: Boolean, whether x is any real number: it may be standardised, and
             draws of x look like data where means are too smooth.
         origin: Float or array, the x that `standardize` maps to 0.
+        value_dtype: String, the type of draws of x, "int32" for class ids.
     """
 
     invalid_activations = ()
     placeholder = 0
     real_valued = False
     origin = 0.0
+    value_dtype = "float32"
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -114,6 +116,17 @@ class Likelihood(keras.layers.Layer):
         """
         return self._elements(params).mean()
 
+    def mode(self, params):
+        """Finds the most probable value of each element of x.
+
+        Args:
+            params: Float tensor (..., *params_shape).
+
+        Returns:
+            A tensor (..., *event_shape) of the type `value_dtype`.
+        """
+        return tf.cast(self._elements(params).mode(), self.value_dtype)
+
     def sample(self, params, key):
         """Draws x from p(x|z).
 
@@ -122,7 +135,7 @@ class Likelihood(keras.layers.Layer):
             key: Int64 tensor (2,), see `keras_vae.random`.
 
         Returns:
-            A tensor (..., *event_shape), int32 for class ids and float32 otherwise.
+            A tensor (..., *event_shape) of the type `value_dtype`.
         """
         return self._draw(self._elements(params), key)
 
@@ -198,8 +211,8 @@ class Likelihood(keras.layers.Layer):
         return mask if factor == 1 else tf.concat([mask] * factor, axis=-1)
 
     def _beside_samples(self, x):
-        """Returns x in the dtype of the density, with a second axis for the samples."""
-        return tf.cast(x, tf.float32)[:, None]
+        """Returns x in the type of the density, with a second axis for the samples."""
+        return tf.cast(x, self.value_dtype)[:, None]
 
     def _elements(self, params):
         raise NotImplementedError

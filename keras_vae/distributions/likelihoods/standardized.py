@@ -123,6 +123,10 @@ class Standardized(Likelihood):
         """See `Likelihood.mean`."""
         return self._scale * self.likelihood.mean(params) + self._shift
 
+    def mode(self, params):
+        """See `Likelihood.mode`."""
+        return self._scale * self.likelihood.mode(params) + self._shift
+
     def sample(self, params, key):
         """See `Likelihood.sample`."""
         return self._scale * self.likelihood.sample(params, key) + self._shift

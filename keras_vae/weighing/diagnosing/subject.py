@@ -121,8 +121,8 @@ class VAESubject(Subject):
 
     def decode(self, x, latents):
         """See `Subject.decode`."""
-        _, condition = self.model.conditions.split(x)
-        params = conditions.call(self.model.decoder, latents[0], condition)
+        given = self.model.readable(*self.model.conditions.split(x))
+        params = conditions.call(self.model.decoder, latents[0], given)
         return [_as_float32(params)]
 
     def mask(self, x, y, params):
