@@ -944,6 +944,7 @@ FILES = [
         "`data_dir` must hold binarized_m",
     ),
     (lambda path: kv.datasets.dsprites(path), "`data_dir` must hold dsprites/.*Place"),
+    (lambda path: kv.datasets.ptb(path), "`data_dir` must hold ptb/.*Place"),
     (
         lambda path: kv.datasets.arrays(path / "no.npy"),
         "`path` must be an existing file",
@@ -1005,5 +1006,7 @@ FILES = [
 def test_files(read, message, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError), match=f"(?s){message}") as info:
         read(tmp_path)
-    missing = re.search("existing file|must hold (mnist|binarized|dsprites)", message)
+    missing = re.search(
+        "existing file|must hold (mnist|binarized|dsprites|ptb)", message
+    )
     assert isinstance(info.value, FileNotFoundError) == bool(missing)

@@ -6,6 +6,7 @@ from keras_vae.datasets import images
 from keras_vae.datasets import named
 from keras_vae.datasets import numpy_files
 from keras_vae.datasets import tables
+from keras_vae.datasets import text
 
 # Readers of `load` by the suffix of a path, and their arguments beside those of the
 # split. To add a format, write a module with a `load` function and add a line here.
@@ -15,6 +16,7 @@ _READERS = {
     ".npz": (numpy_files.load, ("key", "max_bytes", "missing")),
     ".csv": _TABLE,
     ".tsv": _TABLE,
+    ".txt": (text.load, ("max_length",)),
     "": (images.load, ("image_size", "grayscale", "max_bytes")),
 }
 
@@ -23,10 +25,10 @@ def load(name, data_dir=None, **kwargs):
     """Loads a data set by name or path.
 
     Args:
-        name: One of "digits", "mnist", "fashion_mnist", "binarized_mnist" and
-            "dsprites", or the path of an `.npy` or `.npz` file (see `arrays`), of a
-            `.csv` or `.tsv` file (see `table`) or of a folder of images (see
-            `image_folder`).
+        name: One of "digits", "mnist", "fashion_mnist", "binarized_mnist", "dsprites"
+            and "ptb", or the path of an `.npy` or `.npz` file (see `arrays`), of a
+            `.csv` or `.tsv` file (see `table`), of a `.txt` file (see `sentences`) or
+            of a folder of images (see `image_folder`).
         data_dir: Directory with the files of a named data set. Defaults to the
             environment variable `KERAS_VAE_DATA`.
         **kwargs: Passed to the function that reads the data set. If the data have no

@@ -6,6 +6,7 @@ from keras_vae.datasets import idx_files
 from keras_vae.datasets import numpy_files
 from keras_vae.datasets import published
 from keras_vae.datasets import splits
+from keras_vae.datasets import text
 
 
 def digits(test_fraction=0.2, seed=0, labels=False):
@@ -168,6 +169,47 @@ def dsprites(data_dir=None, subset=True, factors=False, dtype="float32"):
     return x, numpy_files.read_array(path, "latents_classes")[:, -5:]
 
 
+def ptb(data_dir=None, max_length=None):
+    """Returns the Penn Treebank as Mikolov prepared it, for models of language.
+
+    Its 10,000 words hold `<unk>`, and the end of a sentence.
+
+    Args:
+        data_dir: Directory that holds `ptb/` with `ptb.train.txt`, `ptb.valid.txt` and
+            `ptb.test.txt`. Defaults to the environment variable `KERAS_VAE_DATA`.
+        max_length: Integer, the most words of a sentence, longer ones are left out; or
+            None for all.
+
+    Returns:
+        `(train, validation, test)`, arrays of 42,068, 3,370 and 3,761 strings. The test
+        split has 82,430 words with the ends of sentences.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is not the published one.
+
+    Example:
+    >>> train, validation, test = kv.datasets.ptb()  # doctest: +SKIP
+    >>> test[0]  # doctest: +SKIP
+    "no it was n't black monday"
+
+    Reference:
+        [Recurrent neural network based language model](
+        https://doi.org/10.21437/Interspeech.2010-343)
+    """
+    return tuple(_load_ptb(data_dir, max_length))
+
+
+def _load_ptb(data_dir=None, max_length=None):
+    paths = [
+        published.find(f"ptb/ptb.{part}.txt", data_dir)
+        for part in ("train", "valid", "test")
+    ]
+    read = [text.read(path, max_length) for path in paths]
+    description = "\n".join(lines for _, lines in read)
+    return splits.Dataset(*(x for x, _ in read), description=description)
+
+
 def _idx_images(name, data_dir, labels):
     if published.directory(data_dir):
         parts = [
@@ -232,4 +274,5 @@ LOADERS = {
     "dsprites": _load_dsprites,
     "fashion_mnist": _load_fashion_mnist,
     "mnist": _load_mnist,
+    "ptb": _load_ptb,
 }

@@ -6,8 +6,8 @@ import pathlib
 
 VARIABLE = "KERAS_VAE_DATA"
 
-# The published MD5 of each file. Two archives have no published MD5; theirs is from the
-# copies on which the project's results were measured.
+# The published MD5 of each file. Two archives and the Penn Treebank have none; theirs is
+# from the copies on which the project's results were measured.
 _MD5 = {
     "mnist/train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "mnist/train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
@@ -18,6 +18,9 @@ _MD5 = {
     "fashion_mnist/t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "fashion_mnist/t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
     "binarized_mnist/binarized_mnist_uint8.npz": "95e21dd54a2e283bd1d9987b3b72152a",
+    "ptb/ptb.test.txt": "8b80168b89c18661a38ef683c0dc3721",
+    "ptb/ptb.train.txt": "f26c4b92c5fdc7b3f8c7cdcb991d8420",
+    "ptb/ptb.valid.txt": "aa0affc06ff7c36e977d7cd49e3839bf",
     "dsprites/dsprites_subset.npz": "bbc77fb34afc89a384056b53f474ccdd",
     "dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz": (
         "7da33b31b13a06f4b04a70402ce90c2e"

@@ -1,0 +1,111 @@
+"""Sentences in text files."""
+
+import pathlib
+
+import numpy as np
+
+from keras_vae.arguments import check_count
+from keras_vae.datasets import splits
+
+# What stands for padding, unknown words, the begin and the end of a sentence.
+PADDING, UNKNOWN, BEGIN, END = "", "<unk>", "<bos>", "<eos>"
+
+
+def sentences(path, max_length=None):
+    r"""Returns the sentences of a text file, one a line.
+
+    Words are what white space separates; they stay as they are. Lines without a word
+    are left out.
+
+    Args:
+        path: Path of a file in UTF-8.
+        max_length: Integer, the most words of a sentence, longer ones are left out; or
+            None for all. `load` says how many.
+
+    Returns:
+        An array (n,) of strings, words separated by single spaces.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not in UTF-8, holds no sentence that is short enough, or a
+            word that stands for the begin or the end of a sentence.
+
+    Example:
+    >>> from pathlib import Path
+    >>> _ = Path("two.txt").write_text("a  cat sat\n\nthe dog did not\n")
+    >>> kv.datasets.sentences("two.txt").tolist()
+    ['a cat sat', 'the dog did not']
+    """
+    return read(path, max_length)[0]
+
+
+def load(path, max_length=None, **kwargs):
+    """Returns the `Dataset` of a text file, arrays (n,) of strings."""
+    x, description = read(path, max_length)
+    return splits.hold_out(x, description=description, **kwargs)
+
+
+def count_words(sentences):
+    """Returns the number of words of sentences, their ends included.
+
+    Args:
+        sentences: Array of strings, words separated by single spaces.
+
+    Example:
+    >>> count_words(["a cat sat", "yes"])
+    6
+    """
+    return sum(map(length, sentences))
+
+
+def length(sentence):
+    """Returns the number of words of one sentence, its end included."""
+    return len(sentence.split()) + 1
+
+
+def read(path, max_length):
+    """Returns `sentences`, and a line that says what was read."""
+    if max_length is not None:
+        check_count("max_length", max_length)
+    lines = _lines(pathlib.Path(path))
+    filled = [line for line in lines if line]
+    kept = [x for x in filled if max_length is None or length(x) - 1 <= max_length]
+    counts = {
+        f"{len(lines) - len(filled)} lines without a word": len(lines) - len(filled),
+        f"{len(filled) - len(kept)} of more than {max_length} words": len(filled)
+        - len(kept),
+    }
+    left_out = [text for text, number in counts.items() if number]
+    if not kept:
+        raise ValueError(
+            "`path` must hold at least one sentence, one a line. Received: "
+            f"{path}, {len(lines)} lines" + "".join(f", {text}" for text in left_out)
+        )
+    description = f"{path}: {len(kept)} sentences, {count_words(kept)} words with ends"
+    if left_out:
+        description += f"; left out: {', '.join(left_out)}"
+    return np.array(kept, object), f"{description}."
+
+
+def _lines(path):
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`path` must be an existing file. Received: path={str(path)!r}"
+        )
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(
+            f"`path` must be a text file in UTF-8. Received: {path}, whose line {line} "
+            f"holds the byte {error.object[error.start]:#x}. Convert it, for instance "
+            "by `iconv -f latin1 -t utf-8`."
+        ) from error
+    lines = [line.split() for line in text.removesuffix("\n").split("\n")]
+    for number, words in enumerate(lines, 1):
+        if reserved := {BEGIN, END} & set(words):
+            raise ValueError(
+                "`path` must not hold words that stand for the begin and the end of a "
+                f"sentence. Received: {path}, whose line {number} holds {reserved}"
+            )
+    return [" ".join(words) for words in lines]
