@@ -83,6 +83,8 @@ def call(network, inputs, condition):
 MAIN = "x"
 PREVIOUS = "previous"
 _RESERVED = (MAIN, PREVIOUS, "z", "u", "inputs", "training", "mask")
+# The label of an example whose class nobody told.
+UNKNOWN = -1
 
 
 class Conditions:
@@ -93,14 +95,17 @@ class Conditions:
             integer, the number of classes of integer labels (N,), which the networks
             get as one-hot vectors; a tuple, the shape of real values (N, *shape); or
             None for one real number (N,), which they get with the shape (N, 1).
+        unknown: Name of a condition of classes whose labels may be `UNKNOWN`, or None.
 
     Raises:
         ValueError: If a name or a kind is invalid.
     """
 
-    def __init__(self, declared=None):
+    def __init__(self, declared=None, unknown=None):
         if isinstance(declared, Conditions):
+            unknown = unknown or declared._unknown
             declared = declared.get_config()
+        self._unknown = unknown
         if not isinstance(declared, Mapping | None):
             raise ValueError(
                 "`conditions` must be a dict of names to numbers of classes, or to "
@@ -120,6 +125,10 @@ class Conditions:
         """Returns the number of classes of a condition, None of real values."""
         kind = self._kinds[name]
         return kind if isinstance(kind, int) else None
+
+    def lowest_label(self, name):
+        """Returns the smallest label of a condition of classes."""
+        return UNKNOWN if name == self._unknown else 0
 
     def shape(self, name):
         """Returns the shape of one value as the networks get it."""
@@ -160,6 +169,19 @@ class Conditions:
         given = {name: self.encode(name, inputs[name]) for name in self}
         return inputs[MAIN], given
 
+    def for_each(self, name, value, size):
+        """Returns values (N, *raw shape) of a condition, of which one may be for all.
+
+        Args:
+            name: String.
+            value: Array or tensor (N, *raw shape), or one value for all.
+            size: N.
+        """
+        value = tf.convert_to_tensor(value)
+        if value.shape.rank == len(self.raw_shape(name)):
+            value = tf.repeat(value[None], size, axis=0)
+        return value
+
     def encode(self, name, value, size=None):
         """Returns values of a condition as the networks take them.
 
@@ -171,16 +193,12 @@ class Conditions:
         Returns:
             A float32 tensor (N, *shape), NaN for labels that are no class.
         """
-        value = tf.convert_to_tensor(value)
+        value = self.for_each(name, value, size)
         if number := self.num_classes(name):
             labels = tf.cast(tf.reshape(value, [-1]), tf.int32)
             is_class = (labels >= 0) & (labels < number)
-            encoded = tf.where(is_class[:, None], tf.one_hot(labels, number), np.nan)
-        else:
-            encoded = tf.reshape(tf.cast(value, tf.float32), [-1, *self.shape(name)])
-        if value.shape.rank == len(self.raw_shape(name)):
-            encoded = tf.repeat(encoded, size, axis=0)
-        return encoded
+            return tf.where(is_class[:, None], tf.one_hot(labels, number), np.nan)
+        return tf.reshape(tf.cast(value, tf.float32), [-1, *self.shape(name)])
 
     def zeros(self):
         """Returns conditions of one example, all zero, as the networks take them."""

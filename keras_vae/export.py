@@ -36,7 +36,8 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
     several tensors or another shape, `negative_elbo` takes `x`, `y` and `seed`.
 
     Each endpoint also takes, by name and one for each example, the conditions that its
-    networks take: int64 labels (batch,) or float32 values.
+    networks take: int64 labels (batch,) or float32 values. A `SemiSupervisedVAE` adds
+    `classify` of `x`, q(y|x) of each class, (batch, classes), and takes the label -1.
 
     The directory appears once it is complete and replaces an older SavedModel.
 
@@ -94,11 +95,7 @@ def _endpoints(model):
     y, z = _batch(model.event_shape), _batch([model.latent_dim])
     x, y, z, number = {"x": x}, {"y": y}, {"z": z}, tf.TensorSpec((), "int64")
     n, seed = {"n": number}, {"seed": number}
-
-    def given(*parts):
-        return {
-            c: _condition(model, c) for c in model.conditions if model.takes(c, *parts)
-        }
+    given = functools.partial(_conditions, model)
 
     def encode(x, **condition):
         mean, stddev = model.encode(x, condition)
@@ -132,13 +129,24 @@ def _endpoints(model):
             negative_elbo,
             x | ({} if is_target else y) | seed | given("encoder", "decoder", "prior"),
         ),
+        **{
+            name: (function, x | given(part))
+            for name, (function, part) in model.further_endpoints.items()
+        },
     }
 
 
-def _condition(model, name):
-    dtype = "int64" if model.conditions.num_classes(name) else "float32"
-    shape = None, *model.conditions.raw_shape(name)
-    return tf.TensorSpec(shape, dtype, name)
+def _conditions(model, *parts):
+    """Returns the specs of the conditions that one of some parts takes, by name."""
+    return {
+        name: tf.TensorSpec(
+            (None, *model.conditions.raw_shape(name)),
+            "int64" if model.conditions.num_classes(name) else "float32",
+            name,
+        )
+        for name in model.conditions
+        if model.takes(name, *parts)
+    }
 
 
 def _stateless(function, names):

@@ -98,7 +98,7 @@ def impute(
 def _add(model, x, key, left, state, samples):
     """Adds a block of draws to sum of weights, mean and chosen draws."""
     total, mean, drawn = state
-    x, condition = model.conditions.split(x)
+    x, condition = model.split(x)
     outputs = model.draw(x, samples, key, condition)
     params = outputs["likelihood"]
     log_weights = evaluation.log_weights(model.scored(outputs, x), left)

@@ -432,6 +432,21 @@ def conditional_multi_rate():
     return Recipe(model, conditional_images(), updates_until_all_move=2)
 
 
+@recipe
+def semi_supervised():
+    x = conditional_images()
+    x["label"][::2] = -1
+    model = mlp(
+        model=kv.SemiSupervisedVAE,
+        conditions={"label": 3, "age": None},
+        classifier=keras.Sequential(
+            [kv.networks.mlp_encoder([8], activation="tanh"), keras.layers.Dense(3)]
+        ),
+        class_probs=[0.5, 0.3, 0.2],
+    )
+    return Recipe(model, x)
+
+
 # === Models of one's own ===
 
 

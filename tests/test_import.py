@@ -47,6 +47,7 @@ FLAT_NAMES = [
     "VAE",
     "AggressiveVAE",
     "FactorVAE",
+    "SemiSupervisedVAE",
     "in_original_units",
     "ELBO",
     "ImportanceWeighted",

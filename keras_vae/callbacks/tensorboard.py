@@ -326,7 +326,7 @@ def _encode(model, batch):
     """Returns posterior means and the KL of each unit, or None, of one batch."""
     (variable,), (params,) = model.latents, model.infer(batch)
     mean = variable.posterior.mean_and_stddev(params)[0].numpy()
-    _, condition = model.conditions.split(batch)
+    _, condition = model.split(batch)
     prior = variable.prior_params(lambda x: model.infer(x)[0], condition)
     try:
         kl = posteriors.kl_per_dimension(

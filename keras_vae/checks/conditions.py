@@ -77,7 +77,7 @@ def _unlike(keys, names):
     return " and ".join(words)
 
 
-def check_conditions(declared, given, size, one_for_all=False):
+def check_conditions(declared, given, size, one_for_all=False, all_known=False):
     """Raises ValueError unless each condition has a valid value for each example.
 
     Args:
@@ -85,6 +85,7 @@ def check_conditions(declared, given, size, one_for_all=False):
         given: Dict of names to arrays (size, ...).
         size: Integer, number of examples, or None if it is unknown.
         one_for_all: Boolean, whether one value may stand for all examples.
+        all_known: Boolean, whether no label may be unknown.
     """
     for name, value in given.items():
         if not hasattr(value, "shape"):
@@ -92,6 +93,7 @@ def check_conditions(declared, given, size, one_for_all=False):
         if not one_for_all or tuple(value.shape) != declared.raw_shape(name):
             _check_shape(declared, name, value, size)
         values, number = np.asarray(kinds.as_array(value)), declared.num_classes(name)
+        lowest = 0 if all_known else declared.lowest_label(name)
         if number is None:
             check_finite(values, name)
         elif values.dtype.kind not in "iub":
@@ -99,11 +101,12 @@ def check_conditions(declared, given, size, one_for_all=False):
                 f"`{name}` must be integer labels of {number} classes: cast them by "
                 f"`astype('int64')`. Received: dtype={values.dtype}"
             )
-        elif values.size and not 0 <= values.min() <= values.max() < number:
+        elif values.size and not lowest <= values.min() <= values.max() < number:
+            unknown = f", {lowest} where they are unknown" if lowest else ""
             raise ValueError(
-                f"`{name}` must be labels in [0, {number}), because `conditions` "
-                f"declares {number} classes. Received: labels from {values.min()} to "
-                f"{values.max()}"
+                f"`{name}` must be labels in [0, {number}){unknown}, because "
+                f"`conditions` declares {number} classes. Received: labels from "
+                f"{values.min()} to {values.max()}"
             )
 
 

@@ -72,6 +72,15 @@ class CountedMean(keras.metrics.Mean):
         self.update_state(value, sample_weight=mean.weight)
         self._batches.assign(self._batches + 1)
 
+    def add(self, value, mean):
+        """Adds a further term to the mean of the batch that `update` got last.
+
+        Args:
+            value: Scalar tensor returned by `mean`.
+            mean: The `BatchMean`.
+        """
+        self.total.assign_add(value * mean.weight)
+
     def reset_state(self):
         """Resets the mean and the count."""
         super().reset_state()

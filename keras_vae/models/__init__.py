@@ -3,6 +3,13 @@
 from keras_vae.models.aggressive_vae import AggressiveVAE
 from keras_vae.models.factor_vae import FactorVAE
 from keras_vae.models.original_units import in_original_units
+from keras_vae.models.semi_supervised_vae import SemiSupervisedVAE
 from keras_vae.models.vae import VAE
 
-__all__ = ["VAE", "AggressiveVAE", "FactorVAE", "in_original_units"]
+__all__ = [
+    "VAE",
+    "AggressiveVAE",
+    "FactorVAE",
+    "SemiSupervisedVAE",
+    "in_original_units",
+]

@@ -10,7 +10,7 @@ from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.hyperparameter import OwnsHyperparameters
 
 # Parts of a model, and the arguments that make them.
-_PARTS = ("encoder", "decoder", "likelihood", "objective", "latent")
+_PARTS = ("encoder", "decoder", "classifier", "likelihood", "objective", "latent")
 _ARGUMENTS = ("latent_dim", "posterior", "prior", "seed", "conditions")
 
 

@@ -33,9 +33,21 @@ class TakesConditions:
             name: String.
             *parts: Strings, of "encoder", "decoder" and "prior".
         """
-        known = {"encoder": self.encoder, "decoder": self.decoder}
-        known["prior"] = self.latent.prior
-        return any(conditions.takes(known[part], name) for part in parts)
+        return any(conditions.takes(self._takers[part], name) for part in parts)
+
+    @property
+    def _takers(self):
+        """The parts that may take conditions, by name."""
+        networks = {"encoder": self.encoder, "decoder": self.decoder}
+        return {**networks, "prior": self.latent.prior}
+
+    def split(self, inputs):
+        """Returns the data, and a dict of the conditions as the networks take them.
+
+        Args:
+            inputs: What `fit` takes as x.
+        """
+        return self.conditions.split(inputs)
 
     def _data_and_conditions(self, x, condition, *parts):
         """Returns x as a tensor, and the conditions as the networks take them.
@@ -45,6 +57,12 @@ class TakesConditions:
             condition: Dict of further conditions, or None.
             *parts: Strings, the parts that must get what they take, see `takes`.
         """
+        x, given = self._given(x, condition)
+        x = self._tensor(x)
+        return x, self._standard(given, _size(x), *parts)
+
+    def _given(self, x, condition):
+        """Returns the data, and a dict of the conditions as a user passes them."""
         given = dict(condition or {})
         if self.conditions and isinstance(x, dict):
             given = {**{n: v for n, v in x.items() if n != conditions.MAIN}, **given}
@@ -54,9 +72,7 @@ class TakesConditions:
                     f"dict of {list(x)}"
                 )
             x = x[conditions.MAIN]
-        x = self._tensor(x)
-        size = tf.nest.flatten(x)[0].shape[0], tf.shape(tf.nest.flatten(x)[0])[0]
-        return x, self._standard(given, size, *parts)
+        return x, given
 
     def _standard(self, given, size, *parts):
         """Returns the conditions as the networks take them, a dict of tensors.
@@ -75,6 +91,13 @@ class TakesConditions:
         needed = [name for name in self.conditions if self.takes(name, *parts)]
         checks.check_names(self.conditions, given, needed, " or the ".join(parts))
         if tf.executing_eagerly():
-            checks.check_conditions(self.conditions, given, size[0], one_for_all=True)
+            options = {"one_for_all": True, "all_known": True}
+            checks.check_conditions(self.conditions, given, size[0], **options)
         encode = self.conditions.encode
         return {name: encode(name, value, size[1]) for name, value in given.items()}
+
+
+def _size(x):
+    """Returns the number of examples: an integer or None, and the same as a tensor."""
+    first = tf.nest.flatten(x)[0]
+    return first.shape[0], tf.shape(first)[0]

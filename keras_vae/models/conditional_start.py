@@ -42,7 +42,7 @@ class ConditionalBatches:
         for batch in itertools.islice(self._batches(), self.steps):
             x, given = checks.split_inputs(declared, checks.unpack(batch)[0], "x")
             x = np.asarray(checks.as_array(checks.check_array(x, "x")))
-            checks.check_conditions(declared, given, len(x))
+            checks.check_conditions(declared, given, len(x), all_known=True)
             encoded = {n: declared.encode(n, v).numpy() for n, v in given.items()}
             taken = self.model.decoder.declared
             flat = [np.zeros((len(x), 0))]

@@ -25,6 +25,10 @@ class Inference(TakesConditions, ReadsTarget):
     `_infer`, `_decode` and `_estimate`.
     """
 
+    # Endpoints of `export` beside those of any `VAE`: names to pairs of a function of x
+    # and of named conditions, and the part that takes these.
+    further_endpoints = conditions.NONE
+
     @property
     def latents(self):
         """List of the `LatentVariable`s."""
@@ -262,7 +266,7 @@ class Inference(TakesConditions, ReadsTarget):
             A `keras_vae.objectives.Estimate`.
         """
         y = self.conditions.main(y)
-        x, own = self.conditions.split(x)
+        x, own = self.split(x)
         return self._estimate_at(x, y, num_samples, key, {**own, **condition})
 
     def _estimate_at(self, x, y, num_samples, key, condition):

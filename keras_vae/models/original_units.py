@@ -73,7 +73,7 @@ def in_original_units(vae, normalization):
             prior=_copy(vae.latent.prior),
             objective=_copy(vae.objective),
             seed=vae.latent.noise.seed,
-            conditions=vae.conditions,
+            conditions=vae.conditions.get_config(),
             missing=vae.missing,
             name=vae.name,
         )

@@ -115,13 +115,13 @@ class VAESubject(Subject):
     def prior(self, index, x):
         """See `Subject.prior`."""
         variable = self.variables[index]
-        _, condition = self.model.conditions.split(x)
+        _, condition = self.model.split(x)
         params = variable.prior_params(lambda x: self.encode(x)[0], condition)
         return variable.prior.distribution(params, variable.posterior)
 
     def decode(self, x, latents):
         """See `Subject.decode`."""
-        given = self.model.readable(*self.model.conditions.split(x))
+        given = self.model.readable(*self.model.split(x))
         params = conditions.call(self.model.decoder, latents[0], given)
         return [_as_float32(params)]
 
