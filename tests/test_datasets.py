@@ -613,6 +613,22 @@ def test_dynamic_binarization_draws_anew_in_each_epoch():
     np.testing.assert_allclose(np.mean(agreement), 0.5, atol=0.01)
 
 
+def test_dynamic_binarization_takes_what_stands_beside_the_values_along():
+    x, number = np.repeat(np.linspace(0, 1, 7)[:, None], 4, axis=1), np.arange(7)
+    alone, both = (
+        list(datasets.dynamic_binarization(data, 3, seed=2).as_numpy_iterator())
+        for data in (x, {"x": x, "number": number})
+    )
+    for values, batch in zip(alone, both, strict=True):
+        np.testing.assert_array_equal(batch["x"], values)
+    numbers = np.concatenate([batch["number"] for batch in both])
+    assert sorted(numbers) == list(number)
+    assert list(numbers) != list(number)
+    values = np.concatenate([batch["x"] for batch in both])
+    assert not values[numbers == 0].any()
+    assert values[numbers == 6].all()
+
+
 def test_dynamic_binarization_draws_with_the_given_probabilities():
     x = np.tile(np.linspace(0, 1, 11, dtype="float32"), (1001, 1))
     dataset = datasets.dynamic_binarization(x, 100)

@@ -216,6 +216,13 @@ def test_report_is_a_png_1400_pixels_wide(epochs, event, tmp_path, monkeypatch):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_report_draws_one_sample_of_each_class_in_a_row(report):
+    samples = np.repeat(np.arange(6.0) % 3 / 2, 48).reshape(6, 8, 6, 1)
+    drawn = report(IMAGES, IMAGES, samples, None, {}, across=3)
+    pixels = drawn["Samples from the prior"].get_images()[0].get_array()
+    np.testing.assert_array_equal(pixels, figures.image_grid(samples, 3)[..., 0])
+
+
 def test_report_replaces_the_old_one_only_when_complete(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 

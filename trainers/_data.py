@@ -1,16 +1,15 @@
-"""Data of a run: splits, units, and batches that a resumed run finds again."""
+"""Data of a run: splits, units, and the labels that a model takes."""
 
 import dataclasses
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_vae import datasets
 from keras_vae import linear
 from keras_vae import normalization
 from trainers import _flag_checks
 from trainers import _settings
+from trainers import _units
 
 # Binarisations of test and validation data, and the split, are the same for all seeds,
 # so that runs compare.
@@ -70,6 +69,7 @@ class Data:
         columns: Tuple of strings, the names of the columns of a table, or None.
         description: String, lines that say what was read.
         labels: Dict, names of splits to arrays (n,), those that have labels.
+        num_classes: Integer, the classes of labels that the model takes, or None.
     """
 
     train: np.ndarray
@@ -79,6 +79,7 @@ class Data:
     columns: tuple | None = None
     description: str = ""
     labels: dict = dataclasses.field(default_factory=dict)
+    num_classes: int | None = None
 
     def __iter__(self):
         """Yields train, validation and test."""
@@ -90,9 +91,30 @@ class Data:
         return self.test if self.validation is None else self.validation
 
     @property
+    def _held_out(self):
+        return "test" if self.validation is None else "validation"
+
+    @property
     def held_out_labels(self):
         """Array (n,) of the labels of `held_out`, or None."""
-        return self.labels.get("test" if self.validation is None else "validation")
+        return self.labels.get(self._held_out)
+
+    @property
+    def conditions(self):
+        """What a `keras_vae.VAE` takes as `conditions`."""
+        return None if self.num_classes is None else {"label": self.num_classes}
+
+    def inputs(self, part):
+        """Returns what the model takes of a split: its array, or that and its labels.
+
+        Args:
+            part: "train", "validation", "test" or "held_out".
+        """
+        part = self._held_out if part == "held_out" else part
+        x = getattr(self, part)
+        if x is None or self.num_classes is None:
+            return x
+        return {"x": x, "label": self.labels[part]}
 
     def steps_per_epoch(self, batch_size):
         """How many batches the training examples make; the last may be short."""
@@ -127,7 +149,8 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
     )
     if with_channels and len(loaded.event_shape) == 2:
         data = _with_channels(data)
-    return _prepared(data, settings, likelihood, scaling, latent_dim)
+    data = _prepared(data, settings, likelihood, scaling, latent_dim)
+    return data if settings.condition == "none" else _conditional(data, settings)
 
 
 def reading(settings):
@@ -199,6 +222,30 @@ def _hold_out(data, settings):
     )
 
 
+def _conditional(data, settings):
+    """Returns data whose labels the model takes."""
+    parts = [name for name in datasets.splits.PARTS if getattr(data, name) is not None]
+    received = f"Received: --dataset={settings.dataset}"
+    if lacking := [name for name in parts if name not in data.labels]:
+        raise _settings.FlagError(
+            "`--dataset` must have labels where the model takes them, with "
+            "--condition=labels: digits, mnist, fashion_mnist, or an .npz file with "
+            f"arrays such as y_train and y_test. {received}, which has none for "
+            f"{' and '.join(lacking)}"
+        )
+    labels = {name: np.ravel(data.labels[name]) for name in parts}
+    for name, values in labels.items():
+        if values.dtype.kind not in "iub" or values.min() < 0:
+            raise _settings.FlagError(
+                "`--dataset` must have whole numbers from 0 on as labels where the "
+                "model takes them, with --condition=labels: number the classes. "
+                f"{received}, whose labels of {name} are "
+                f"{np.unique(values)[:3].tolist()} ..."
+            )
+    largest = max(int(values.max()) for values in labels.values())
+    return dataclasses.replace(data, labels=labels, num_classes=max(largest + 1, 2))
+
+
 def _scaling(data, settings, likelihood, latent_dim):
     how = settings.standardize
     if how == "auto":
@@ -259,12 +306,12 @@ def as_seen(x, binarize):
     """Returns training data as the model sees them: binary, if so in each epoch anew.
 
     Args:
-        x: Array (examples, ...), the training split.
+        x: Array (examples, ...), the training split, or a dict with conditions.
         binarize: String, see the flag.
     """
     if binarize != "dynamic":
         return x
-    return datasets.binarize(x, _TRAIN)
+    return _units.changed(x, lambda part: datasets.binarize(part, _TRAIN))
 
 
 def is_binary(data):
@@ -280,68 +327,3 @@ def is_unit_interval(data):
 def has_gaps(data):
     """Returns whether elements of a `Data` are missing."""
     return any(np.isnan(x).any() for x in data if x is not None)
-
-
-def batches(x, settings, initial_epoch=0):
-    """Makes the training batches of the epochs from `initial_epoch` on.
-
-    Args:
-        x: Array of shape (n, *event_shape).
-        settings: `_settings.Settings`.
-        initial_epoch: Integer, epochs that a resumed run has finished.
-
-    Returns:
-        What `fit(..., shuffle=False)` takes. The batches of an epoch are a function of
-        the seed and the number of the epoch.
-    """
-    if settings.data.binarize == "dynamic":
-        return datasets.dynamic_binarization(
-            x,
-            settings.fit.batch_size,
-            seed=settings.fit.seed,
-            initial_epoch=initial_epoch,
-        )
-    return Batches(x, settings.fit.batch_size, settings.fit.seed, initial_epoch)
-
-
-class Batches(keras.utils.PyDataset):
-    """Batches in an order that is a function of the seed and the epoch.
-
-    Keras's own order depends on how many epochs this process has seen.
-
-    Args:
-        x: Array of shape (n, *event_shape).
-        batch_size: Integer.
-        seed: Integer.
-        epoch: Integer, the number of the first epoch.
-    """
-
-    def __init__(self, x, batch_size, seed, epoch=0):
-        super().__init__()
-        self.x, self.batch_size, self.seed = x, batch_size, seed
-        self.epoch = epoch
-        self._shuffle()
-
-    def __len__(self):
-        return -(-len(self.x) // self.batch_size)
-
-    def __getitem__(self, index):
-        start = index * self.batch_size
-        return (self.x[self._order[start : start + self.batch_size]],)
-
-    def on_epoch_end(self):
-        """Goes on to the next epoch."""
-        self.epoch += 1
-        self._shuffle()
-
-    def _shuffle(self):
-        generator = np.random.default_rng([self.seed, self.epoch])
-        self._order = generator.permutation(len(self.x))
-
-
-def repeated(x, batch_size, times):
-    """Returns batches of every example `times` times over.
-
-    The noise of an evaluation is numbered by batches, so that each time is a new draw.
-    """
-    return tf.data.Dataset.from_tensor_slices(x).batch(batch_size).repeat(times)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 import keras_vae as kv
-from trainers import _data
+from trainers import _batches
 from trainers import _program
 from trainers import _progress
 from trainers import _sources
@@ -108,8 +108,8 @@ def _polished(settings, data, report, beta, progress):
     shown = progress.training(f"at beta = {beta:.4g} alone", _progress.LOSS)
     return kv.weighing.polish(
         candidates,
-        _data.batches(data.train, settings),
-        data.held_out,
+        _batches.batches(data.inputs("train"), settings),
+        data.inputs("held_out"),
         polish_epochs(settings, data),
         settings.fit.learning_rate,
         callbacks=[*_program.guards(settings), shown],
@@ -119,7 +119,10 @@ def _polished(settings, data, report, beta, progress):
 
 def _evaluate(model, settings, data):
     metrics = _program.evaluate(
-        model, data.test, settings.fit.batch_size, settings.run.eval_samples
+        model,
+        data.inputs("test"),
+        settings.fit.batch_size,
+        settings.run.eval_samples,
     )
     return _program.with_baselines(
         metrics, model, data, settings.data.binarize, settings.fit.seed

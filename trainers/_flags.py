@@ -150,6 +150,13 @@ def define_data(add):
         "config", None, "Recipe: a name in trainers/recipes, or a path to a .py."
     )
     define_splits(add)
+    add.enum(
+        "condition",
+        "none",
+        ("none", "labels"),
+        "What encoder and decoder take beside x and z: nothing, or the labels of the "
+        "data set or file, of which the model then generates each.",
+    )
 
 
 def define_splits(add):

@@ -33,7 +33,7 @@ def build(settings, data, make):
     for x in data:
         if x is not None:
             _check_data(likelihood, x, settings)
-    encoder, decoder = _networks(settings, data.train, likelihood)
+    encoder, decoder = _networks(settings, data, likelihood)
     model = make(
         encoder=encoder,
         decoder=decoder,
@@ -42,6 +42,7 @@ def build(settings, data, make):
         posterior=settings.model.posterior,
         prior=_prior(settings, data.train),
         linear_path=settings.model.linear_path != "none",
+        conditions=data.conditions,
         missing=settings.data.known_as_missing,
         seed=settings.fit.seed,
     )
@@ -59,11 +60,13 @@ def build(settings, data, make):
 
 def _start(model, settings, data):
     """Sets what is known before training: the linear path, or the noise alone."""
-    x = _data.as_seen(data.train, settings.data.binarize)
+    x = _data.as_seen(data.inputs("train"), settings.data.binarize)
     if settings.model.linear_path == "data":
         with _flag_checks.blamed("linear_path", "data"):
             model.adapt(x)
-    elif getattr(model.likelihood, "scale", None) in ("shared", "optimal"):
+        return
+    x = model.conditions.main(x)
+    if getattr(model.likelihood, "scale", None) in ("shared", "optimal"):
         try:
             noise = kv.linear_forecast(x, settings.model.latent_dim, [1.0]).noise[0]
         except ValueError:
@@ -119,8 +122,8 @@ def _check_data(likelihood, x, settings):
         ) from error
 
 
-def _networks(settings, x, likelihood):
-    event_shape = x.shape[1:]
+def _networks(settings, data, likelihood):
+    x, event_shape = data.train, data.train.shape[1:]
     has_mask = settings.data.missing == "nan_with_mask"
     seen_shape = (*event_shape[:-1], event_shape[-1] * (2 if has_mask else 1))
     hidden = (
@@ -128,7 +131,8 @@ def _networks(settings, x, likelihood):
         if settings.model.hidden is None
         else settings.model.hidden
     )
-    options = {"activation": settings.model.activation or "relu"}
+    activation = settings.model.activation or "relu"
+    options = {"activation": activation, "conditions": data.conditions}
     output_shape = likelihood.params_shape(event_shape)
     if settings.model.network in ("mlp", "linear"):
         options["output_bias"] = likelihood.initial_bias(_mean(x, 0))

@@ -10,6 +10,7 @@ from absl import flags
 from absl import logging
 
 import keras_vae as kv
+from trainers import _batches
 from trainers import _data
 from trainers import _files
 from trainers import _flag_checks
@@ -196,11 +197,12 @@ def fit(model, settings, run, data, callbacks, shown):
     Raises:
         keras_vae.callbacks.DivergenceError: If the loss is no number any more.
     """
+    validation = data.inputs("validation")
     try:
         model.fit(
-            _data.batches(data.train, settings, run.finished_epochs),
+            _batches.batches(data.inputs("train"), settings, run.finished_epochs),
             shuffle=False,
-            validation_data=None if data.validation is None else (data.validation,),
+            validation_data=None if validation is None else (validation,),
             validation_batch_size=settings.fit.batch_size,
             initial_epoch=run.finished_epochs,
             epochs=settings.fit.epochs,
@@ -240,7 +242,7 @@ def tensorboard(settings, run, data):
     labels = data.held_out_labels
     return kv.callbacks.TensorBoard(
         str(run.path / "tensorboard"),
-        data=data.held_out[:_SHOWN],
+        data=_batches.rows(data.inputs("held_out"), slice(_SHOWN)),
         labels=None if labels is None else np.ravel(labels)[:_SHOWN],
         images_freq=max(1, settings.fit.epochs // 10),
         write_graph=False,
@@ -252,7 +254,7 @@ def evaluate(model, x, batch_size, samples):
 
     Args:
         model: Compiled `keras_vae.VAE`.
-        x: Array (examples, ...), the test data.
+        x: Array (examples, ...), the test data, or a dict with conditions.
         batch_size: Integer.
         samples: Integer, draws of z for each example.
     """
@@ -263,7 +265,7 @@ def evaluate(model, x, batch_size, samples):
             "finite. Train under another --name with a lower --learning_rate, and "
             "without --on_divergence=ignore."
         )
-    repeated = _data.repeated(x, batch_size, samples)
+    repeated = _batches.repeated(x, batch_size, samples)
     logs = model.evaluate(repeated, verbose=0, return_dict=True)
     return {
         "negative_elbo": logs["negative_elbo"],
@@ -273,7 +275,7 @@ def evaluate(model, x, batch_size, samples):
         "kl_weight": logs["kl_weight"],
         "active_units": kv.metrics.active_units(encode(model, x)).number,
         "latent_dim": model.latent_dim,
-        "test_examples": len(x),
+        "test_examples": _batches.size(x),
         "eval_samples": samples,
     }
 
@@ -338,7 +340,6 @@ def table(metrics, bounds=None):
 
 def encode(model, x):
     """Returns the posterior means of all examples, (n, latent_dim)."""
-    parts = range(0, len(x), _ENCODED_AT_ONCE)
-    return np.concatenate(
-        [model.encode(x[i : i + _ENCODED_AT_ONCE])[0].numpy() for i in parts]
-    )
+    parts = range(0, _batches.size(x), _ENCODED_AT_ONCE)
+    parts = (_batches.rows(x, slice(i, i + _ENCODED_AT_ONCE)) for i in parts)
+    return np.concatenate([model.encode(part)[0].numpy() for part in parts])

@@ -45,6 +45,8 @@ class DataSettings:
     validation_fraction: float
     # Only what trains one model has the flag.
     missing: str = "none"
+    # A saved model says it itself.
+    condition: str = "none"
 
     @property
     def known_as_missing(self):

@@ -7,7 +7,7 @@ import os
 import keras
 
 import keras_vae as kv
-from trainers import _data
+from trainers import _batches
 from trainers import _files
 from trainers import _flag_checks
 from trainers import _model
@@ -124,7 +124,7 @@ def train_one(settings, data, beta, path, callbacks=()):
     """
     model = build_one(settings, data, beta)
     model.fit(
-        _data.batches(data.train, settings),
+        _batches.batches(data.inputs("train"), settings),
         shuffle=False,
         epochs=settings.fit.epochs,
         callbacks=[

@@ -32,12 +32,24 @@ def in_own_units(model, scaling):
     return kv.in_original_units(model, normalization(scaling))
 
 
+def changed(inputs, change):
+    """Returns the inputs of a model whose data are changed, and conditions not.
+
+    Args:
+        inputs: Array (examples, ...), or a dict of it as "x" and of conditions.
+        change: Callable of the array.
+    """
+    if isinstance(inputs, dict):
+        return {**inputs, "x": change(inputs["x"])}
+    return change(inputs)
+
+
 def diagnose(model, x, scaling, train=None, **options):
     """Diagnoses a model; nats of its error are those of the data in their own units.
 
     Args:
         model: `keras_vae.VAE`.
-        x: Array (examples, ...) that it takes, held out.
+        x: Array (examples, ...) that it takes, held out, or a dict with conditions.
         scaling: `_data.Scaling` of these data, or None.
         train: Array (other examples, ...), those that it was trained on, or None.
         **options: See `keras_vae.diagnose`.
@@ -45,7 +57,9 @@ def diagnose(model, x, scaling, train=None, **options):
     if scaling is not None:
         model = in_own_units(model, scaling)
         x, train = (
-            part if part is None else scaling.undo(part).astype("float32")
+            part
+            if part is None
+            else changed(part, lambda v: scaling.undo(v).astype("float32"))
             for part in (x, train)
         )
     return kv.diagnose(model, x, train=train, **options)
@@ -108,7 +122,7 @@ def remark(metrics):
 
 
 def pictured(model, number, seed):
-    """Returns generated events for a picture.
+    """Returns generated events for a picture, of a conditional model one class each.
 
     Args:
         model: `keras_vae.VAE` whose noise is its own.
@@ -119,7 +133,16 @@ def pictured(model, number, seed):
         Array (number, *event_shape): draws of x if it is a row of real numbers, means
         of p(x|z) if it is an image or of other numbers.
     """
-    return model.generate(number, seed=seed, noise=shows_noise(model)).numpy()
+    noise, condition = shows_noise(model), classes_in_turn(model, number)
+    return model.generate(number, seed, noise, condition).numpy()
+
+
+def classes_in_turn(model, number):
+    """Returns the conditions of so many pictures, or None of a model without."""
+    return {
+        name: np.arange(number) % model.conditions.num_classes(name)
+        for name in model.conditions
+    } or None
 
 
 def shows_noise(model):

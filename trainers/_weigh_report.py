@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae import figures
+from trainers import _batches
 from trainers import _model
 from trainers import _pages
 from trainers import _run
@@ -116,6 +117,7 @@ def _draw_curve(path, report):
 def _draw_pictures(path, settings, data, report, final):
     marks = _marks(report, final)
     betas = _pictured(settings.weigh.betas, marks)
+    inputs = _batches.rows(data.inputs("held_out"), slice(2 * _SHOWN))
     x = data.held_out[: 2 * _SHOWN]
     models = [
         final.model
@@ -123,7 +125,7 @@ def _draw_pictures(path, settings, data, report, final):
         else kv.weighing.with_own_noise(report.at(beta), beta)
         for beta in betas
     ]
-    decoded = np.stack([model.reconstruct(x).numpy() for model in models])
+    decoded = np.stack([model.reconstruct(inputs).numpy() for model in models])
     drawn = np.stack(
         [_units.pictured(model, _SHOWN, settings.fit.seed) for model in models]
     )

@@ -54,6 +54,12 @@ def prepare(settings):
     data = _test_data(settings, model)
     x = data.test
     received = f"Received: --dataset={settings.data.dataset}"
+    if data.num_classes is not None and data.num_classes > _num_classes(model):
+        raise _settings.FlagError(
+            f"`--dataset` must have labels of the {_num_classes(model)} classes of "
+            f"--model={settings.model}. {received}, with the label "
+            f"{data.num_classes - 1}"
+        )
     if x.shape[1:] != tuple(model.event_shape):
         raise _settings.FlagError(
             f"`--dataset` must have examples of shape {tuple(model.event_shape)}, as "
@@ -67,18 +73,39 @@ def prepare(settings):
             f"`--dataset` must suit the likelihood of --model={settings.model}. "
             f"{received}: {error}"
         ) from error
+    if settings.impute is not None and model.conditions:
+        raise _settings.FlagError(
+            "`--impute` must be left out with a model that takes conditions, which the "
+            f"file has not: see `VAE.impute`. Received: --model={settings.model}"
+        )
     if settings.impute is not None and model.missing is None:
         raise _settings.FlagError(
             f"`--impute` needs a model that was trained with --missing. Received: "
             f"--model={settings.model}, trained without"
         )
-    read = dataclasses.replace(settings.data, missing=model.missing or "none")
-    return dataclasses.replace(settings, data=read), model, data
+    return dataclasses.replace(settings, data=_read_for(model, settings)), model, data
+
+
+def _num_classes(model):
+    return model.conditions.num_classes("label")
+
+
+def _read_for(model, settings):
+    """Returns what is read of the data, which the model says."""
+    names = list(model.conditions)
+    if names and (names != ["label"] or _num_classes(model) is None):
+        raise _settings.FlagError(
+            "`--model` must take no conditions, or the label alone, as with "
+            f"--condition=labels. Received: --model={settings.model}, which takes "
+            f"{names}"
+        )
+    condition = "labels" if names else "none"
+    missing = model.missing or "none"
+    return dataclasses.replace(settings.data, missing=missing, condition=condition)
 
 
 def _test_data(settings, model):
-    missing = model.missing or "none"
-    scaling, data = None, dataclasses.replace(settings.data, missing=missing)
+    scaling, data = None, _read_for(model, settings)
     if data.standardize == "auto":
         scaling = _saved.scaling(settings, model)
         data = dataclasses.replace(data, standardize="none")
@@ -105,7 +132,7 @@ def evaluate(settings, model, data):
     Returns:
         What was read, table and diagnosis, a string.
     """
-    x = data.test
+    x = data.inputs("test")
     metrics = _program.evaluate(model, x, settings.batch_size, settings.eval_samples)
     bounds, number = {}, settings.importance_samples
     if number:

@@ -26,6 +26,7 @@ from absl import flags
 
 import keras_vae as kv
 from keras_vae import figures
+from trainers import _batches
 from trainers import _data
 from trainers import _flag_checks
 from trainers import _flags
@@ -107,7 +108,10 @@ def _finished(settings, run, data):
     which = "best" if (run.path / "best.keras").is_file() else "last"
     model = keras.saving.load_model(run.path / f"{which}.keras")
     metrics = _program.evaluate(
-        model, data.test, settings.fit.batch_size, settings.run.eval_samples
+        model,
+        data.inputs("test"),
+        settings.fit.batch_size,
+        settings.run.eval_samples,
     )
     metrics = _program.with_baselines(
         metrics, model, data, settings.data.binarize, settings.fit.seed
@@ -116,9 +120,9 @@ def _finished(settings, run, data):
     report(settings, run, data, model)
     diagnosis = _units.diagnose(
         model,
-        data.held_out,
+        data.inputs("held_out"),
         data.scaling,
-        train=_data.as_seen(data.train, settings.data.binarize),
+        train=_data.as_seen(data.inputs("train"), settings.data.binarize),
     )
     measured = _program.table(metrics, _bounds(settings, metrics))
     _show(settings, run, metrics, [measured, str(diagnosis)])
@@ -164,12 +168,17 @@ def _start(settings, run, data, model):
 
 def report(settings, run, data, model):
     """Draws `report.png`: test data, samples, the liveliest units, the curves."""
+    inputs = data.inputs("test")
     originals = data.test[:_PICTURES]
-    units = np.argsort(-_program.encode(model, data.test).var(axis=0), kind="stable")[
+    units = np.argsort(-_program.encode(model, inputs).var(axis=0), kind="stable")[
         :_UNITS
     ]
     latents = figures.traversal(model.latent_dim, limit=_LIMIT, dims=units)
-    traversals = model.decode(latents).numpy()
+    # Of a conditional model those of its first class.
+    condition = dict.fromkeys(model.conditions, 0)
+    traversals = model.decode(latents, condition).numpy()
+    across = data.num_classes
+    number = _PICTURES if across is None else max(_PICTURES // across, 1) * across
     low, high = _model.picture_range(data)
     if not figures.is_image(model.event_shape):
         low, high = 0.0, 1.0  # Drawn as lines, on their own axis.
@@ -177,8 +186,8 @@ def report(settings, run, data, model):
         (events - low) / (high - low)
         for events in (
             originals,
-            model.reconstruct(originals).numpy(),
-            _units.pictured(model, _PICTURES, settings.fit.seed),
+            model.reconstruct(_batches.rows(inputs, slice(_PICTURES))).numpy(),
+            _units.pictured(model, number, settings.fit.seed),
             traversals.reshape(len(units), -1, *model.event_shape),
         )
     ]
@@ -190,6 +199,7 @@ def report(settings, run, data, model):
         dims=units.tolist(),
         limit=_LIMIT,
         columns=data.columns,
+        across=across,
     )
 
 

@@ -131,9 +131,9 @@ def _reported(settings, run, data, models, progress):
         checks = [_check(settings, run, data, report.curve, progress)]
     diagnosis = _units.diagnose(
         final.model,
-        data.held_out,
+        data.inputs("held_out"),
         data.scaling,
-        train=_data.as_seen(data.train, settings.data.binarize),
+        train=_data.as_seen(data.inputs("train"), settings.data.binarize),
     )
     _units.write(final.model, data.scaling, run.path)
     paragraphs = [
@@ -155,7 +155,7 @@ def _advise(settings, data, models):
     one_scale = scaling is not None and not scaling.scale.ndim
     return kv.advise(
         models,
-        data.held_out,
+        data.inputs("held_out"),
         settings.weigh.betas,
         target_rate=settings.weigh.target_rate,
         target_distortion=settings.weigh.target_distortion,
@@ -189,7 +189,7 @@ def _callbacks(settings, run, data):
     monitored = []
     if data.validation is not None:
         # First, so that those which follow see its value.
-        chain.append(kv.callbacks.CurveLoss(data.validation))
+        chain.append(kv.callbacks.CurveLoss(data.inputs("validation")))
         monitored = [
             kv.callbacks.ModelCheckpoint(
                 run.path / "best.keras", monitor="val_curve_loss", mode="min"
@@ -209,7 +209,7 @@ def _check(settings, run, data, curve, progress):
     betas = _compared(settings.weigh.betas)
     separate = kv.rate_distortion(
         _sources.train_each(settings, run, data, betas, progress),
-        data.held_out,
+        data.inputs("held_out"),
         num_samples=settings.run.eval_samples,
         num_resamples=_RESAMPLES,
         seed=settings.fit.seed,

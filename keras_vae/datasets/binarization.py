@@ -1,10 +1,13 @@
 """Zeros and ones drawn from grey values, once or anew in each epoch."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 
 from keras_vae import random
 from keras_vae.arguments import check_count
+from keras_vae.conditions import MAIN
 
 # Replica numbers that no machine has, so that these draws differ from the draws of a
 # model with the same seed.
@@ -46,7 +49,8 @@ def dynamic_binarization(
     data set depend only on (seed, e).
 
     Args:
-        x: Array of values in [0, 1] and shape (n, *event_shape).
+        x: Array of values in [0, 1] and shape (n, *event_shape), or a dict of it as "x"
+            and of arrays (n, ...) that go along as they are.
         batch_size: Positive integer.
         seed: Integer in [0, 2**31). Defaults to 0.
         shuffle: Boolean, whether each epoch has its own order. Defaults to True.
@@ -58,8 +62,8 @@ def dynamic_binarization(
 
     Returns:
         A `tf.data.Dataset` of known length, with float32 batches (batch, *event_shape)
-        of zeros and ones. Use it as `fit(batches, shuffle=False)`, because Keras warns
-        about its default `shuffle=True`.
+        of zeros and ones, or dicts with them. Use it as `fit(batches, shuffle=False)`,
+        because Keras warns about its default `shuffle=True`.
 
     Raises:
         ValueError: If an argument is invalid.
@@ -72,7 +76,7 @@ def dynamic_binarization(
     References:
         Importance Weighted Autoencoders, https://arxiv.org/abs/1509.00519
     """
-    x = _probabilities(x)
+    x, others = _parts(x)
     seed = random.check_seed(seed)
     check_count("batch_size", batch_size)
     check_count("initial_epoch", initial_epoch, 0)
@@ -86,7 +90,7 @@ def dynamic_binarization(
             f"Received: x.shape={x.shape}, batch_size={batch_size}"
         )
     with tf.device("CPU"):
-        x = tf.constant(x)
+        x, others = tf.nest.map_structure(tf.constant, (x, others))
         passes = tf.Variable(initial_epoch, dtype=tf.int64, trainable=False)
 
     def next_pass(_):
@@ -104,7 +108,8 @@ def dynamic_binarization(
             probabilities = tf.gather(x, rows)
             key = random.key(seed, epoch * num_batches + batch, _DYNAMIC)
             noise = random.uniform(tf.shape(probabilities), key)
-            return tf.cast(noise < probabilities, tf.float32)
+            values = tf.cast(noise < probabilities, tf.float32)
+            return _beside(values, others, rows)
 
         return tf.data.Dataset.range(num_batches).map(draw, tf.data.AUTOTUNE)
 
@@ -112,6 +117,20 @@ def dynamic_binarization(
     epochs = tf.data.Dataset.range(1).map(next_pass)
     length = tf.data.experimental.assert_cardinality(num_batches)
     return epochs.flat_map(batches).apply(length).prefetch(tf.data.AUTOTUNE)
+
+
+def _parts(x):
+    """Returns the values, and a dict of what goes along."""
+    if not isinstance(x, Mapping):
+        return _probabilities(x), {}
+    others = {name: value for name, value in x.items() if name != MAIN}
+    return _probabilities(x[MAIN]), others
+
+
+def _beside(values, others, rows):
+    if not others:
+        return values
+    return {MAIN: values, **{n: tf.gather(v, rows) for n, v in others.items()}}
 
 
 def _probabilities(x):

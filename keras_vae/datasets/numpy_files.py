@@ -80,16 +80,15 @@ def load(path, key=None, max_bytes=limits.MAX_BYTES, missing=None, **kwargs):
     read = {part: _numbers(path, key, *limits_and_gaps) for part, key in parts.items()}
     text = _described(path, names.all, parts)
     train, validation = read["train"], read.get("validation")
+    labels = {
+        part: read_array(path, key)
+        for part, key in names.labels.items()
+        if part in read and names.is_one_for_each(key, read[part])
+    }
+    more = {"description": text, "labels": labels}
     if "test" in read:
-        labels = {
-            part: read_array(path, key)
-            for part, key in names.labels.items()
-            if part in read and names.is_one_for_each(key, read[part])
-        }
-        return splits.Dataset(
-            train, validation, read["test"], description=text, labels=labels
-        )
-    return splits.hold_out(train, validation=validation, description=text, **kwargs)
+        return splits.Dataset(train, validation, read["test"], **more)
+    return splits.hold_out(train, validation=validation, **more, **kwargs)
 
 
 def _described(path, names, parts):
@@ -123,13 +122,20 @@ class _Names:
 
     @property
     def labels(self):
-        """Dict, splits to names of arrays of labels, such as `y_test`."""
-        found = {}
+        """Dict, splits to names of arrays of labels, such as `y_test`.
+
+        Labels that name no split, such as `y`, are those of the training data.
+        """
+        found, of_no_split = {}, []
         for name in self.all:
             words = name.lower().split("_")
             parts = [splits.role(word) for word in words if splits.role(word)]
             if len(parts) == 1 and _is_label(name):
                 found.setdefault(parts[0], name)
+            elif not parts and _is_label(name):
+                of_no_split.append(name)
+        if len(of_no_split) == 1:
+            found.setdefault("train", of_no_split[0])
         return found
 
     def is_one_for_each(self, name, x):

@@ -84,7 +84,13 @@ def role(name):
 
 
 def hold_out(
-    x, test_fraction=0.1, seed=0, validation=None, columns=None, description=""
+    x,
+    test_fraction=0.1,
+    seed=0,
+    validation=None,
+    columns=None,
+    description="",
+    labels=None,
 ):
     """Holds out a random part for testing.
 
@@ -95,6 +101,7 @@ def hold_out(
         validation: Array that is such a split already, or None.
         columns: See `Dataset`.
         description: See `Dataset`; a line about the split is added.
+        labels: See `Dataset`; those of x are named "train".
 
     Returns:
         A `Dataset`.
@@ -108,11 +115,15 @@ def hold_out(
             "Data without a test split must hold two examples or more, of which some "
             f"are held out. Received: {len(x)} of shape {x.shape[1:]}"
         )
-    train, test = split(x, test_fraction=test_fraction, seed=seed)
+    labels = dict(labels or {})
+    arrays = [x, *([labels["train"]] if "train" in labels else [])]
+    train, test, *halves = split(*arrays, test_fraction=test_fraction, seed=seed)
+    if halves:
+        labels["train"], labels["test"] = halves
     if description:
         description += f"\n{len(test)} of {len(x)} examples, drawn at random, are the "
         description += "test split."
-    return Dataset(train, validation, test, columns, description)
+    return Dataset(train, validation, test, columns, description, labels)
 
 
 def split(*arrays, test_fraction, seed, stratify=None):

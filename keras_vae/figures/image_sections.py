@@ -23,9 +23,9 @@ def reconstructions(originals, decoded):
     )
 
 
-def samples(samples):
-    """Returns the section with a square of samples."""
-    columns = math.ceil(math.sqrt(len(samples)))
+def samples(samples, across=None):
+    """Returns the section with samples, in a square or so many in a row."""
+    columns = across or math.ceil(math.sqrt(len(samples)))
     return _mosaic("Samples from the prior", samples, columns, 6.1, 5.4)
 
 

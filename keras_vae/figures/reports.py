@@ -21,6 +21,7 @@ def training_report(
     dims=None,
     limit: float = 2.5,
     columns=None,
+    across: int | None = None,
 ):
     """Writes one PNG about a trained model and its training.
 
@@ -47,6 +48,8 @@ def training_report(
         limit: Float, the `limit` of the traversal. Defaults to 2.5.
         columns: Sequence of strings, the names of the numbers of an event, such as
             those of a table. Defaults to None.
+        across: Integer, images of `samples` in a row, such as one of each class.
+            Defaults to None: about the number of rows.
 
     Raises:
         ValueError: If `originals` and `reconstructions` differ in shape, or there is
@@ -69,7 +72,8 @@ def training_report(
     sections = [draw.reconstructions(originals, reconstructions, **named)]
     examples = []
     if samples is not None:
-        examples.append(draw.samples(np.asarray(samples)[:64], **named))
+        wide = {} if across is None or named else {"across": across}
+        examples.append(draw.samples(np.asarray(samples)[:64], **wide, **named))
     if traversals is not None:
         traversals = np.asarray(traversals)[:8]
         dims = range(len(traversals)) if dims is None else dims

@@ -5,10 +5,12 @@ import math
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_vae import checks
 from keras_vae.arguments import check_count
 from keras_vae.arguments import check_number
+from keras_vae.conditions import MAIN
 from keras_vae.models import VAE
 
 # So many draws of z, over all examples, tell one epoch from another.
@@ -65,7 +67,8 @@ def polish(
             as `multi.at(beta)` and a `VAE` after `adapt`. The best one is compiled
             anew and trained in place.
         x: Training data, an array or what `fit` takes that has a length in batches.
-        validation: Array (examples, ...), not trained on.
+        validation: Array (examples, ...), not trained on, or a dict of it as "x" and of
+            conditions.
         epochs: Integer, 0 to choose only.
         learning_rate: Float, Adam's at the start.
         batch_size: Integer, of arrays.
@@ -95,9 +98,7 @@ def polish(
     check_number("learning_rate", learning_rate, positive=True)
     if not candidates:
         raise ValueError("`candidates` must hold a model. Received: none")
-    validation = checks.check_examples(validation, missing="nan")
-    repeats = math.ceil(_DRAWS / len(validation))
-    validation = np.concatenate([validation] * repeats)
+    validation = _repeated(validation)
     losses = {}
     for name, vae in candidates.items():
         vae.compile("adam")
@@ -106,8 +107,9 @@ def polish(
     model, kept = candidates[start], (losses[start], 0)
     if epochs:
         before = model.get_weights()
-        is_array = hasattr(x, "shape")
-        steps = math.ceil(len(x) / batch_size) if is_array else len(x)
+        is_array = hasattr(x, "shape") or isinstance(x, dict)
+        size = len(model.conditions.main(x)) if is_array else len(x) * batch_size
+        steps = math.ceil(size / batch_size)
         decay = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
         model.compile(keras.optimizers.Adam(decay))
         settings = {"batch_size": batch_size if is_array else None, "shuffle": shuffle}
@@ -119,6 +121,15 @@ def polish(
         else:
             model.set_weights(before)
     return Polished(model, start, losses, *kept)
+
+
+def _repeated(validation):
+    """Returns the data so many times that there are `_DRAWS` draws of z."""
+    is_dict = isinstance(validation, dict)
+    x = checks.check_examples(validation[MAIN] if is_dict else validation, "nan")
+    repeats = math.ceil(_DRAWS / len(x))
+    whole = {**validation, MAIN: x} if is_dict else x
+    return tf.nest.map_structure(lambda v: np.concatenate([v] * repeats), whole)
 
 
 def _fit_to_best(model, x, epochs, settings):

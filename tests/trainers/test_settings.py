@@ -127,6 +127,7 @@ CONFIG = {
 }
 # Flags that there were not yet.
 NEW = (
+    "condition",
     "missing",
     "key",
     "header",

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_vae import metrics
 from keras_vae.arguments import check_number
+from keras_vae.conditions import MAIN
 from keras_vae.weighing import measuring
 from keras_vae.weighing.advising.family import Family
 from keras_vae.weighing.advising.report import Advice
@@ -133,7 +134,9 @@ def advise(
 def _floor(data, reference):
     """Returns the energy distance of other examples and the data."""
     x, y = measuring.unpack(data)
-    target = np.asarray(x if y is None else y)[:_COMPARED]
+    target = x if y is None else y
+    target = np.asarray(target[MAIN] if isinstance(target, dict) else target)
+    target = target[:_COMPARED]
     return metrics.energy_distance(np.asarray(reference)[:_COMPARED], target)
 
 
