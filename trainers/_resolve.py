@@ -12,6 +12,7 @@ import pathlib
 from absl import flags
 
 import keras_vae as kv
+from keras_vae.models import linear_start
 from trainers import _data
 from trainers import _flag_checks
 from trainers import _flags
@@ -23,16 +24,8 @@ from trainers import _weigh_checks
 _NUM_BETAS = {"multi": 13, "sweep": 7}
 # Of `trainers.weigh`: epochs, and the steps at which larger data stop earlier.
 _EPOCHS, _STEPS = 200, 20_000
-# Of what the linear optimum is known, and for how many examples it is the default: on
-# more, compared on grey drawings alone, a random start ended ahead.
-_STARTED = (
-    "normal",
-    "optimal_normal",
-    "unit_normal",
-    "laplace",
-    "bernoulli",
-    "continuous_bernoulli",
-)
+# For how many examples the linear optimum is the default: on more, compared on grey
+# drawings alone, a random start ended ahead.
 _STARTED_EXAMPLES = 10_000
 _FARTHEST = 1e9
 
@@ -155,14 +148,11 @@ def _linear_path(settings, data):
     if model.linear_path != "auto":
         return model.linear_path
     other = "none" if model.network == "linear" else "random"
-    known = (
-        model.likelihood in _STARTED
-        and model.posterior == "diagonal_normal"
-        and model.prior == "standard_normal"
-        and len(data.train) <= _STARTED_EXAMPLES
-        and weight > 0
+    # The forecast below, which says if there is an optimum, is none of classes.
+    known = model.likelihood != "categorical" and linear_start.is_known(
+        model.likelihood, model.posterior, model.prior
     )
-    if not known:
+    if not known or len(data.train) > _STARTED_EXAMPLES or weight <= 0:
         return other
     try:
         kv.linear_forecast(data.train, model.latent_dim, betas=[weight])

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_vae import checks
 from keras_vae import linear
+from keras_vae import priors
 from keras_vae.distributions import likelihoods
 from keras_vae.distributions import posteriors
 from keras_vae.priors import StandardNormal
@@ -16,6 +17,8 @@ _FAMILIES = {
     likelihoods.Bernoulli: "bernoulli",
     likelihoods.ContinuousBernoulli: "continuous_bernoulli",
 }
+_KNOWN = *_FAMILIES, likelihoods.Categorical
+_PARTS = {"posterior": posteriors.DiagonalNormal, "prior": StandardNormal}
 # Logits of classes that never occur would be infinite.
 _SMALLEST_SHARE = 1e-3
 # The variance of p(x|z) over its scale squared.
@@ -163,6 +166,24 @@ def _has_own_noises(likelihood):
     return getattr(likelihood, "scale", None) == "per_output"
 
 
+def is_known(likelihood, posterior, prior):
+    """Whether `adapt` knows the best linear VAE of such parts.
+
+    Args:
+        likelihood: Name, config or `Likelihood`.
+        posterior: Name, config or `Posterior`.
+        prior: Name, config or `Prior`.
+
+    Example:
+    >>> is_known("laplace", "diagonal_normal", "standard_normal")
+    True
+    """
+    parts = {"posterior": posteriors.get(posterior), "prior": priors.get(prior)}
+    return type(likelihoods.get(likelihood)) in _KNOWN and all(
+        type(part) is _PARTS[name] for name, part in parts.items()
+    )
+
+
 def check_linear_path(model):
     """Raises ValueError if a model has no linear path to set."""
     if not model.linear_path:
@@ -180,17 +201,15 @@ def _check(model, shape):
             "without a weight on the rate. Received: "
             f"kl_weight={model.objective.weight:g}"
         )
-    kinds = {"posterior": posteriors.DiagonalNormal, "prior": StandardNormal}
-    for part, kind in kinds.items():
+    for part, kind in _PARTS.items():
         value = getattr(model.latent, part)
         if type(value) is not kind:
             raise ValueError(
                 f"`{part}` must be a {kind.__name__} for `adapt`, whose start is known "
                 f"for no other. Received: {part}={value!r}"
             )
-    kinds = *_FAMILIES, likelihoods.Categorical
-    if type(model.likelihood) not in kinds:
-        names = ", ".join(kind.__name__ for kind in kinds)
+    if type(model.likelihood) not in _KNOWN:
+        names = ", ".join(kind.__name__ for kind in _KNOWN)
         raise ValueError(
             f"`likelihood` must be one of {names} for `adapt`, whose start is known "
             f"for no other. Received: likelihood={model.likelihood!r}"

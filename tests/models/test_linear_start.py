@@ -9,6 +9,7 @@ import scipy.stats
 import sklearn.datasets
 
 import keras_vae as kv
+from keras_vae.models import linear_start
 
 X, VECTORS = oracle.data(size=500)
 X = np.float32(X)
@@ -209,3 +210,23 @@ def test_what_is_refused_leaves_the_model_as_it_was():
         make(0.0).adapt(X)
     with pytest.raises(ValueError, match="`x` must vary"):
         make().adapt(np.ones_like(X))
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_known"),
+    [
+        ({"likelihood": "unit_normal"}, True),
+        ({"posterior": "full_covariance_normal"}, False),
+        ({"prior": "learned_normal"}, False),
+    ],
+)
+def test_parts_of_which_the_start_is_known_are_those_that_adapt_takes(parts, is_known):
+    names = {"likelihood": "bernoulli", "posterior": "normal", **parts}
+    names = {"prior": "standard_normal", **names}
+    assert linear_start.is_known(**names) == is_known
+    vae = make(**names)
+    if is_known:
+        vae.adapt(X)
+    else:
+        with pytest.raises(ValueError, match="whose start is known for no other"):
+            vae.adapt(np.float32(X > 0))

@@ -18,6 +18,8 @@ from programs import read
 import keras_vae as kv
 from keras_vae import figures
 from trainers import _data
+from trainers import _final
+from trainers import _progress
 from trainers import _resolve
 from trainers import _run
 from trainers import _settings
@@ -107,6 +109,26 @@ def test_layers_that_cannot_be_gated_are_blamed_on_the_network(tmp_path, monkeyp
 # === A run ===
 
 BETAS = ("--betas=0.005,0.02,0.5", "--target_rate=1")
+
+
+def test_the_exported_model_is_polished_at_the_learning_rate_of_the_run(
+    tmp_path, monkeypatch
+):
+    flags = "--learning_rate=0.0123", "--linear_path=random", "--polish=0.5"
+    settings, _, data, multi = programs.WEIGH.prepare(
+        tmp_path / "run", *programs.WEIGH.small, *flags
+    )
+    rates = []
+
+    def fit(model, *args, callbacks, **kwargs):
+        rates.append(float(model.optimizer.learning_rate))
+        callbacks[-1].best, callbacks[-1].best_epoch = np.inf, 0
+
+    monkeypatch.setattr(kv.VAE, "fit", fit)
+    monkeypatch.setattr(kv.VAE, "evaluate", lambda *args, **kwargs: {"loss": 1.0})
+    with _progress.Progress(1) as progress:
+        _final._polished(settings, data, multi, 1.0, progress)
+    assert rates == [pytest.approx(0.0123)]
 
 
 @pytest.fixture(scope="module")
