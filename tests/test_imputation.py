@@ -15,28 +15,33 @@ KERNEL = GENERATOR.normal(size=(UNITS, SIZE))
 BIAS = GENERATOR.normal(size=SIZE)
 
 
-def ppca_vae(missing="nan"):
+OFFSETS = GENERATOR.normal(size=(2, SIZE))
+
+
+def ppca_vae(missing="nan", conditions=None):
     """A linear decoder with known weights, and q(z|x) = N(0, 1) for all x."""
     vae = kv.VAE(
-        kv.networks.mlp_encoder([]),
-        kv.networks.mlp_decoder([], (SIZE,)),
+        kv.networks.mlp_encoder([], conditions=conditions),
+        kv.networks.mlp_decoder([], (SIZE,), conditions=conditions),
         UNITS,
         distributions.Normal(scale=NOISE),
         seed=0,
         missing=missing,
+        conditions=conditions,
     )
     vae.build((None, SIZE))
     vae.latent.head.set_weights([0 * w for w in vae.latent.head.get_weights()])
-    vae.decoder.set_weights([KERNEL, BIAS])
+    kernel = np.concatenate([KERNEL, OFFSETS]) if conditions else KERNEL
+    vae.decoder.set_weights([kernel, BIAS])
     return vae
 
 
-def conditional(row):
+def conditional(row, bias=BIAS):
     """Mean and covariance of the missing elements of a row under pPCA."""
     covariance = KERNEL.T @ KERNEL + NOISE**2 * np.eye(SIZE)
     gap = np.isnan(row)
     gain = covariance[gap][:, ~gap] @ np.linalg.inv(covariance[~gap][:, ~gap])
-    mean = BIAS[gap] + gain @ (row - BIAS)[~gap]
+    mean = bias[gap] + gain @ (row - bias)[~gap]
     return mean, covariance[gap][:, gap] - gain @ covariance[~gap][:, gap]
 
 
@@ -59,6 +64,15 @@ def test_means_are_those_of_the_conditional_normal():
     for row, found in zip(ROWS[:3], filled, strict=False):
         mean, _ = conditional(row)
         np.testing.assert_allclose(found[np.isnan(row)], mean, atol=0.04)
+
+
+def test_means_of_a_conditional_model_are_those_under_its_conditions():
+    vae, label = ppca_vae(conditions={"label": 2}), np.array([1, 0, 1, 0])
+    filled = vae.impute({"x": ROWS, "label": label}, num_samples=20_000)
+    np.testing.assert_array_equal(filled[3], ROWS[3])
+    for row, one, found in zip(ROWS[:3], label, filled, strict=False):
+        mean, _ = conditional(row, BIAS + OFFSETS[one])
+        np.testing.assert_allclose(found[np.isnan(row)], mean, atol=0.05)
 
 
 def test_several_imputations_are_draws_of_the_conditional_normal():
