@@ -83,3 +83,22 @@ def test_a_run_that_goes_on_ends_in_the_same_weights(make, tmp_path, caplog):
     assert "repay" not in reasons.pop()
     for one, other in zip(resumed, whole, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_saved_model_goes_on_from_its_epoch(tmp_path):
+    """As `trainers.train --resume` does, without `BackupAndRestore`."""
+    x = np.float32(np.random.default_rng(0).random((STEPS * BATCH, 36)) < 0.3)
+    arguments = {"batch_size": BATCH, "shuffle": False, "verbose": 0}
+
+    keras.utils.set_random_seed(3)
+    whole, cut = dense(), dense()
+    cut.set_weights(whole.get_weights())
+    whole.fit(x, epochs=EPOCHS, **arguments)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(x, epochs=EPOCHS, callbacks=[Kill()], **arguments)
+    cut.save(tmp_path / "cut.keras")
+    resumed = keras.saving.load_model(tmp_path / "cut.keras")
+    resumed.fit(x, epochs=EPOCHS, initial_epoch=8, **arguments)
+
+    for one, other in zip(resumed.variables, whole.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
