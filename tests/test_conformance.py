@@ -247,7 +247,7 @@ def test_a_schedule_moves_the_weight_without_a_trace(name, monkeypatch):
 # === Evaluation ===
 
 
-@every
+@every_costly
 def test_evaluations_agree_and_leave_the_weights(run):
     before = values(run.model.weights)
     first = evaluation(run.model, run.recipe)

@@ -1,5 +1,6 @@
 import sys
 
+import matrix
 import numpy as np
 import pytest
 
@@ -201,8 +202,11 @@ def test_limits_leave_out_first_epochs_far_above_the_others(curve, low, high):
     assert epochs._limits([np.array(curve)]) == pytest.approx((low, high))
 
 
-@pytest.mark.parametrize("epochs", [0, 1, 2, 200])
-@pytest.mark.parametrize("event", [(8, 8, 1), (8, 8, 3), (8, 8), (12,), (3, 4, 2)])
+@pytest.mark.parametrize("epochs", matrix.first(2, [0, 1, 2, 200]))
+@pytest.mark.parametrize(
+    "event",
+    matrix.first(2, [((8, 8, 1),), ((8, 8, 3),), ((8, 8),), ((12,),), ((3, 4, 2),)]),
+)
 def test_report_is_a_png_1400_pixels_wide(epochs, event, tmp_path, monkeypatch):
     from matplotlib.image import imread
 

@@ -108,6 +108,7 @@ def test_another_backend_is_a_clear_error(backend):
     )
 
 
+@pytest.mark.slow
 def test_the_tensorflow_backend_is_none():
     result = run("import keras_vae; print(keras_vae.__version__)", "tensorflow")
     assert result.returncode == 0, result.stderr
@@ -120,6 +121,7 @@ def test_the_import_loads_nothing_that_only_some_programs_need():
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_the_first_distribution_may_be_made_in_a_graph():
     result = run(FIRST_USE, "tensorflow")
     assert result.returncode == 0, result.stderr

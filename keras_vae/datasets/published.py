@@ -6,8 +6,8 @@ import pathlib
 
 VARIABLE = "KERAS_VAE_DATA"
 
-# The published MD5 of each file. Two archives and the Penn Treebank have none; theirs is
-# from the copies on which the project's results were measured.
+# The published MD5 of each file. Two archives and the Penn Treebank have none; theirs
+# is from the copies on which the project's results were measured.
 _MD5 = {
     "mnist/train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "mnist/train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",

@@ -152,6 +152,7 @@ def test_bad_data_of_a_stream_are_told_from_divergence(value):
     assert "Lower the learning rate" not in guard.divergence.message
 
 
+@pytest.mark.slow
 def test_an_endless_stream_is_looked_through_as_far_as_it_was_seen():
     data = stream(2).repeat()
     guard = DivergenceGuard(data=data)
@@ -211,6 +212,7 @@ def test_it_is_looked_at_although_another_callback_stops_the_run():
     check_same(vae.get_weights(), before)
 
 
+@pytest.mark.slow
 def test_weights_with_which_no_loss_is_finite_are_found_by_validation():
     vae = make_vae(likelihood="normal")
     before = vae.get_weights()
@@ -274,6 +276,7 @@ def test_a_state_that_gave_no_finite_loss_is_not_gone_back_to():
 
 
 @pytest.mark.parametrize("model", matrix.first(1, ["two optimisers", "plain"]))
+@pytest.mark.slow
 def test_a_snapshot_is_all_state(model):
     vae = make_vae()
     if model == "two optimisers":
@@ -317,6 +320,7 @@ def make_schedule():
 
 
 @pytest.mark.parametrize("rate", [1e-3, make_schedule()], ids=["number", "schedule"])
+@pytest.mark.slow
 def test_it_goes_on_at_a_lower_rate(rate):
     vae = make_vae(keras.optimizers.Adam(rate))
     guard = DivergenceGuard(learning_rate_factor=0.25)
@@ -358,6 +362,7 @@ def test_it_goes_on_so_often_and_then_stops():
     assert float(vae.optimizer.learning_rate) == pytest.approx(1e-3 / 4)
 
 
+@pytest.mark.slow
 def test_a_second_fit_begins_anew():
     guard = DivergenceGuard()
     with pytest.warns(UserWarning, match="diverged"):
@@ -432,6 +437,7 @@ def test_a_scaled_schedule_is_saved_with_its_model(tmp_path):
     assert float(loaded.optimizer.learning_rate) == float(vae.optimizer.learning_rate)
 
 
+@pytest.mark.slow
 def test_replicas(strategy):
     with strategy.scope():
         vae = make_vae(keras.optimizers.SGD(1e20), "normal")

@@ -368,6 +368,7 @@ def applied_over_a_resume(make_callback, directory):
 
 
 @pytest.mark.filterwarnings("ignore:.*never trains at the final value")
+@pytest.mark.slow
 def test_a_schedule_that_stops_on_resume_is_caught(tmp_path):
     ours = applied_over_a_resume(lambda: kv.KLAnnealing(SCHEDULE), tmp_path / "ours")
     np.testing.assert_array_equal(ours, expected())

@@ -103,7 +103,7 @@ def test_a_schedule_that_never_settles_holds_nothing_up(path):
 
 @pytest.mark.filterwarnings("ignore:`fit` will end after:UserWarning")
 @pytest.mark.parametrize("order", [1, -1])
-@pytest.mark.parametrize("duration", [3 * STEPS, 99])
+@pytest.mark.parametrize("duration", matrix.first(1, [3 * STEPS, 99]))
 def test_if_the_run_ends_before_the_ramp_the_last_is_kept(duration, order, path):
     ramp = kv.KLAnnealing(kv.schedules.linear(duration))
     callbacks = [ramp, ModelCheckpoint(path)][::order]
@@ -118,6 +118,7 @@ def test_if_the_run_ends_before_the_ramp_the_last_is_kept(duration, order, path)
     assert os.listdir(path.parent) == ["best.keras"]
 
 
+@pytest.mark.slow
 def test_if_no_epoch_was_validated_the_last_is_kept(path):
     checkpoint = ModelCheckpoint(path, validation_freq=5)
     with pytest.warns(UserWarning, match="before an epoch with 'val_negative_elbo'"):
@@ -171,6 +172,7 @@ def test_a_resumed_run_keeps_the_better_model_of_the_killed_one(path, tmp_path):
     assert step_of(path) == 2 * STEPS
 
 
+@pytest.mark.slow
 def test_a_resumed_run_replaces_a_worse_model(path, tmp_path):
     values = Script([3.0, 2.0, 4.0, 1.0, 5.0])
 
@@ -184,12 +186,14 @@ def test_a_resumed_run_replaces_a_worse_model(path, tmp_path):
     assert step_of(path) == 4 * STEPS
 
 
+@pytest.mark.slow
 def test_a_new_run_replaces_the_model_of_an_old_one(path):
     fit(make_vae(), [Script([1.0]), ModelCheckpoint(path)], 1)
     fit(make_vae(), [Script([3.0, 2.0, 4.0]), ModelCheckpoint(path)], 3)
     assert step_of(path) == 2 * STEPS
 
 
+@pytest.mark.slow
 def test_the_best_of_another_name_is_not_compared(path):
     vae = make_vae()
     fit(vae, [Script([1.0]), ModelCheckpoint(path)], 1)
@@ -200,6 +204,7 @@ def test_the_best_of_another_name_is_not_compared(path):
 
 
 @pytest.mark.filterwarnings("ignore:`fit` will end after:UserWarning")
+@pytest.mark.slow
 def test_a_model_saved_for_want_of_a_better_one_takes_no_best_value(path):
     fit(make_vae(), [Script([1.0]), ModelCheckpoint(path)], 1)
     ramp = kv.KLAnnealing(kv.schedules.linear(2 * STEPS))
@@ -238,6 +243,7 @@ def test_a_second_run_begins_anew(path):
     assert step_of(path) == 2 * STEPS
 
 
+@pytest.mark.slow
 def test_the_same_model_goes_on_with_its_best(path):
     checkpoint, vae = ModelCheckpoint(path), make_vae()
     fit(vae, [Script([1.0, 2.0]), checkpoint], 2)
@@ -246,6 +252,7 @@ def test_the_same_model_goes_on_with_its_best(path):
     assert step_of(path) == STEPS
 
 
+@pytest.mark.slow
 def test_another_model_that_goes_on_has_the_best_of_the_file(path, tmp_path):
     checkpoint = ModelCheckpoint(path)
     fit(make_vae(), [Script([3.0]), checkpoint], 1)
@@ -255,6 +262,7 @@ def test_another_model_that_goes_on_has_the_best_of_the_file(path, tmp_path):
     assert step_of(path) == 3 * STEPS
 
 
+@pytest.mark.slow
 def test_a_threshold_holds_in_each_run(path):
     checkpoint = ModelCheckpoint(path, initial_value_threshold=2.0)
     fit(make_vae(), [Script([1.0]), checkpoint], 1)
@@ -263,6 +271,7 @@ def test_a_threshold_holds_in_each_run(path):
     assert step_of(path) == 2 * STEPS
 
 
+@pytest.mark.slow
 def test_each_run_says_what_it_waits_for(path, capsys):
     checkpoint = ModelCheckpoint(path, verbose=1)
     for _ in range(2):
@@ -342,7 +351,9 @@ def test_a_nan_that_an_earlier_version_took_for_the_best_is_replaced(path):
 # === Errors ===
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"epoch": 1, "mon', "[1]"])
+@pytest.mark.parametrize(
+    "text", matrix.first(1, ["", "{}", '{"epoch": 1, "mon', "[1]"])
+)
 def test_a_best_value_that_cannot_be_read_names_its_file(text, path):
     vae = make_vae()
     fit(vae, [Script([1.0]), ModelCheckpoint(path)], 1)
@@ -352,6 +363,7 @@ def test_a_best_value_that_cannot_be_read_names_its_file(text, path):
     assert int(vae.optimizer.iterations) == STEPS
 
 
+@pytest.mark.slow
 def test_a_full_disk_names_the_file(path, monkeypatch):
     vae = make_vae()
 

@@ -110,6 +110,7 @@ def test_scalars_are_the_history(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_logs_of_evaluate_alone_are_written(tmp_path):
     vae, callback = make_vae(), TensorBoard(tmp_path)
     vae.fit(X, epochs=1, verbose=0, callbacks=[callback])
@@ -135,6 +136,7 @@ def test_projector_has_the_posterior_means_and_their_labels(tmp_path):
     assert lines == [f"a {i % 3}" for i in range(30)]
 
 
+@pytest.mark.slow
 def test_the_plane_is_that_of_the_epochs_of_this_fit(tmp_path):
     callback = TensorBoard(tmp_path, images_freq=2)
     settings = {"validation_data": (X[:16],), "verbose": 0, "callbacks": [callback]}
@@ -146,6 +148,7 @@ def test_the_plane_is_that_of_the_epochs_of_this_fit(tmp_path):
     np.testing.assert_array_equal(picture(events[2]), expected)
 
 
+@pytest.mark.slow
 def test_without_data_only_what_needs_none(tmp_path):
     make_vae().fit(X, epochs=2, verbose=0, callbacks=[TensorBoard(tmp_path)])
     assert sorted(read(tmp_path / "latent")) == [
@@ -156,6 +159,7 @@ def test_without_data_only_what_needs_none(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["latent", "train"]
 
 
+@pytest.mark.slow
 def test_one_event_file_in_each_directory(tmp_path):
     callback = TensorBoard(tmp_path, data=X)
     make_vae().fit(X, validation_data=(X,), epochs=2, verbose=0, callbacks=[callback])
@@ -163,6 +167,7 @@ def test_one_event_file_in_each_directory(tmp_path):
     assert files == [0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_units_are_those_of_the_data(tmp_path):
     vae = make_vae()
     vae.fit(X, epochs=3, verbose=0, callbacks=[TensorBoard(tmp_path, data=X[:30])])
@@ -178,6 +183,7 @@ def test_units_are_those_of_the_data(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_units_over_several_batches_of_data(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_vae.callbacks.tensorboard._BATCH_SIZE", 7)
     vae = make_vae()
@@ -227,6 +233,7 @@ def test_pictures(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_pictures_every_n_epochs_and_in_the_last(tmp_path):
     callback = TensorBoard(tmp_path, data=X, images_freq=3)
     make_vae().fit(X, epochs=6, verbose=0, callbacks=[callback])
@@ -234,12 +241,14 @@ def test_pictures_every_n_epochs_and_in_the_last(tmp_path):
         assert list(events) == [0, 3, 5]
 
 
+@pytest.mark.slow
 def test_no_look_at_the_model(tmp_path):
     callback = TensorBoard(tmp_path, data=X, images_freq=0)
     make_vae().fit(X, epochs=1, verbose=0, callbacks=[callback])
     assert os.listdir(tmp_path) == ["train"]
 
 
+@pytest.mark.slow
 def test_grey_values_are_scaled_by_the_range_of_the_data(tmp_path):
     x = 4 * X - 2
     vae = make_vae(likelihood="normal")
@@ -274,6 +283,7 @@ def test_kl_of_units_only_where_there_is_one(prior, has_kl, tmp_path):
     assert "latent/active_units" in events
 
 
+@pytest.mark.slow
 def test_full_covariance_and_mixed_precision(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     vae = make_vae(posterior="full_covariance_normal")
@@ -306,6 +316,7 @@ def test_scalars_of_a_model_that_is_no_vae(tmp_path):
         model.fit(X, X, verbose=0, callbacks=[TensorBoard(tmp_path, data=X)])
 
 
+@pytest.mark.slow
 def test_a_model_that_has_diverged_trains_on(tmp_path):
     vae = make_vae()
     vae.fit(X, epochs=1, verbose=0)
@@ -319,6 +330,7 @@ def test_a_model_that_has_diverged_trains_on(tmp_path):
 # === When it is written ===
 
 
+@pytest.mark.slow
 def test_epochs_are_recorded_between_recorded_batches(tmp_path):
     callback = TensorBoard(tmp_path, data=X, update_freq=7)
     make_vae().fit(X, batch_size=16, epochs=5, verbose=0, callbacks=[callback])
@@ -329,6 +341,7 @@ def test_epochs_are_recorded_between_recorded_batches(tmp_path):
     assert {7, 14} <= set(train["batch_loss"])
 
 
+@pytest.mark.slow
 def test_each_epoch_can_be_read_at_its_end(tmp_path):
     seen = []
 
@@ -343,6 +356,7 @@ def test_each_epoch_can_be_read_at_its_end(tmp_path):
     assert seen == [[1, 1], [2, 2], [3, 3]]
 
 
+@pytest.mark.slow
 def test_a_second_fit_goes_on(tmp_path):
     vae, callback = make_vae(), TensorBoard(tmp_path, data=X)
     vae.fit(X, epochs=2, verbose=0, callbacks=[callback])
@@ -519,6 +533,7 @@ def conditional_vae(conditions):
 
 
 @pytest.mark.parametrize("conditions", [{"label": 3}, {"label": 3, "age": None}])
+@pytest.mark.slow
 def test_pictures_are_under_conditions(tmp_path, monkeypatch, conditions):
     random = np.random.default_rng(0)
     data = {

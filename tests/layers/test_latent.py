@@ -54,6 +54,7 @@ harness = pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarni
     ],
     ids=lambda arguments: "-".join(arguments) or "defaults",
 )
+@pytest.mark.slow
 def test_keras_harness(arguments):
     testing.TestCase().run_layer_test(
         kv.layers.Latent,

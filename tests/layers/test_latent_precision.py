@@ -1,6 +1,7 @@
 """`Latent` beside losses of other types, and what it reports in half precision."""
 
 import keras
+import matrix
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -52,8 +53,8 @@ def losses_of_fit(number, *arguments):
 
 
 @pytest.mark.parametrize("number", [1, 2])
-@pytest.mark.parametrize("regularizer", [None, "l2"])
-@pytest.mark.parametrize("loss", [None, "mse"])
+@pytest.mark.parametrize("regularizer", matrix.first(1, [None, "l2"]))
+@pytest.mark.parametrize("loss", matrix.first(1, [None, "mse"]))
 def test_float64_trains_as_float32_does(floatx, number, regularizer, loss):
     expected = losses_of_fit(number, loss, regularizer)
     floatx("float64")
@@ -92,7 +93,7 @@ def test_mixed_policies_of_the_model(policy):
         np.testing.assert_allclose(history[name], values, rtol=3e-2, err_msg=name)
 
 
-@pytest.mark.parametrize("regularizer", [None, "l2"])
+@pytest.mark.parametrize("regularizer", matrix.first(1, [None, "l2"]))
 def test_a_vae_in_float64_trains_as_in_float32(floatx, regularizer):
     def history():
         dense = keras.layers.Dense(5, kernel_regularizer=regularizer)

@@ -3,6 +3,7 @@
 import gc
 
 import keras
+import matrix
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -56,7 +57,7 @@ def test_a_number_becomes_the_weight(value):
 
 
 @pytest.mark.parametrize(
-    "assign", [assign_to_objective, assign_to_model, assign_to_value]
+    "assign", matrix.first(1, [assign_to_objective, assign_to_model, assign_to_value])
 )
 def test_a_weight_that_is_assigned_trains_like_one_that_is_given(assign):
     model, given = vae(), vae(objective=kv.ELBO(kl_weight=0.25))
@@ -84,6 +85,7 @@ def test_a_weight_of_a_latent_layer():
     assert difference == pytest.approx(1.75 * reports[0]["kl_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_other_hyperparameters():
     model = vae(objective=objectives.Capacity(capacity=1.0))
     model.objective.capacity = 3.0
@@ -101,6 +103,7 @@ def test_other_hyperparameters():
     assert losses(model) == losses(given)
 
 
+@pytest.mark.slow
 def test_a_plain_number_counts_until_the_step_is_traced():
     model = vae(objective=objectives.Capacity(gamma=1.0))
     model.objective.gamma = 3.0
@@ -123,6 +126,7 @@ class Counting(kv.ELBO):
         return super().rate_loss(estimate, mean)
 
 
+@pytest.mark.slow
 def test_attributes_of_a_class_of_ones_own():
     model = vae(objective=Counting())
     losses(model)
@@ -260,6 +264,7 @@ def test_an_objective_of_two_models_is_refused(first, second):
     assert float(kept.kl_weight.value) == 1.0
 
 
+@pytest.mark.slow
 def test_an_objective_of_a_model_that_is_gone():
     objective = kv.ELBO(kl_weight=3.0)
     gc.disable()
@@ -286,6 +291,7 @@ def test_copies_of_a_model_have_objectives_of_their_own(model):
         assert float(one.kl_weight.value) == 1.0
 
 
+@pytest.mark.slow
 def test_networks_may_be_shared():
     encoder = kv.networks.mlp_encoder([4])
     models = [

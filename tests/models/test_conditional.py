@@ -66,6 +66,7 @@ def plain_at(vae, label):
 
 
 @pytest.mark.parametrize("label", matrix.first(1, [2, 0, 1]))
+@pytest.mark.slow
 def test_a_class_is_a_bias_of_the_first_layers(vae, label):
     plain, condition = plain_at(vae, label), {"label": label}
     ours = vae.elbo(X, num_samples=4, condition=condition)
@@ -216,6 +217,7 @@ def test_each_network_takes_what_it_names_and_no_more():
 
 @pytest.mark.parametrize("kind", matrix.first(1, ["ready", "functional"]))
 @pytest.mark.parametrize("linear_path", matrix.first(1, [True, False]))
+@pytest.mark.slow
 def test_folded_model_of_all_weights_is_the_gated_one(kind, linear_path):
     if kind == "ready":
         multi = make(kv.MultiRateVAE, prior="conditional", linear_path=linear_path)
@@ -283,6 +285,7 @@ def test_weight_zero_leaves_an_example_out():
     np.testing.assert_allclose(*[rate["kl_loss"] for rate in rates], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_another_target_and_metrics(vae):
     model = make()
     model.compile("adam", metrics=["mae"], jit_compile=False)

@@ -337,6 +337,7 @@ def test_counts_are_checked(method, name, value, least):
     assert int(model.optimizer.iterations) == 0
 
 
+@pytest.mark.slow
 def test_counts_that_are_right():
     model = vae()
     history = model.fit(

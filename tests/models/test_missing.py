@@ -197,6 +197,7 @@ def test_padding_to_twice_the_size_changes_nothing():
         ],
     ),
 )
+@pytest.mark.slow
 def test_every_model_trains_on_what_is_there(cls, kwargs, jit_compile):
     vae = make_vae(cls=cls, **kwargs)
     vae.compile(keras.optimizers.Adam(0.02), jit_compile=jit_compile)
@@ -281,6 +282,7 @@ def test_saved_exported_and_in_other_units(kwargs, tmp_path):
     np.testing.assert_allclose(raw.reconstruct(data), whole, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_pictures_and_guards_take_gaps(tmp_path):
     data = np.where(GENERATOR.random((16, 8, 8, 1)) < 0.2, np.nan, 1.0)
     vae = kv.VAE(

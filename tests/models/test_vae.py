@@ -153,6 +153,7 @@ def test_fit_reconstructs_y_where_it_is_given():
     assert logs["kl_loss"] == pytest.approx(rate.mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_fit_x_x_is_fit_x():
     first = mlp()
     first.fit(X, epochs=3, batch_size=5, verbose=0)
@@ -161,6 +162,7 @@ def test_fit_x_x_is_fit_x():
     assert_equal_weights(first, second)
 
 
+@pytest.mark.slow
 def test_unit_weights_are_none():
     first = mlp()
     first.fit(X, epochs=3, batch_size=5, verbose=0)
@@ -351,6 +353,7 @@ def test_subclassed_networks_learn():
     assert model.evaluate(X, verbose=0)[0] < 0.9 * before
 
 
+@pytest.mark.slow
 def test_training_and_inference_of_the_networks():
     encoder = Encoder()
     model = kv.VAE(encoder, Decoder(), latent_dim=2, seed=SEED)
@@ -380,6 +383,7 @@ def test_training_and_inference_of_the_networks():
     )
 
 
+@pytest.mark.slow
 def test_dropout_drops_in_training_only():
     class Zeros(keras.layers.Layer):
         def __init__(self):
@@ -436,6 +440,7 @@ class SumOfSquares(keras.regularizers.Regularizer):
         return 0.3 * tf.reduce_sum(tf.square(x))
 
 
+@pytest.mark.slow
 def test_activity_regularisers_count_once():
     encoder = keras.Sequential([Dense(4, activity_regularizer=SumOfSquares())])
     model = mlp(encoder=encoder)
@@ -454,6 +459,7 @@ def test_activity_regularisers_count_once():
 # === Training ===
 
 
+@pytest.mark.slow
 def test_looking_at_a_model_does_not_change_how_it_trains():
     first = mlp()
     for _ in range(3):
@@ -472,6 +478,7 @@ def test_looking_at_a_model_does_not_change_how_it_trains():
     assert_equal_weights(first, second)
 
 
+@pytest.mark.slow
 def test_validating_does_not_change_how_it_trains():
     first = mlp()
     first.fit(X, batch_size=5, shuffle=False, epochs=3, verbose=0)
@@ -488,6 +495,7 @@ def test_validating_does_not_change_how_it_trains():
     assert_equal_weights(first, second)
 
 
+@pytest.mark.slow
 def test_validation_is_evaluation():
     model = mlp()
     history = model.fit(
@@ -501,6 +509,7 @@ def test_validation_is_evaluation():
     }
 
 
+@pytest.mark.slow
 def test_validation_split_splits_the_weights():
     arguments = {"shuffle": False, "verbose": 0, "batch_size": 4}
     first = mlp()
@@ -522,6 +531,7 @@ def test_validation_split_splits_the_weights():
         assert abs(third[name][0] - expected[name][0]) > 1e-3
 
 
+@pytest.mark.slow
 def test_weights_of_a_data_set_without_targets_count():
     batches = tf.data.Dataset.from_tensors((X, None, WEIGHTS))
     first, second, third = [], [], []
@@ -535,6 +545,7 @@ def test_weights_of_a_data_set_without_targets_count():
     assert abs(first[0] - third[0]) > 1e-3
 
 
+@pytest.mark.slow
 def test_weights_of_one_batch_count():
     weighted = mlp().train_on_batch(X, sample_weight=WEIGHTS, return_dict=True)
     model = mlp()
@@ -550,6 +561,7 @@ def test_weights_of_one_batch_count():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.slow
 def test_steps_per_execution_does_not_matter(jit_compile):
     models = []
     for steps in (1, 5):
@@ -565,6 +577,7 @@ def test_steps_per_execution_does_not_matter(jit_compile):
         assert_equal_weights(*models)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights():
     first = mlp()
     first.fit(X, batch_size=5, epochs=2, verbose=0)
@@ -576,6 +589,7 @@ def test_the_same_seed_gives_the_same_weights():
 # === Saving ===
 
 
+@pytest.mark.slow
 def test_load_weights_keeps_the_step_of_an_optimiser_without_variables(tmp_path):
     first = mlp()
     first.fit(X, batch_size=5, epochs=2, shuffle=False, verbose=0)
@@ -590,6 +604,7 @@ def test_load_weights_keeps_the_step_of_an_optimiser_without_variables(tmp_path)
     assert_equal_weights(first, second)
 
 
+@pytest.mark.slow
 def test_a_saved_model_goes_on_where_it_was(tmp_path):
     first = mlp(likelihood=distributions.Normal("shared", initial_scale=0.5))
     first.fit(GREY, batch_size=5, shuffle=False, verbose=0)

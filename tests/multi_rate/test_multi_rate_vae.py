@@ -79,6 +79,7 @@ def gated(model, beta):
 
 
 @pytest.mark.parametrize(("batch", "tilt"), [(1, 1.0), (5, 2.0), (400, 1.5)])
+@pytest.mark.slow
 def test_betas_of_a_batch_are_spread_over_the_range(batch, tilt):
     model = mlp(tilt=tilt)
     betas = model(np.zeros((batch, 4), "float32"), training=True)["beta"]
@@ -147,6 +148,7 @@ def test_folded_model_is_the_gated_one(make, gates):
     check_folded(make(gates=gates))
 
 
+@pytest.mark.slow
 def test_folded_resnet_is_the_gated_one():
     check_folded(resnet())
 
@@ -173,6 +175,7 @@ def check_folded(model):
     assert np.max(np.abs(encoded[0] - encoded[-1])) > 1e-2
 
 
+@pytest.mark.slow
 def test_folded_model_is_exported_as_it_is(tmp_path):
     model = conv()
     x = images(model.event_shape)
@@ -186,6 +189,7 @@ def test_folded_model_is_exported_as_it_is(tmp_path):
     np.testing.assert_allclose(served.serve(x), decoded, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_model_itself_is_what_it_folds_into_at_its_beta():
     model = mlp()
     plain = model.at(model.beta)

@@ -237,6 +237,7 @@ def test_rate_target_follows_the_equation():
     assert float(objective.error) == pytest.approx(3.0, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_anti_windup_fires():
     """After a long time at the bound, one error of the other sign leaves it."""
     objective = kv.objectives.RateTarget(

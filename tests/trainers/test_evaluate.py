@@ -23,6 +23,7 @@ def digits(tmp_path_factory):
     return directory, programs.TRAIN.run(directory, "--epochs=2")
 
 
+@pytest.mark.slow
 def test_table_is_that_of_the_training_program(digits):
     directory, text = digits
     found = programs.evaluated(f"--model={directory / 'best.keras'}", *SMALL)
@@ -71,6 +72,7 @@ def table(tmp_path_factory):
     return directory, dataset
 
 
+@pytest.mark.slow
 def test_figures_and_models_are_of_the_data_in_their_own_units(table, tmp_path):
     directory, dataset = table
     run = directory / "run"

@@ -40,6 +40,7 @@ def table(tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 def test_units_are_those_of_what_is_there(table):
     settings = programs.TRAIN.parse(f"--dataset={table / 'gaps.csv'}", *FLAGS).data
     data = _data.load(settings, "normal")

@@ -115,6 +115,7 @@ def test_a_directory_in_use_names_the_process(stopped, other_process, tmp_path):
     assert sorted(os.listdir(tmp_path / "run")) == before
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_dead_process_is_taken_over(other_process, tmp_path, capsys):
     assert "in use" in main(tmp_path / "run", *THREE)
     os.kill(other_process.pid, signal.SIGKILL)
@@ -150,6 +151,7 @@ def test_two_programs_that_begin_in_one_new_directory(tmp_path, whole):
         perform(*second)
 
 
+@pytest.mark.slow
 def test_the_lock_is_let_go_at_any_exit(stopped, monkeypatch):
     assert _lock.NAME not in os.listdir(stopped)
     with monkeypatch.context() as patch:
@@ -234,11 +236,13 @@ def test_a_full_disk_keeps_the_state_before(stopped, whole, monkeypatch):
     ],
     ids=["TensorFlow", "HDF5"],
 )
+@pytest.mark.slow
 def test_a_write_of_another_library_that_fails(error, stopped, monkeypatch):
     monkeypatch.setattr(kv.VAE, "export", failing(error))
     check_one_line(main(stopped, *THREE, "--resume"), "the disk is full", "/r/")
 
 
+@pytest.mark.slow
 def test_other_errors_are_not_hidden(stopped, monkeypatch):
     monkeypatch.setattr(kv.VAE, "export", failing(OSError("something else")))
     with pytest.raises(OSError, match="something else"):
@@ -295,6 +299,7 @@ def test_the_state_before_is_used_and_that_is_said(spoil, stopped, whole, capsys
     check_same_run(whole, stopped)
 
 
+@pytest.mark.slow
 def test_the_history_is_that_of_the_state(stopped, whole, capsys):
     (stopped / "history.json").write_text("{}")
     run(stopped, *THREE, "--resume")
@@ -333,6 +338,7 @@ def test_files_of_a_finished_run_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("name", matrix.first(1, ["last.keras", "history.json"]))
+@pytest.mark.slow
 def test_the_remedy_helps(name, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / name).unlink()
@@ -347,6 +353,7 @@ def test_a_foreign_configuration_is_left_alone(tmp_path):
     assert os.listdir(tmp_path) == ["config.json"]
 
 
+@pytest.mark.slow
 def test_an_empty_directory_and_what_a_killed_program_left_are_new(tmp_path, whole):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".partial-config.json").write_text("{")

@@ -193,12 +193,14 @@ def test_directory_of_other_things_is_left_alone(tmp_path):
         ],
     ),
 )
+@pytest.mark.slow
 def test_variants_run(args, tmp_path):
     table = run(tmp_path / "run", "--epochs=2", *args.split())
     assert "-ELBO" in table
     assert np.isfinite(read(tmp_path / "run", "metrics.json")["negative_elbo"])
 
 
+@pytest.mark.slow
 def test_vectors_of_ones_own(tmp_path):
     x = np.random.default_rng(0).normal(3.0, 2.0, size=(200, 6)).astype("float32")
     np.savez(tmp_path / "mine.npz", x)

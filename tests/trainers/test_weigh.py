@@ -143,6 +143,7 @@ def finished(tmp_path_factory, printed_by_finished):
         return directory, run(directory, *BETAS)
 
 
+@pytest.mark.slow
 def test_what_training_and_validation_measure_is_said_once(
     finished, printed_by_finished
 ):
@@ -275,6 +276,7 @@ def test_program_says_what_the_library_says(finished):
     assert report.curve.recommend("likelihood").beta == beta
 
 
+@pytest.mark.slow
 def test_resume_reports_again_and_may_ask_for_more(finished):
     directory, text = finished
     before = read(directory, "history.json")
@@ -426,6 +428,7 @@ def test_pictures_have_the_weights_of_export_and_samples(betas, marked, expected
 # === Sweeps ===
 
 
+@pytest.mark.slow
 def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch, capsys):
     args = ("--mode=sweep", "--betas=0.1,1", "--binarize=static")
     replaced, done = _run.replaced, []

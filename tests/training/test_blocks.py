@@ -162,6 +162,7 @@ def test_resident_arrays_train_what_keras_trains(settings, monkeypatch):
 
 
 @pytest.mark.parametrize("settings", [ONE_BY_ONE, WITHOUT_XLA, STOCK])
+@pytest.mark.slow
 def test_one_gain_alone_needs_no_stack(settings, monkeypatch):
     """Streams without XLA are not stacked, nor arrays kept where they save nothing."""
     monkeypatch.setattr(program.Programs, "train", None)
@@ -186,6 +187,7 @@ def recurrent(settings):
     ("settings", "feed"),
     matrix.first(1, [(BLOCKS, "dataset"), (ONE_BY_ONE, "arrays")]),
 )
+@pytest.mark.slow
 def test_recurrent_layers_train_as_in_keras(settings, feed):
     """Their kernels are read once in each step, and not at each place of a sequence."""
     x = numbers()
@@ -218,6 +220,7 @@ def test_fits_that_run_in_other_ways_trace_one_step(monkeypatch):
     assert counts[0] == counts[1]
 
 
+@pytest.mark.slow
 def test_data_beyond_the_budget_are_streamed(monkeypatch):
     pulls = []
     pull = program.Programs.collect
@@ -264,6 +267,7 @@ def test_a_controller_moves_at_each_step():
     assert_same(*models)
 
 
+@pytest.mark.slow
 def test_batches_of_any_size_end_a_block():
     """Ten batches of lengths that change, as buckets of sentences have them."""
     sizes = [4, 4, 4, 9, 9, 2, 4, 4, 4, 4, 4, 4]
@@ -286,6 +290,7 @@ def test_batches_of_any_size_end_a_block():
     assert_same(*models)
 
 
+@pytest.mark.slow
 def test_data_that_go_on_over_epochs():
     """An epoch of 5 steps takes 5 batches and leaves the others to the next."""
     models = []

@@ -5,6 +5,7 @@ import re
 
 import keras
 import linear
+import matrix
 import numpy as np
 import oracle
 import pytest
@@ -236,7 +237,7 @@ def families():
     }
 
 
-@pytest.mark.parametrize("name", DATA)
+@pytest.mark.parametrize("name", matrix.first(2, DATA))
 def test_recommend_and_advise_give_the_same_weights(name, families):
     settings = {"num_samples": 2, "num_resamples": 20, "seed": 1}
     report = kv.advise(families[name], DATA[name], target_rate=0.4, **settings)

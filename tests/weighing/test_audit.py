@@ -1077,6 +1077,7 @@ def test_half_precision_of_a_model_of_ones_own():
     assert report.findings[0].name == "kl_multiplied_by_batch"
 
 
+@pytest.mark.slow
 def test_trained_model():
     x = data((8, 8, 1))
     model = keras_example()
@@ -1089,7 +1090,7 @@ def test_trained_model():
 # === Nothing is changed ===
 
 
-@pytest.mark.parametrize("make", [official, vae, deep_vae])
+@pytest.mark.parametrize("make", matrix.first(1, [official, vae, deep_vae]))
 def test_training_after_an_audit_is_as_without(make):
     x = data()
     weights = []
