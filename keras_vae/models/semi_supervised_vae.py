@@ -31,9 +31,8 @@ class SemiSupervisedVAE(TakesUnknownLabels, VAE):
     by Kingma et al., equations 6 to 9, summed exactly over the classes y. q(y|x) is the
     classifier, ELBO(x, y) the bound on log p(x|y) of the conditional VAE, and H the
     entropy. Without the term of alpha the loss is the negative of a bound on log p(x,
-    y) of the labelled and on log p(x) of the unlabelled examples. The paper weights the
-    mean of -log q(y|x) over the labelled by 0.1 N, N examples in all; for batches drawn
-    from all data that is `alpha = 0.1 * N / number of labelled`. The objective replaces
+    y) of the labelled and on log p(x) of the unlabelled examples. The paper's weight is
+    `alpha = 0.1 / s` in batches of which a share s is labelled. The objective replaces
     -ELBO(x, y), under its own weight; the other terms keep the weight 1.
 
     The label -1 says that a label is unknown. Both kinds may stand in one batch: each
@@ -108,7 +107,7 @@ class SemiSupervisedVAE(TakesUnknownLabels, VAE):
         conditions,
         label=None,
         class_probs=None,
-        alpha=1.0,
+        alpha=10.0,
         **kwargs,
     ):
         declared = Conditions(conditions)

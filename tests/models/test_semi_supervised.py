@@ -37,7 +37,8 @@ def classifier(outputs=3):
 
 
 def make(hidden=(8,), **kwargs):
-    options = {"class_probs": PRIOR, "classifier": classifier(), **kwargs}
+    options = {"class_probs": PRIOR, "classifier": classifier(), "alpha": 1.0}
+    options |= kwargs
     vae = kv.SemiSupervisedVAE(**networks(hidden), **options)
     vae.build((None, 6))
     return vae
