@@ -21,6 +21,7 @@ from absl import flags
 
 import keras_vae as kv
 from benchmarks import panel_data
+from trainers import _batches
 from trainers import _data
 from trainers import _flag_checks
 from trainers import _flags
@@ -69,7 +70,7 @@ def measure(path, start, seed, epochs):
         lambda **parts: kv.VAE(objective=train.objective(settings), **parts),
     )
     history = model.fit(
-        _data.batches(data.train, settings),
+        _batches.batches(data.inputs("train"), settings),
         shuffle=False,
         validation_data=(data.validation,),
         epochs=epochs,

@@ -25,6 +25,7 @@ from absl import logging
 
 import keras_vae as kv
 from benchmarks import panel_data
+from trainers import _batches
 from trainers import _data
 from trainers import _flags
 from trainers import _program
@@ -115,7 +116,7 @@ def measure_own(settings, data, beta, seed):
     settings = settings.with_values(seed=seed)
     model = _sources.build_one(settings, data, beta)
     model.fit(
-        _data.batches(data.train, settings),
+        _batches.batches(data.inputs("train"), settings),
         shuffle=False,
         epochs=settings.fit.epochs,
         callbacks=_sources.warmup(settings, data, settings.fit.epochs),
