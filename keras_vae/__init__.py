@@ -40,6 +40,7 @@ from keras_vae import weights
 from keras_vae.models import AggressiveVAE
 from keras_vae.models import FactorVAE
 from keras_vae.models import SemiSupervisedVAE
+from keras_vae.models import SentenceVAE
 from keras_vae.models import VAE
 from keras_vae.models import in_original_units
 from keras_vae.multi_rate import MultiRateVAE

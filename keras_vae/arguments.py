@@ -6,6 +6,9 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+# Values of the argument `missing` of a `VAE` for which NaN is a missing element.
+NAN_IS_MISSING = ("nan", "nan_with_mask")
+
 
 def check_number(name, value, positive=False, signed=False):
     """Returns an argument as a float.

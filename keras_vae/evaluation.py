@@ -136,7 +136,7 @@ def over_blocks(model, data, settings, add, start):
     """
     size, num_samples = len(tf.nest.flatten(data)[0]), settings.num_samples
     seed = random.check_seed(settings.seed)
-    batch_size = _check_batch_size(model, settings.batch_size)
+    batch_size = _check_batch_size(model, settings.batch_size, data)
     jit_compile = settings.jit_compile
     if jit_compile == "auto":
         jit_compile = choice.reason_against_xla(model) is None
@@ -170,10 +170,13 @@ def _progress(num_blocks, verbose):
     return keras.utils.Progbar(num_blocks, verbose=verbose, unit_name="block")
 
 
-def _check_batch_size(model, batch_size):
+def _check_batch_size(model, batch_size, data):
     """Returns how many draws are decoded at once."""
     if batch_size is None:
-        params_size = math.prod(model.likelihood.params_shape(model.event_shape))
+        shape = model.event_shape
+        if None in shape:
+            shape = tf.nest.flatten(data)[0].shape[1:]
+        params_size = math.prod(model.likelihood.params_shape(shape))
         return min(_MAX_ROWS, max(1, _MAX_PARAMS // params_size))
     return checks.check_count("batch_size", batch_size)
 
@@ -190,6 +193,19 @@ def _check_arrays(model, x, y):
         lambda v: np.asarray(checks.as_array(v)), (x, x if y is None else y)
     )
     return x, y
+
+
+def call_compiled(model, function, *args):
+    """Calls a function of a model in a graph, which is traced once for all sizes.
+
+    Args:
+        model: `VAE`.
+        function: See `compiled`.
+        *args: Structures of tensors, and None.
+    """
+    if tf.executing_eagerly():
+        return compiled(model, function, reduce_retracing=True)(*args)
+    return function(model, *args)
 
 
 def compiled(model, function, **options):

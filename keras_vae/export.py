@@ -8,6 +8,7 @@ import tempfile
 import keras
 import tensorflow as tf
 
+from keras_vae import _keras
 from keras_vae import checks
 
 # Files that TensorFlow writes. A directory with any other file may hold the user's work
@@ -76,8 +77,10 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
             f"`build((None, *event_shape))`. Received: {model.name!r}, not built"
         )
     archive = keras.export.ExportArchive()
-    endpoints = _endpoints(model)
-    for name, (function, inputs) in endpoints.items():
+    for table in _keras.sublayers(model, keras.layers.StringLookup):
+        archive.track(table)
+    found = model.endpoints()
+    for name, (function, inputs) in found.items():
         endpoint = _stateless(function, list(inputs))
         archive.add_endpoint(name, endpoint, list(inputs.values()))
     filepath = os.fspath(filepath)
@@ -86,11 +89,18 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
     else:
         _write_at_once(archive, os.path.realpath(filepath))
     if verbose:
-        print(f"Saved model at {filepath!r}. Endpoints: {', '.join(endpoints)}")
+        print(f"Saved model at {filepath!r}. Endpoints: {', '.join(found)}")
 
 
-def _endpoints(model):
-    """Returns the function and the specs of its named inputs of each endpoint."""
+def endpoints(model):
+    """Returns a dict of the endpoints of a `VAE` that is built, see `export`.
+
+    Args:
+        model: `VAE`.
+
+    Returns:
+        A dict of names to pairs: a function, and a dict of the specs of its inputs.
+    """
     x = _inputs(model.get_build_config()["input_shape"])
     y, z = _batch(model.event_shape), _batch([model.latent_dim])
     x, y, z, number = {"x": x}, {"y": y}, {"z": z}, tf.TensorSpec((), "int64")

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_vae import checks
 from keras_vae import evaluation
 from keras_vae import random
+from keras_vae.arguments import NAN_IS_MISSING
 
 # Streams of the noise, beside that of z.
 _NOISE, _CHOICE, _CHANGE = 4, 5, 6
@@ -140,10 +141,10 @@ def _beside(values, others):
 
 def _check(model, x):
     """Returns x as an array of floats, or a dict of it and of conditions."""
-    if model.missing is None:
+    if model.missing not in NAN_IS_MISSING:
         raise ValueError(
             "`impute` needs a model that knows missing elements: make it with "
-            f'`missing="nan"`. Received: {model.name!r} with missing=None'
+            f'`missing="nan"`. Received: {model.name!r} with missing={model.missing!r}'
         )
     if not hasattr(x, "__getitem__"):
         raise ValueError(

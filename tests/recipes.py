@@ -26,6 +26,10 @@ class Recipe:
     x: np.ndarray | dict
     y: np.ndarray | None = None
     loss: keras.losses.Loss | None = None
+    # What `serve` of the SavedModel takes, if it is not x.
+    served: np.ndarray | None = None
+    # Whether Keras lets XLA compile it: not the LSTM that cuDNN may run.
+    supports_xla: bool = True
     # Steps of `fit` in which each weight is updated once.
     steps_per_update: int = 1
     # Two where a factor of a product starts at zero, so that the others have to wait.
@@ -34,6 +38,12 @@ class Recipe:
     @property
     def data(self):
         return {"x": self.x, "y": self.y}
+
+    def as_served(self, predicted):
+        """Returns what `serve` gives for what `predict` gave."""
+        if self.served is None:
+            return predicted
+        return self.model.vocabulary.decode(predicted)
 
     def build(self, model):
         """Builds a model for these data if it is not built."""
@@ -374,6 +384,19 @@ def reading_classes_and_conditions():
     )
     x = np.floor(classes * grey_images((2, 2, 1)))
     return Recipe(model, {"x": x, "label": np.int64(x[:, 0, 0, 0])})
+
+
+@recipe
+def reading_sentences():
+    generator = np.random.default_rng(5)
+    lengths = generator.integers(1, 7, size=EXAMPLES)
+    sentences = [" ".join(generator.choice(list("abc"), n)) for n in lengths]
+    vocabulary = kv.datasets.Vocabulary.of(sentences)
+    model = kv.SentenceVAE(
+        vocabulary, latent_dim=3, units=6, embedding_dim=4, max_length=8, seed=7
+    )
+    ids = vocabulary.encode(sentences).numpy()
+    return Recipe(model, ids, served=sentences, supports_xla=False)
 
 
 # === Models ===

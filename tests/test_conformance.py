@@ -50,6 +50,7 @@ CORE = {
     "multi_rate",
     "two_latents",
     "reading",
+    "reading_sentences",
 }
 every_costly = pytest.mark.parametrize(
     "name",
@@ -166,10 +167,12 @@ def test_eager_graph_and_xla_train_alike(name):
     losses, models = [], []
     for mode in ({"run_eagerly": True}, {"jit_compile": False}, {"jit_compile": True}):
         recipe = recipes.make(name)
+        if mode.get("jit_compile") and not recipe.supports_xla:
+            continue
         model = recipe.compile(keras.optimizers.SGD(1e-2), **mode)
         losses.append(model.train_on_batch(**recipe.data))
         models.append(model)
-    np.testing.assert_allclose(losses[1:], losses[:1] * 2, rtol=1e-5)
+    np.testing.assert_allclose(losses[1:], losses[:1] * len(losses[1:]), rtol=1e-5)
     for model in models[1:]:
         assert_same(model.weights, models[0].weights, rtol=1e-4, atol=1e-6)
 
@@ -290,10 +293,12 @@ def test_a_decoder_reads_only_what_comes_before(run):
         decoded = model._decode(z, model.readable(x, condition))
         return np.reshape(decoded, (np.prod(places), -1))
 
+    values = np.unique(model.conditions.main(run.recipe.x))
     before, sees_something = params(x), False
     for place in range(len(before)):
         changed = np.array(x)
-        changed[(0, *np.unravel_index(place, places))] += 1
+        where = (0, *np.unravel_index(place, places))
+        changed[where] = np.where(changed[where] == values[-1], values[0], values[-1])
         after = params(changed)
         np.testing.assert_array_equal(after[: place + 1], before[: place + 1])
         sees_something |= not np.array_equal(after, before)
@@ -345,8 +350,11 @@ def test_a_clone_is_equal_and_apart(run):
 def test_exported_model_serves_what_predict_gives(run, tmp_path):
     run.model.export(tmp_path / "model", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "model")
-    x = run.recipe.x
+    x = run.recipe.x if run.recipe.served is None else run.recipe.served
     served = loaded.serve(**x) if isinstance(x, dict) else loaded.serve(x)
     run.model.reset_metrics()
-    predicted = run.model.predict(run.recipe.x, verbose=0)
-    np.testing.assert_allclose(served, predicted, rtol=1e-5, atol=1e-5)
+    predicted = run.recipe.as_served(run.model.predict(run.recipe.x, verbose=0))
+    if served.dtype == tf.string:
+        np.testing.assert_array_equal(served, predicted)
+    else:
+        np.testing.assert_allclose(served, predicted, rtol=1e-5, atol=1e-5)

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import NAN_IS_MISSING
 from keras_vae.checks import kinds
 from keras_vae.checks.shapes import is_shape
 from keras_vae.checks.shapes import shape_text
@@ -19,7 +20,7 @@ def check_array(value, name, missing=None):
     Args:
         value: Array or tensor of any library, or a sparse matrix.
         name: String, its name in errors.
-        missing: Whether NaN stands for a missing element: not if it is None.
+        missing: See `VAE`.
     """
     if not kinds.is_sparse(value):
         value = kinds.as_array(value)
@@ -50,7 +51,7 @@ def check_finite(value, name, missing=None):
         # A float64 beyond the range of float32 is infinite to the model.
         with np.errstate(over="ignore"):
             numbers = np.asarray(kinds.stored(value), "float32")
-        if missing is not None:
+        if missing in NAN_IS_MISSING:
             if bad := int(np.count_nonzero(np.isinf(numbers))):
                 raise ValueError(
                     f"`{name}` must be finite or NaN, which stands for a missing "
@@ -81,7 +82,7 @@ def with_nan(values, inputs, missing=None):
         if part.dtype.is_floating:
             part = tf.cast(part, tf.float32)
             is_finite = tf.math.is_finite(part)
-            if missing is not None:
+            if missing in NAN_IS_MISSING:
                 is_finite |= tf.math.is_nan(part)
             is_finite = tf.reduce_all(is_finite, axis=tf.range(1, tf.rank(part)))
             shape = tf.concat([tf.shape(values)[:1], [1] * (values.shape.rank - 1)], 0)

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import conditions
+from keras_vae.arguments import NAN_IS_MISSING
 from keras_vae.checks.shapes import is_shape
 
 
@@ -146,10 +147,11 @@ def check_reader(input_shape, missing, linear_path):
             "(batch, *places, channels): add an axis of size 1 to sequences of numbers,"
             f" x[..., None]. Received: inputs of shape {input_shape}"
         )
-    if missing is not None or linear_path:
+    if missing in NAN_IS_MISSING or linear_path:
         raise ValueError(
-            "`decoder` reads the target as `previous`, so `missing` must be None, "
-            "because it would read elements that are missing, and `linear_path` False. "
+            "`decoder` reads the target as `previous`, so `missing` must be None or "
+            "'padding', because it would read elements that are missing, and "
+            "`linear_path` False. "
             f"Received: missing={missing!r}, linear_path={linear_path}"
         )
 

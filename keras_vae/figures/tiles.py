@@ -18,6 +18,8 @@ def is_image(event_shape) -> bool:
         >>> kv.figures.is_image((28, 28, 1)), kv.figures.is_image((16,))
         (True, False)
     """
+    if None in event_shape:
+        return False
     return len(event_shape) == 2 or (len(event_shape) == 3 and event_shape[2] in (1, 3))
 
 

@@ -4,6 +4,7 @@ from keras_vae.models.aggressive_vae import AggressiveVAE
 from keras_vae.models.factor_vae import FactorVAE
 from keras_vae.models.original_units import in_original_units
 from keras_vae.models.semi_supervised_vae import SemiSupervisedVAE
+from keras_vae.models.sentence_vae import SentenceVAE
 from keras_vae.models.vae import VAE
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "AggressiveVAE",
     "FactorVAE",
     "SemiSupervisedVAE",
+    "SentenceVAE",
     "in_original_units",
 ]

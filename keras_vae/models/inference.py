@@ -206,23 +206,27 @@ class Inference(TakesConditions, ReadsTarget):
         Returns:
             Float32 tensor of shape (batch, steps, *event_shape).
         """
-        checks.check_count("steps", steps, 2)
         parts = "encoder", "decoder"
         start, given = self._data_and_conditions(start, condition, *parts)
         end, _ = self._data_and_conditions(end, condition, *parts)
+        z = self._line(start, end, steps, given)
+        rows = tf.reshape(z, [-1, self.latent_dim])
+        given = {name: tf.repeat(v, steps, axis=0) for name, v in given.items()}
+        means = self._decode_alone(rows, given)
+        return tf.reshape(means, [-1, steps, *means.shape[1:]])
+
+    def _line(self, start, end, steps, condition=conditions.NONE):
+        """Returns points between posterior means, (batch, steps, latent)."""
+        checks.check_count("steps", steps, 2)
         means = self.latent.posterior.mean_and_stddev
-        start, end = (means(self._infer_finite(x, given))[0] for x in (start, end))
+        start, end = (means(self._infer_finite(x, condition))[0] for x in (start, end))
         if start.shape != end.shape:
             raise ValueError(
                 "`start` and `end` must have the same number of examples. Received: "
                 f"{start.shape[0]} and {end.shape[0]}"
             )
         place = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
-        z = start[:, None] + place * (end - start)[:, None]
-        rows = tf.reshape(z, [-1, self.latent_dim])
-        given = {name: tf.repeat(v, steps, axis=0) for name, v in given.items()}
-        means = self._decode_alone(rows, given)
-        return tf.reshape(means, [-1, steps, *means.shape[1:]])
+        return start[:, None] + place * (end - start)[:, None]
 
     def elbo(self, x, y=None, num_samples=1, seed=0, condition=None):
         """Estimates the unweighted ELBO of each example, regardless of the objective.
@@ -333,6 +337,10 @@ class Inference(TakesConditions, ReadsTarget):
             `num_imputations` an array of draws, (num_imputations, N, *event_shape).
         """
         return imputation.impute(self, x, num_samples, seed=seed, **kwargs)
+
+    def endpoints(self):
+        """Returns the endpoints of the SavedModel; see `keras_vae.export.endpoints`."""
+        return export.endpoints(self)
 
     def export(self, filepath, **kwargs):
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""

@@ -6,17 +6,19 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae.arguments import NAN_IS_MISSING
 from keras_vae.distributions import masks
 from keras_vae.objectives import BatchMean
 
-MISSING = (None, "nan", "nan_with_mask")
+PADDING = "padding"
+MISSING = (None, *NAN_IS_MISSING, PADDING)
 
 
 def check_missing(missing):
     """Returns `missing`; raises ValueError if a `VAE` knows no such value."""
     if missing not in MISSING:
         raise ValueError(
-            "`missing` must be None, 'nan' or 'nan_with_mask'. Received: "
+            "`missing` must be None, 'nan', 'nan_with_mask' or 'padding'. Received: "
             f"missing={missing!r}"
         )
     return missing
@@ -31,7 +33,8 @@ def marked(target, missing):
     """
     if missing is None:
         return target
-    mask = masks.both(_keras.mask_of(target), _is_known(target))
+    known = target != 0 if missing == PADDING else _is_known(target)
+    mask = masks.both(_keras.mask_of(target), known)
     return _keras.with_mask(tf.identity(target), mask)
 
 
@@ -40,13 +43,13 @@ def seen(x, missing, origin):
 
     Args:
         x: Tensor (batch, ...), or a structure of tensors.
-        missing: See `VAE`; with None the inputs stay as they are.
+        missing: See `VAE`; with None or "padding" the inputs stay as they are.
         origin: Float or array, what stands in for a missing element.
 
     Returns:
         Tensors of the same shape, with "nan_with_mask" with twice the last axis.
     """
-    if missing is None:
+    if missing not in NAN_IS_MISSING:
         return x
 
     def fill(part):
@@ -147,9 +150,10 @@ def by_samples(params, z):
     """
     mask, samples = _keras.mask_of(params), z.shape[1]
     both_axes = [tf.shape(z)[0], samples]
+    shape = [z.shape[0], samples, *params.shape[1:]]
     params = tf.cast(params, tf.float32)
-    params = tf.reshape(params, tf.concat([both_axes, params.shape[1:]], axis=0))
-    params = tf.ensure_shape(params, [z.shape[0], samples, *params.shape[2:]])
+    params = tf.reshape(params, tf.concat([both_axes, tf.shape(params)[1:]], axis=0))
+    params = tf.ensure_shape(params, shape)
     if mask is not None:
         mask = tf.reshape(mask, tf.concat([both_axes, tf.shape(mask)[1:]], axis=0))
     return _keras.with_mask(params, mask)
@@ -162,19 +166,25 @@ def score(likelihood, outputs, target, event_shape, mean=None, training=False):
         likelihood: `Likelihood`.
         outputs: Dict, the outputs of a `VAE`.
         target: Tensor (batch, *event_shape).
-        event_shape: Tuple of integers.
+        event_shape: Tuple of integers, None for an axis that differs by batch.
         mean: `BatchMean` of the batch, or None for the plain mean.
         training: Boolean, see `Likelihood.log_prob`.
 
     Returns:
         A dict of the arguments `log_likelihood` and `event_size` of an `Estimate`.
     """
-    size, options = math.prod(event_shape), {}
+    is_known, options = None not in event_shape, {}
+    whole = tf.cast(tf.reduce_prod(tf.shape(target)[1:]), tf.float32)
+    size = math.prod(event_shape) if is_known else whole
     mask = mask_of_outputs(outputs, target)
     if mask is not None:
         options["mask"] = mask = masks.event_mask(mask, tf.convert_to_tensor(target))
         share = mean or BatchMean(tf.shape(mask)[0])
-        size *= share.over_replicas(masks.observed_share(mask))
+        if is_known:
+            size *= share.over_replicas(masks.observed_share(mask))
+        else:
+            # The batches of replicas may differ in length.
+            size = share.over_replicas(whole * masks.observed_share(mask))
     log_likelihood = likelihood.log_prob(
         outputs["likelihood"], target, mean=mean, training=training, **options
     )

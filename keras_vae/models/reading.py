@@ -82,8 +82,7 @@ class ReadsTarget:
             A float32 tensor (batch, *event_shape).
         """
         if self.reads_target:
-            fill = evaluation.compiled(self, _fill, reduce_retracing=True)
-            x = fill(z, dict(condition), key)
+            x = evaluation.call_compiled(self, _fill, z, dict(condition), key)
             condition = self.readable(x, condition)
             if key is not None:
                 return tf.cast(x, tf.float32)

@@ -70,6 +70,7 @@ class VAE(
         missing: None, or "nan" if NaN elements are missing: all sums, means and
             densities are of the others, and the encoder sees 0 for them. With
             "nan_with_mask" it sees 1 or 0 too, on twice the last axis: there or not.
+            With "padding" elements that are 0 are left out.
 
     Call arguments:
         inputs: Tensor of shape (batch, *event_shape), or a dict of it as "x" and of

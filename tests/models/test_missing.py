@@ -365,5 +365,5 @@ def test_adapt_says_what_to_do():
 
 @pytest.mark.parametrize("missing", [True, "NaN", 0, float("nan")])
 def test_unknown_missing(missing):
-    with pytest.raises(ValueError, match="`missing` must be None, 'nan' or"):
+    with pytest.raises(ValueError, match="`missing` must be None, 'nan', "):
         make_vae(missing=missing)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.arguments import NAN_IS_MISSING
 from keras_vae.distributions import masks
 from keras_vae.distributions import tfd
 
@@ -167,7 +168,7 @@ class Likelihood(keras.layers.Layer):
 
         Args:
             x: NumPy array (num_examples, *event_shape).
-            missing: Whether NaN stands for a missing element: not if it is None.
+            missing: See `VAE`.
 
         Raises:
             ValueError: If `x` is empty, not numeric, not finite or not in the support.
@@ -180,7 +181,7 @@ class Likelihood(keras.layers.Layer):
             )
         if not x.size:
             raise ValueError(f"`x` must not be empty. Received: x.shape={x.shape}")
-        if missing is not None and x.dtype.kind == "f":
+        if missing in NAN_IS_MISSING and x.dtype.kind == "f":
             x = np.where(np.isnan(x), self.placeholder, x)
         finite = np.isfinite(x)
         if not finite.all():
