@@ -265,3 +265,22 @@ def test_by_weight_needs_a_name_for_each_row(names, tmp_path):
     with pytest.raises(ValueError, match="`reconstructions` must have shape .* names"):
         figures.by_weight(tmp_path / "w.png", x[0], x, x, names)
     assert not (tmp_path / "w.png").exists()
+
+
+def test_annealing_has_two_axes_and_a_file(tmp_path):
+    history = {
+        "kl_loss": [9.0, 2.0, 3.0],
+        "val_kl_loss": [8.0, 2.5, 2.9],
+        "kl_weight": [0.1, 0.9, 1.0],
+    }
+    path = tmp_path / "annealing.png"
+    left, right = figures.annealing(history, steps_per_epoch=50, path=path).axes
+    kl, validation = left.get_lines()
+    (weight,) = right.get_lines()
+    for line, name in ((kl, "kl_loss"), (validation, "val_kl_loss")):
+        assert line.get_ydata().tolist() == history[name]
+        assert line.get_xdata().tolist() == [50, 100, 150]
+    assert weight.get_ydata().tolist() == history["kl_weight"]
+    assert left.get_xlabel() == "step"
+    assert path.read_bytes()[1:4] == b"PNG"
+    assert figures.pixels(figures.annealing({})).shape == (460, 720, 3)

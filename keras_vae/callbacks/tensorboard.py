@@ -27,6 +27,7 @@ _MIN_PIXELS = 32
 _MAX_UNITS, _NUM_STEPS, _LIMIT = 10, 9, 2.5
 # Logs that are drawn in the plane, and the chart of all that is balanced.
 _PLANE = ("kl_loss", "reconstruction_loss", "val_kl_loss", "val_reconstruction_loss")
+_PATH = (*_PLANE, "kl_weight")
 _CHART = "rate, distortion, weight"
 _CHARTED = ("epoch_kl_loss", "epoch_reconstruction_loss", "epoch_kl_weight")
 
@@ -144,7 +145,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_end(self, epoch, logs=None):
         """Writes the logs, and the measures and pictures if they are due."""
         logs = {k: v for k, v in (logs or {}).items() if k != "val_kl_weight"}
-        for name in _PLANE if self._is_of_one_weight else _PLANE[:2]:
+        for name in _PATH if self._is_of_one_weight else _PLANE[:2]:
             if name in logs:
                 self._path.setdefault(name, []).append(float(logs[name]))
         # With a number as `update_freq`, Keras leaves `record_if` of the last batch in
@@ -192,6 +193,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
             description="Distortion over rate in nats, a point for each epoch of this "
             "`fit`. Of a Multi-Rate VAE those of training, means over all weights.",
         )
+        if self._is_of_one_weight:
+            tf.summary.image(
+                "images/annealing",
+                figures.pixels(figures.annealing(self._path))[None],
+                description="The KL in nats, and its weight, by the epochs of this "
+                "`fit`.",
+            )
 
     @property
     def _is_of_one_weight(self):

@@ -1,5 +1,6 @@
 """Pictures of a trained model, drawn without a display or global state."""
 
+from keras_vae.figures.annealing import annealing
 from keras_vae.figures.drawing import pixels
 from keras_vae.figures.paths import rate_distortion_path
 from keras_vae.figures.reports import by_weight
@@ -10,6 +11,7 @@ from keras_vae.figures.traversals import traversal
 from keras_vae.figures.weight_curves import rate_distortion
 
 __all__ = [
+    "annealing",
     "by_weight",
     "image_grid",
     "is_image",

@@ -69,7 +69,7 @@ class SentenceVAE(VAE):
     >>> vae.compile("adam")
     >>> history = vae.fit(sentences, epochs=1, verbose=0)
     >>> vae.generate(3, seed=1).shape
-    (3,)
+    TensorShape([3])
 
     Reference:
         [Generating Sentences from a Continuous Space](

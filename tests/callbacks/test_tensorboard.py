@@ -146,12 +146,16 @@ def test_the_plane_is_that_of_the_epochs_of_this_fit(tmp_path):
     events = read(tmp_path / "latent")["images/rate_distortion"]
     expected = kv.figures.pixels(kv.figures.rate_distortion_path(history))
     np.testing.assert_array_equal(picture(events[2]), expected)
+    events = read(tmp_path / "latent")["images/annealing"]
+    expected = kv.figures.pixels(kv.figures.annealing(history))
+    np.testing.assert_array_equal(picture(events[2]), expected)
 
 
 @pytest.mark.slow
 def test_without_data_only_what_needs_none(tmp_path):
     make_vae().fit(X, epochs=2, verbose=0, callbacks=[TensorBoard(tmp_path)])
     assert sorted(read(tmp_path / "latent")) == [
+        "images/annealing",
         "images/rate_distortion",
         "images/samples",
         "images/traversals",
