@@ -98,8 +98,10 @@ def make_classifier(shape):
     return keras.Sequential(
         [
             keras.Input(shape),
-            keras.layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
-            keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
+            keras.layers.Conv2D(32, 3, padding="same", activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(32, 3, padding="same", activation="relu"),
+            keras.layers.MaxPooling2D(),
             keras.layers.Flatten(),
             keras.layers.Dropout(0.5),
             keras.layers.Dense(128, activation="relu"),
