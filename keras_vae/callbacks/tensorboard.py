@@ -279,7 +279,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         if names and self.data is None:
             return None, None
         rows = np.arange(number) % len(self.data) if names else slice(number)
-        return model.conditions.given(self._rows(rows) if names else {}), None
+        return model.given(self._rows(rows) if names else {}), None
 
     def _write_picture(self, name, events, columns, description):
         low, high = 0.0, 1.0

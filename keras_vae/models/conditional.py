@@ -41,6 +41,14 @@ class TakesConditions:
         networks = {"encoder": self.encoder, "decoder": self.decoder}
         return {**networks, "prior": self.latent.prior}
 
+    def given(self, inputs):
+        """Returns a dict of the conditions, as `condition` of any method.
+
+        Args:
+            inputs: What `fit` takes as x.
+        """
+        return self.conditions.given(inputs)
+
     def split(self, inputs):
         """Returns the data, and a dict of the conditions as the networks take them.
 

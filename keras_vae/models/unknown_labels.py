@@ -41,10 +41,14 @@ class TakesUnknownLabels:
         """See `VAE`."""
         return {"classify": (lambda x, **c: self.classify(x, c), "classifier")}
 
+    def given(self, inputs):
+        """See `VAE`; the most probable class stands for a label that is unknown."""
+        return self._with_labels(*self._given(inputs, None))
+
     def split(self, inputs):
         """See `VAE`; the most probable class stands for a label that is unknown."""
-        x, given = self._given(inputs, None)
-        return super().split({named.MAIN: x, **self._with_labels(x, given)})
+        x = self.conditions.main(inputs)
+        return super().split({named.MAIN: x, **self.given(inputs)})
 
     def _data_and_conditions(self, x, condition, *parts):
         x, given = self._given(x, condition)

@@ -172,6 +172,37 @@ def test_unlabelled_examples_move_the_classifier_to_the_classes_that_explain_the
         np.testing.assert_allclose((old - new) / 0.5, gradient, atol=0.01)
 
 
+def test_terms_of_two_replicas_are_those_of_the_global_batch(vae, strategy):
+    data = {name: value[:7] for name, value in DATA.items()}
+    expected = expected_terms(vae, data)
+    with strategy.scope():
+        model = make()
+        model.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+        model.set_weights(vae.get_weights())
+        model.optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step(shard):
+        strategy.run(model.train_step, args=((shard,),))
+
+    def shard(context):
+        # The labels are 0, 1, then -1, -1, 1, 2, -1.
+        rows = [slice(2), slice(2, 7)][context.replica_id_in_sync_group]
+        return {name: tf.constant(value[rows]) for name, value in data.items()}
+
+    step(strategy.experimental_distribute_values_from_function(shard))
+    logs = {
+        k: float(tf.convert_to_tensor(v)) for k, v in model.get_metrics_result().items()
+    }
+    known = data["label"] >= 0
+    for name, value in {
+        "kl_loss": expected["rate"].mean(),
+        "classification_loss": expected["classification"][known].mean(),
+        "accuracy": expected["right"][known].mean(),
+    }.items():
+        np.testing.assert_allclose(logs[name], value, rtol=1e-5, err_msg=name)
+
+
 def test_log_likelihood_of_a_linear_model_is_that_of_a_mixture_of_normals():
     vae = make((), likelihood=kv.distributions.Normal(scale=1.0))
     kernel, bias = vae.decoder.weights
@@ -212,6 +243,7 @@ def test_the_most_probable_class_stands_for_an_unknown_one(vae):
     np.testing.assert_allclose(
         vae.predict(DATA, verbose=0), vae.reconstruct(X, filled), rtol=1e-6
     )
+    np.testing.assert_array_equal(vae.given(DATA)["label"], filled["label"])
     estimate = vae.estimate(DATA, X, 1, kv.random.key(0))
     np.testing.assert_array_equal(
         estimate.z, vae.estimate({"x": X, **filled}, X, 1, kv.random.key(0)).z

@@ -151,7 +151,7 @@ def _squared_error(model, meaning, x, target, seed):
         return np.nan
     x = measuring.rows_of(x, slice(_DECODED))
     z = model.sample_posterior(x, seed=seed)
-    decoded = model.decode(z, model.conditions.given(x))
+    decoded = model.decode(z, model.given(x))
     return np.square(decoded.numpy() - target[:_DECODED]).mean()
 
 
@@ -168,7 +168,7 @@ def _distance(model, beta, x, target, number, seed):
     if noise:
         model = with_own_noise(model, beta)
     # The same z at all weights, and the conditions of the examples.
-    condition = model.conditions.given(measuring.rows_of(x, slice(number)))
+    condition = model.given(measuring.rows_of(x, slice(number)))
     if condition:
         number = min(number, len(target))
     generated = model.generate(number, seed, noise, condition).numpy()
