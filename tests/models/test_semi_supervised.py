@@ -282,6 +282,21 @@ def test_other_conditions_may_be_one_value_for_all():
     np.testing.assert_array_equal(vae.encode(X, {"age": 0.5}), vae.encode(X, age))
 
 
+def test_linear_start_is_that_of_the_conditional_vae_and_needs_all_labels():
+    vae = kv.SemiSupervisedVAE(**networks(), classifier=classifier(), linear_path=True)
+    alone, labelled = kv.VAE(**networks(), linear_path=True), {"x": X, "label": CLASS}
+    vae.adapt(labelled)
+    alone.adapt(labelled)
+    for ours, theirs in (
+        (vae.decoder.linear.kernel, alone.decoder.linear.kernel),
+        (vae.decoder.of_conditions.kernel, alone.decoder.of_conditions.kernel),
+    ):
+        assert np.any(ours)
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"`label` must be labels in \[0, 3\),"):
+        vae.adapt(DATA)
+
+
 ARGUMENTS = {
     "`classifier` must put out a logit for each class": {"classifier": classifier(4)},
     "`classifier` must tell the label": {
