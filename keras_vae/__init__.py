@@ -39,6 +39,7 @@ from keras_vae import weights
 # === Models ===
 from keras_vae.models import AggressiveVAE
 from keras_vae.models import FactorVAE
+from keras_vae.models import HierarchicalVAE
 from keras_vae.models import SemiSupervisedVAE
 from keras_vae.models import SentenceVAE
 from keras_vae.models import VAE

@@ -82,7 +82,9 @@ def call(network, inputs, condition):
 # and names that `call` or a library's network already uses.
 MAIN = "x"
 PREVIOUS = "previous"
-_RESERVED = (MAIN, PREVIOUS, "z", "u", "inputs", "training", "mask")
+# What a network of a hierarchy calls the features from the level above.
+ABOVE = "above"
+_RESERVED = (MAIN, PREVIOUS, ABOVE, "z", "u", "inputs", "training", "mask")
 # The label of an example whose class nobody told.
 UNKNOWN = -1
 

@@ -36,6 +36,9 @@ def export(model, filepath, format="tf_saved_model", verbose=True):
     caller's seeds determine all draws. If x cannot be its own target, because it has
     several tensors or another shape, `negative_elbo` takes `x`, `y` and `seed`.
 
+    With several latents `decode` takes each by its name, `encode` returns
+    `<name>_mean` and `<name>_stddev`, and `sample_posterior` each by its name.
+
     Each endpoint also takes, by name and one for each example, the conditions that its
     networks take: int64 labels (batch,) or float32 values. A `SemiSupervisedVAE` adds
     `classify` of `x`, q(y|x) of each class, (batch, classes), and takes the label -1.
@@ -102,14 +105,10 @@ def endpoints(model):
         A dict of names to pairs: a function, and a dict of the specs of its inputs.
     """
     x = _inputs(model.get_build_config()["input_shape"])
-    y, z = _batch(model.event_shape), _batch([model.latent_dim])
-    x, y, z, number = {"x": x}, {"y": y}, {"z": z}, tf.TensorSpec((), "int64")
+    y, number = _batch(model.event_shape), tf.TensorSpec((), "int64")
+    x, y, z = {"x": x}, {"y": y}, _latents(model)
     n, seed = {"n": number}, {"seed": number}
     given = functools.partial(_conditions, model)
-
-    def encode(x, **condition):
-        mean, stddev = model.encode(x, condition)
-        return {"mean": mean, "stddev": stddev}
 
     def negative_elbo(x, seed, y=None, **condition):
         return -model.elbo(x, y, seed=seed, condition=condition)
@@ -124,12 +123,12 @@ def endpoints(model):
     both, drawn = given("encoder", "decoder"), given("prior", "decoder")
     return {
         "serve": (lambda x, **c: model.reconstruct(x, c), x | both),
-        "encode": (encode, x | by_x),
+        "encode": (lambda x, **c: _moments(model, x, c), x | by_x),
         "sample_posterior": (
             lambda x, seed, **c: model.sample_posterior(x, seed, c),
             x | seed | by_x,
         ),
-        "decode": (lambda z, **c: model.decode(z, c), z | by_z),
+        "decode": (lambda **given: _decode(model, z, given), z | by_z),
         "generate": (generate, n | seed | drawn),
         "generate_with_noise": (
             functools.partial(generate, noise=True),
@@ -157,6 +156,28 @@ def _conditions(model, *parts):
         for name in model.conditions
         if model.takes(name, *parts)
     }
+
+
+def _latents(model):
+    """Returns the specs of the latents: z, or of several each by its name."""
+    if len(model.latents) == 1:
+        return {"z": _batch(model.latents[0].shape)}
+    return {latent.name: _batch(latent.shape) for latent in model.latents}
+
+
+def _moments(model, x, condition):
+    """Returns the means and standard deviations of q(z|x), a dict of tensors."""
+    mean, stddev = model.encode(x, condition)
+    if not isinstance(mean, dict):
+        return {"mean": mean, "stddev": stddev}
+    means = {f"{name}_mean": value for name, value in mean.items()}
+    return means | {f"{name}_stddev": value for name, value in stddev.items()}
+
+
+def _decode(model, names, given):
+    """Decodes the latents of these names among given inputs."""
+    latents = {name: given.pop(name) for name in names}
+    return model.decode(latents.get("z", latents), given)
 
 
 def _stateless(function, names):

@@ -435,6 +435,46 @@ def multi_rate_convolutions():
     return Recipe(model, binary_images(shape))
 
 
+# === Several latents ===
+
+
+def levels(inference, latent_dim, **kwargs):
+    """A hierarchy of small dense networks."""
+
+    def hidden(units=8):
+        return kv.networks.mlp_encoder([units], activation="tanh")
+
+    above = [hidden() for _ in latent_dim[1:]]
+    return kv.HierarchicalVAE(
+        encoder=[hidden(16), *(hidden() for _ in latent_dim[1:])],
+        decoder=[kv.networks.mlp_decoder([16], EVENT_SHAPE, "tanh"), *above],
+        latent_dim=latent_dim,
+        inference=inference,
+        seed=7,
+        **kwargs,
+    )
+
+
+@recipe
+def two_levels():
+    model = levels("bottom_up", [3, 2])
+    return Recipe(model, binary_images(), updates_until_all_move=2)
+
+
+@recipe
+def ladder():
+    objective = kv.objectives.FreeBits(nats=0.02, group_size="latent", num_samples=2)
+    model = levels("ladder", [3, 2, 2], objective=objective)
+    return Recipe(model, binary_images(), updates_until_all_move=2)
+
+
+@recipe
+def top_down_importance_weighted():
+    objective = kv.ImportanceWeighted(num_samples=3)
+    model = levels("top_down", [3, 2], objective=objective, prior="learned_normal")
+    return Recipe(model, binary_images(), updates_until_all_move=2)
+
+
 # === Conditions ===
 
 

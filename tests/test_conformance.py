@@ -31,6 +31,7 @@ SLOW = {
     "flow_prior",
     "conditional_multi_rate",
     "reading_classes_and_conditions",
+    "top_down_importance_weighted",
 }
 every = pytest.mark.parametrize(
     "name",
@@ -51,6 +52,7 @@ CORE = {
     "two_latents",
     "reading",
     "reading_sentences",
+    "two_levels",
 }
 every_costly = pytest.mark.parametrize(
     "name",

@@ -47,6 +47,7 @@ FLAT_NAMES = [
     "VAE",
     "AggressiveVAE",
     "FactorVAE",
+    "HierarchicalVAE",
     "SentenceVAE",
     "SemiSupervisedVAE",
     "in_original_units",

@@ -13,9 +13,9 @@ from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from keras_vae import checks
 from keras_vae import figures
+from keras_vae import random
 from keras_vae.arguments import check_count
 from keras_vae.conditions import MAIN
-from keras_vae.distributions import posteriors
 from keras_vae.files import replaced
 from keras_vae.metrics import latent
 from keras_vae.models import VAE
@@ -211,10 +211,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
         means, kl = [], []
         for start in range(0, len(self.data), _BATCH_SIZE):
             rows = slice(start, start + _BATCH_SIZE)
-            mean, kl_per_unit = _encode(model, self._rows(rows))
-            means.append(mean)
+            *moments, kl_per_unit = _encode(model, self._rows(rows))
+            means.append(moments)
             kl.append(kl_per_unit)
-        means = np.concatenate(means)
+        means, shifts = map(np.concatenate, zip(*means, strict=True))
         if not np.isfinite(means).all():
             # The model has diverged: the scalars show it, and this callback must not
             # end training.
@@ -222,7 +222,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         _write_projector(os.path.join(self.log_dir, "latent"), means, self.labels)
         tf.summary.scalar(
             "latent/active_units",
-            latent.active_units(means).number,
+            latent.active_units(shifts).number,
             description="Units whose posterior mean varies by more than 0.01.",
         )
         if kl[0] is None:
@@ -254,6 +254,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self._write_picture(
             "images/samples", samples, columns or side, "Decoded draws from the prior."
         )
+        if len(model.latents) > 1:
+            return
         condition = {name: value[0] for name, value in condition.items()}
         latents = figures.traversal(model.latent_dim, _NUM_STEPS, _LIMIT, units)
         self._write_picture(
@@ -331,19 +333,28 @@ def _checked_labels(labels, data):
 
 
 def _encode(model, batch):
-    """Returns posterior means and the KL of each unit, or None, of one batch."""
-    (variable,), (params,) = model.latents, model.infer(batch)
-    mean = variable.posterior.mean_and_stddev(params)[0].numpy()
-    _, condition = model.split(batch)
-    prior = variable.prior_params(lambda x: model.infer(x)[0], condition)
+    """Encodes one batch.
+
+    Returns:
+        Three arrays (batch, units) of all latents: the means of q(z|x), the same as
+        `LatentEstimate.moments` has them, and the KL of each unit, or None.
+    """
+    x, condition = model.split(batch)
+    means = [
+        variable.posterior.mean_and_stddev(params)[0]
+        for variable, params in zip(model.latents, model.infer(batch), strict=True)
+    ]
+    # Of a hierarchy the rates depend on the draws.
+    estimates = model.estimate_latents(x, 1, random.key(0), condition)
+    means = np.concatenate(means, axis=1)
+    shifts = means
+    if len(estimates) > 1:
+        shifts = np.concatenate([one.moments[0] for one in estimates], axis=1)
     try:
-        kl = posteriors.kl_per_dimension(
-            variable.posterior.distribution(params),
-            variable.prior.distribution(prior, variable.posterior),
-        )
+        kl = np.concatenate([one.rate_per_unit for one in estimates], axis=1)
     except ValueError:
-        return mean, None  # A mixture.
-    return mean, kl.numpy()
+        return means, shifts, None  # A mixture.
+    return means, shifts, kl
 
 
 def _above_each_other(originals, decoded, columns):

@@ -13,20 +13,13 @@ def check_declared(declared, **parts):
 
     Args:
         declared: `keras_vae.conditions.Conditions`.
-        **parts: Encoder, decoder and prior by name.
+        **parts: Lists of layers, of which encoder, decoder and prior consist.
     """
-    for name, part in parts.items():
-        inputs = conditions.input_names(part)
-        known = {*declared, conditions.PREVIOUS}
-        others = [one for one in inputs if one not in known]
-        if declared and inputs and len(others) != 1:
-            raise ValueError(
-                f"`{name}` must have one input for the data, and all others must be "
-                f"named in `conditions`, {list(declared)}. Received: inputs named "
-                f"{list(inputs)}"
-            )
-    prior, encoder = parts["prior"], parts["encoder"]
-    taken = [name for name in declared if conditions.takes(encoder, name)]
+    for name, layers in parts.items():
+        for layer in layers:
+            _check_inputs(declared, name, layer)
+    (prior,), encoders = parts["prior"], parts["encoder"]
+    taken = [name for name in declared if _take(encoders, name)]
     if prior.calls_encoder and taken:
         raise ValueError(
             f"`prior` {type(prior).__name__} encodes inputs of its own, which have no "
@@ -34,13 +27,29 @@ def check_declared(declared, **parts):
             f"encoder without conditions. Received: prior={prior!r}"
         )
     for name in declared:
-        if not any(conditions.takes(part, name) for part in parts.values()):
+        if not any(_take(layers, name) for layers in parts.values()):
             raise ValueError(
                 f"`conditions` declares {name!r}, which neither {' nor '.join(parts)} "
                 f"takes: name an input of a network {name!r}, or pass conditions="
                 f"{{{name!r}: ...}} to it if it comes from `keras_vae.networks`. "
                 f"Received: conditions={declared.get_config()}"
             )
+
+
+def _take(layers, name):
+    return any(conditions.takes(layer, name) for layer in layers)
+
+
+def _check_inputs(declared, name, layer):
+    inputs = conditions.input_names(layer)
+    known = {*declared, conditions.PREVIOUS, conditions.ABOVE}
+    others = [one for one in inputs if one not in known]
+    if declared and inputs and len(others) != 1:
+        raise ValueError(
+            f"`{name}` must have one input for the data, and all others must be "
+            f"named in `conditions`, {list(declared)}. Received: inputs named "
+            f"{list(inputs)}"
+        )
 
 
 def split_inputs(declared, inputs, name):

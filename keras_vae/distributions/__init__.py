@@ -16,6 +16,8 @@ from keras_vae.distributions.posteriors import InverseAutoregressive
 from keras_vae.distributions.posteriors import MultivariateNormalTriL
 from keras_vae.distributions.posteriors import Planar
 from keras_vae.distributions.posteriors import Posterior
+from keras_vae.distributions.posteriors import PrecisionWeighted
+from keras_vae.distributions.posteriors import Residual
 from keras_vae.distributions.posteriors import kl_divergence
 from keras_vae.distributions.posteriors import kl_per_dimension
 
@@ -33,6 +35,8 @@ __all__ = [
     "Normal",
     "Planar",
     "Posterior",
+    "PrecisionWeighted",
+    "Residual",
     "Standardized",
     "kl_divergence",
     "kl_per_dimension",

@@ -8,6 +8,7 @@ from keras_vae.arguments import warn_of_half_precision
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import RateReport
 from keras_vae.objectives import BatchMean
+from keras_vae.objectives import Estimate
 from keras_vae.objectives.reduction import check_sample_weight
 
 
@@ -125,7 +126,8 @@ class Latent(LatentVariable):
         else:
             key = self.noise.evaluation_key(0)
         z, density = self.draw(params, 1, key)
-        estimate = self.estimate(params, self.prior.params(self.infer), z, **density)
+        prior = self.prior.params(self.infer)
+        estimate = Estimate.of([self.estimate(params, prior, z, **density)])
         sample_weight = check_sample_weight(sample_weight)
         mean = BatchMean(tf.shape(params)[0], sample_weight, example_mask(mask))
         # Keras adds losses in its default dtype and cannot add two dtypes.

@@ -9,10 +9,10 @@ import tensorflow as tf
 from keras_vae import conditions
 from keras_vae import priors
 from keras_vae import random
-from keras_vae.arguments import is_integer
+from keras_vae.distributions import heads
 from keras_vae.distributions import posteriors
 from keras_vae.distributions.limits import inverse_soft_clip
-from keras_vae.objectives import Estimate
+from keras_vae.objectives import LatentEstimate
 
 # Share of its direction that a closed unit keeps.
 _CLOSED = 1e-3
@@ -21,8 +21,15 @@ _CLOSED = 1e-3
 class LatentVariable(keras.layers.Layer):
     """Turns features into posterior parameters, and the parameters into samples.
 
+    Parameters and samples are flat. Networks see z in its own shape, see `shaped`.
+
+    Attributes:
+        shape: Tuple, the shape of z: (units,), or that of a map.
+        units: Integer, how many numbers z has.
+
     Args:
-        units: Integer, dimensions of the latent space.
+        units: Integer, dimensions of the latent space, or a tuple, the shape of a map,
+            channels last.
         posterior: Name, config or `Posterior`.
         prior: Name, config or `Prior`.
         seed: Integer or None, see `keras_vae.random.Noise`.
@@ -37,12 +44,8 @@ class LatentVariable(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not is_integer(units) or units < 1:
-            raise ValueError(
-                "The latent dimension must be a positive integer: `latent_dim` of a "
-                f"VAE, `units` of a `Latent`. Received: {units!r}"
-            )
-        self.units = int(units)
+        self.shape = heads.check_shape(units)
+        self.units = math.prod(self.shape)
         self.posterior = posteriors.get(posterior)
         self.prior = priors.get(prior)
         self.noise = random.Noise(seed, name="noise", dtype=self.dtype_policy)
@@ -50,10 +53,7 @@ class LatentVariable(keras.layers.Layer):
 
     def make_head(self):
         """Returns the layer that turns features into posterior parameters."""
-        # In half precision, scales and log-scales would lose digits of the rate.
-        return keras.layers.Dense(
-            self.posterior.params_size(self.units), dtype="float32", name="head"
-        )
+        return heads.make(self.posterior.head_size, self.shape)
 
     def build_from_features(
         self, features_shape, pseudo_input_shape, condition_shapes=conditions.NONE
@@ -68,7 +68,7 @@ class LatentVariable(keras.layers.Layer):
                 first.
         """
         if not self.head.built:
-            self.head.build((None, flat_size(features_shape, "the encoder's output")))
+            self.head.build(self._head_shape(features_shape))
             self.posterior.build_for(self.units)
             shapes = {
                 name: shape
@@ -76,33 +76,59 @@ class LatentVariable(keras.layers.Layer):
                 if self.prior.takes_condition(name)
             }
             options = {"condition_shapes": shapes} if shapes else {}
+            if shapes and len(self.shape) > 1:
+                options["latent_shape"] = self.shape
             self.prior.build_for(
                 self.units, pseudo_input_shape, self.posterior, **options
             )
         self.built = True
 
-    def infer(self, features, condition=conditions.NONE):
+    def _head_shape(self, features_shape):
+        """Returns the shape of the features as the head takes them."""
+        if len(self.shape) > 1:
+            return tuple(features_shape)
+        return None, flat_size(features_shape, "the encoder's output")
+
+    def infer(self, features, condition=conditions.NONE, prior_params=None):
         """Returns posterior parameters of features, (batch, params_size), float32.
 
         Args:
             features: Tensor of shape (batch, ...).
             condition: Dict of names to tensors, of which the head takes what it names.
+            prior_params: Parameters of the prior (batch, ...) that a posterior may take
+                up, see `Posterior.with_prior`, or None.
         """
-        size = flat_size(features.shape, "the encoder's output")
-        raw = conditions.call(self.head, tf.reshape(features, [-1, size]), condition)
-        return self.posterior.transform(raw)
+        size = self._head_shape(features.shape)[1:]
+        features = tf.reshape(features, [-1, *size])
+        raw = conditions.call(self.head, features, condition)
+        params = self.posterior.transform(raw)
+        if prior_params is None:
+            return params
+        return self.posterior.with_prior(params, prior_params)
 
     def sample(self, params, num_samples, key):
         """Draws z by reparameterization, shape (batch, num_samples, units), float32."""
         return self.posterior.sample(params, num_samples, key)
 
+    def shaped(self, z):
+        """Returns flat z, (..., units), as rows of its own shape, (rows, *shape)."""
+        return tf.reshape(z, [-1, *self.shape])
+
     def draw(self, params, num_samples, key):
         """Draws z as `sample` does, with what `estimate` takes of the draws.
+
+        Args:
+            params: Tensor of shape (batch, params_size).
+            num_samples: Integer, draws per example.
+            key: Int64 tensor (2,), see `keras_vae.random`, or None for the mean of
+                q(z|x) as the only draw.
 
         Returns:
             z, and a dict with "log_posterior" (batch, num_samples) where the posterior
             knows log q(z|x) of its draws.
         """
+        if key is None:
+            return self.posterior.mean_and_stddev(params)[0][:, None], {}
         z, log_posterior = self.posterior.draw(params, num_samples, key)
         return z, {} if log_posterior is None else {"log_posterior": log_posterior}
 
@@ -122,8 +148,16 @@ class LatentVariable(keras.layers.Layer):
         return self.prior.sample(n, key, prior_params, self.posterior)
 
     def estimate(self, params, prior_params, z, **kwargs):
-        """Returns the `Estimate` of a batch from its tensors."""
-        return Estimate(
+        """Returns the `LatentEstimate` of a batch from its tensors.
+
+        Args:
+            params: Tensor (batch, params_size), or (batch, samples, params_size) if
+                they depend on the draws of another latent.
+            prior_params: What `prior_params` returned, likewise.
+            z: Tensor (batch, samples, units).
+            **kwargs: See `LatentEstimate`.
+        """
+        return LatentEstimate(
             self.posterior.distribution(params),
             self.prior.distribution(prior_params, self.posterior),
             z,
@@ -161,7 +195,7 @@ class LatentVariable(keras.layers.Layer):
         """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
-            "units": self.units,
+            "units": self.units if len(self.shape) == 1 else list(self.shape),
             "posterior": keras.saving.serialize_keras_object(self.posterior),
             "prior": keras.saving.serialize_keras_object(self.prior),
             "seed": self.noise.seed,

@@ -2,6 +2,7 @@
 
 from keras_vae.models.aggressive_vae import AggressiveVAE
 from keras_vae.models.factor_vae import FactorVAE
+from keras_vae.models.hierarchical_vae import HierarchicalVAE
 from keras_vae.models.original_units import in_original_units
 from keras_vae.models.semi_supervised_vae import SemiSupervisedVAE
 from keras_vae.models.sentence_vae import SentenceVAE
@@ -11,6 +12,7 @@ __all__ = [
     "VAE",
     "AggressiveVAE",
     "FactorVAE",
+    "HierarchicalVAE",
     "SemiSupervisedVAE",
     "SentenceVAE",
     "in_original_units",

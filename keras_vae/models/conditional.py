@@ -9,7 +9,7 @@ from keras_vae import conditions
 class TakesConditions:
     """Mixin of `VAE` that turns what users pass into what the networks take.
 
-    It uses the model's `conditions`, `encoder`, `decoder` and `latent`.
+    It uses the model's `conditions`, `encoder`, `decoder` and `latents`.
     """
 
     def get_build_config(self):
@@ -18,8 +18,10 @@ class TakesConditions:
         return config and {"input_shape": self.conditions.main(config["input_shape"])}
 
     def _check_conditions(self):
-        networks = self._plain_networks
-        checks.check_declared(self.conditions, **networks, prior=self.latent.prior)
+        parts, plain = self._stacks, self._plain_networks
+        parts = {name: [plain[name], *stack[1:]] for name, stack in parts.items()}
+        prior = [self.latents[-1].prior]
+        checks.check_declared(self.conditions, **parts, prior=prior)
 
     def _with_nan(self, values, condition, *inputs):
         """Returns values, NaN for examples with such inputs or conditions."""
@@ -33,13 +35,21 @@ class TakesConditions:
             name: String.
             *parts: Strings, of "encoder", "decoder" and "prior".
         """
-        return any(conditions.takes(self._takers[part], name) for part in parts)
+        return any(
+            conditions.takes(layer, name)
+            for part in parts
+            for layer in self._takers[part]
+        )
+
+    @property
+    def _stacks(self):
+        """Lists of the networks of a part, that next to x first."""
+        return {"encoder": [self.encoder], "decoder": [self.decoder]}
 
     @property
     def _takers(self):
-        """The parts that may take conditions, by name."""
-        networks = {"encoder": self.encoder, "decoder": self.decoder}
-        return {**networks, "prior": self.latent.prior}
+        """Lists of the layers that may take conditions, by the name of their part."""
+        return {**self._stacks, "prior": [self.latents[-1].prior]}
 
     def given(self, inputs):
         """Returns a dict of the conditions, as `condition` of any method.

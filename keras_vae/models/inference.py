@@ -1,11 +1,8 @@
 """Methods of a VAE outside training: encode, generate, bound, export."""
 
-import functools
-
 import numpy as np
 import tensorflow as tf
 
-from keras_vae import _keras
 from keras_vae import checks
 from keras_vae import conditions
 from keras_vae import evaluation
@@ -21,18 +18,14 @@ from keras_vae.models.reading import ReadsTarget
 class Inference(TakesConditions, ReadsTarget):
     """Mixin of `VAE` with the methods that use a model without training it.
 
-    It uses the model's `latent`, `likelihood`, `objective` and `event_shape`, and its
-    `_infer`, `_decode` and `_estimate`.
+    It uses the model's `latents`, `likelihood`, `objective` and `event_shape`, and its
+    `ForwardPass`. What stands for all latents is one tensor, or of several a dict of
+    tensors by their names.
     """
 
     # Endpoints of `export` beside those of any `VAE`: names to pairs of a function of x
     # and of named conditions, and the part that takes these.
     further_endpoints = conditions.NONE
-
-    @property
-    def latents(self):
-        """List of the `LatentVariable`s."""
-        return [self.latent]
 
     def infer(self, x, condition=None):
         """Returns the parameters of q(z|x); `latents` make distributions from them.
@@ -48,7 +41,8 @@ class Inference(TakesConditions, ReadsTarget):
             with NaN for examples that are not finite. It carries the Keras mask of the
             features.
         """
-        return [self._infer_finite(*self._data_and_conditions(x, condition, "encoder"))]
+        x, condition = self._data_and_conditions(x, condition, "encoder")
+        return self._posteriors(x, condition, self._marker(x, condition))
 
     def adapt(self, x, steps=None):
         """Starts the linear path at the best linear VAE of data, before training.
@@ -106,7 +100,13 @@ class Inference(TakesConditions, ReadsTarget):
         Returns:
             Two float32 tensors of shape (batch, latent_dim).
         """
-        return self.latent.posterior.mean_and_stddev(*self.infer(x, condition))
+        moments = [
+            map(latent.shaped, latent.posterior.mean_and_stddev(params))
+            for latent, params in zip(
+                self.latents, self.infer(x, condition), strict=True
+            )
+        ]
+        return tuple(map(self._by_name, zip(*moments, strict=True)))
 
     def sample_posterior(self, x, seed, condition=None):
         """Draws one z ~ q(z|x) for each example.
@@ -119,9 +119,12 @@ class Inference(TakesConditions, ReadsTarget):
         Returns:
             Float32 tensor of shape (batch, latent_dim).
         """
-        seed = checks.check_seed(seed)
-        params = self.infer(x, condition)
-        return self.latent.sample(*params, 1, random.key(seed))[:, 0]
+        key = random.key(checks.check_seed(seed))
+        x, condition = self._data_and_conditions(x, condition, "encoder")
+        mark = self._marker(x, condition)
+        draws, _ = self._draw_latents(x, condition, 1, key, mark)
+        pairs = zip(self.latents, draws, strict=True)
+        return self._by_name([latent.shaped(draw["z"]) for latent, draw in pairs])
 
     def decode(self, z, condition=None):
         """Returns the mean of p(x|z).
@@ -135,17 +138,11 @@ class Inference(TakesConditions, ReadsTarget):
             Float32 tensor of shape (batch, *event_shape): probabilities for a
             Bernoulli.
         """
-        z = tf.convert_to_tensor(z)
         self._require_built("decode")
-        if z.shape.rank != 2 or z.shape[1] not in (None, self.latent_dim):
-            raise ValueError(
-                f"`z` must have shape (batch, {self.latent_dim}). "
-                f"Received: z.shape={tuple(z.shape)}"
-            )
-        if tf.executing_eagerly():
-            checks.check_array(z, "z")
-        size = z.shape[0], tf.shape(z)[0]
-        return self._decode_finite(z, self._standard(condition, size, "decoder"))
+        latents = self._checked_latents(z)
+        size = latents[0].shape[0], tf.shape(latents[0])[0]
+        condition = self._standard(condition, size, "decoder")
+        return self._decode_finite(latents, condition)
 
     def reconstruct(self, x, condition=None):
         """Returns the mean of p(x|z) at the posterior mean, without noise.
@@ -159,9 +156,7 @@ class Inference(TakesConditions, ReadsTarget):
             Float32 tensor of shape (batch, *event_shape).
         """
         x, condition = self._data_and_conditions(x, condition, "encoder", "decoder")
-        params = self._infer_finite(x, condition)
-        mean, _ = self.latent.posterior.mean_and_stddev(params)
-        return self._decode_finite(mean, condition)
+        return self._decode_finite(self._means(x, condition), condition)
 
     def generate(self, n, seed=None, noise=False, condition=None):
         """Decodes draws from the prior.
@@ -178,6 +173,10 @@ class Inference(TakesConditions, ReadsTarget):
         Returns:
             Float32 tensor of shape (n, *event_shape), means of p(x|z) or draws of x.
         """
+        return self._generate(n, seed, noise, condition)
+
+    def _generate(self, n, seed, noise, condition, **options):
+        """Generates as `generate` does; the options are those of `_draw_priors`."""
         self._require_built("generate")
         checks.check_count("n", n)
         seed = checks.check_seed(seed)
@@ -187,11 +186,12 @@ class Inference(TakesConditions, ReadsTarget):
             )
         size = None if tf.is_tensor(n) else n, n
         condition = self._standard(condition, size, "prior", "decoder")
-        prior, key = self.latent.prior_params(self._infer, condition), random.key(seed)
-        z = self.latent.sample_prior(n, key, prior)
+        key = random.key(seed)
+        latents, beside = self._draw_priors(n, key, condition, **options)
         if not noise:
-            return self._decode_finite(z, condition)
-        x = self._decode_alone(z, condition, random.fork(key, 4))
+            means = self._decode_alone(latents, condition, beside=beside)
+            return self._with_nan(means, condition, *latents)
+        x = self._decode_alone(latents, condition, random.fork(key, 4), beside)
         return self._with_nan(x, condition)
 
     def interpolate(self, start, end, steps=8, condition=None):
@@ -209,24 +209,26 @@ class Inference(TakesConditions, ReadsTarget):
         parts = "encoder", "decoder"
         start, given = self._data_and_conditions(start, condition, *parts)
         end, _ = self._data_and_conditions(end, condition, *parts)
-        z = self._line(start, end, steps, given)
-        rows = tf.reshape(z, [-1, self.latent_dim])
+        lines = self._line(start, end, steps, given)
+        rows = [tf.reshape(z, [-1, z.shape[-1]]) for z in lines]
         given = {name: tf.repeat(v, steps, axis=0) for name, v in given.items()}
         means = self._decode_alone(rows, given)
         return tf.reshape(means, [-1, steps, *means.shape[1:]])
 
     def _line(self, start, end, steps, condition=conditions.NONE):
-        """Returns points between posterior means, (batch, steps, latent)."""
+        """Returns points between posterior means, a list of (batch, steps, units)."""
         checks.check_count("steps", steps, 2)
-        means = self.latent.posterior.mean_and_stddev
-        start, end = (means(self._infer_finite(x, condition))[0] for x in (start, end))
-        if start.shape != end.shape:
+        starts, ends = (self._means(x, condition) for x in (start, end))
+        if starts[0].shape != ends[0].shape:
             raise ValueError(
                 "`start` and `end` must have the same number of examples. Received: "
-                f"{start.shape[0]} and {end.shape[0]}"
+                f"{starts[0].shape[0]} and {ends[0].shape[0]}"
             )
         place = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
-        return start[:, None] + place * (end - start)[:, None]
+        return [
+            start[:, None] + place * (end - start)[:, None]
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     def elbo(self, x, y=None, num_samples=1, seed=0, condition=None):
         """Estimates the unweighted ELBO of each example, regardless of the objective.
@@ -288,17 +290,19 @@ class Inference(TakesConditions, ReadsTarget):
         Returns:
             A dict, as `call` returns it.
         """
-        params = self._infer_finite(x, condition)
-        z, density = self.latent.draw(params, num_samples, key)
-        outputs = {
-            "posterior": params,
-            "z": z,
-            "likelihood": self._decode(z, self.readable(x, condition)),
-            **density,
-        }
-        infer = functools.partial(self._infer, condition=condition)
-        outputs["prior"] = self.latent.prior_params(infer, condition)
-        return outputs
+        mark = self._marker(x, condition)
+        return self._outputs(x, condition, num_samples, key, mark)
+
+    def estimate_latents(self, x, num_samples, key, condition=conditions.NONE):
+        """Draws from q(z|x) without decoding, outside training; see `draw`.
+
+        Returns:
+            A list with a `keras_vae.objectives.LatentEstimate` for each of `latents`.
+        """
+        mark = self._marker(x, condition)
+        draws, _ = self._draw_latents(x, condition, num_samples, key, mark)
+        self._add_priors(draws, condition)
+        return self.latent_estimates(draws)
 
     def scored(self, outputs, y):
         """Returns the `keras_vae.objectives.Estimate` of `outputs` and their target."""
@@ -346,14 +350,24 @@ class Inference(TakesConditions, ReadsTarget):
         """Writes a SavedModel with named endpoints; see `keras_vae.export.export`."""
         return export.export(self, filepath, **kwargs)
 
-    def _infer_finite(self, x, condition=conditions.NONE):
-        params = self._infer(x, condition)
-        mask = _keras.mask_of(params)
-        params = checks.with_nan(params, x, self.missing)
-        return _keras.with_mask(self._with_nan(params, condition), mask)
+    def _marker(self, x, condition):
+        """Returns the `mark` of `ForwardPass` for a batch of x."""
 
-    def _decode_finite(self, z, condition=conditions.NONE):
-        return self._with_nan(self._decode_alone(z, condition), condition, z)
+        def mark(params):
+            return self._with_nan(checks.with_nan(params, x, self.missing), condition)
+
+        return mark
+
+    def _means(self, x, condition):
+        """Returns the means of q(z|x), a list of tensors (batch, units)."""
+        mark = self._marker(x, condition)
+        draws, _ = self._draw_latents(x, condition, 1, None, mark)
+        return [draw["z"][:, 0] for draw in draws]
+
+    def _decode_finite(self, latents, condition=conditions.NONE):
+        return self._with_nan(
+            self._decode_alone(latents, condition), condition, *latents
+        )
 
     def _tensor(self, x, name="x"):
         x = tf.nest.map_structure(lambda v: tf.convert_to_tensor(checks.as_array(v)), x)

@@ -110,7 +110,9 @@ def mask_of_outputs(outputs, target):
     if decoded is not None:
         # Whether an element is observed does not depend on the draw.
         decoded = tf.reduce_all(tf.cast(decoded, tf.bool), axis=1)
-    return mask_of(decoded, _keras.mask_of(outputs["posterior"]), target)
+    # Of several latents the first one has the mask of the features.
+    posterior = next(iter(tf.nest.flatten(outputs["posterior"])))
+    return mask_of(decoded, _keras.mask_of(posterior), target)
 
 
 def as_keras_compares(target, means, mask, sample_weight, missing):

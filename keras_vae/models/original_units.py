@@ -121,6 +121,11 @@ def _check(vae):
             "`vae` must have a decoder that takes z alone: this one reads the target, "
             f"which would no longer be standardised. Received: vae={vae!r}"
         )
+    if len(vae.latents) > 1:
+        raise ValueError(
+            "`vae` must have one latent: of a hierarchy standardise the data that it "
+            f"sees. Received: {len(vae.latents)} levels"
+        )
     shape = vae.get_build_config()["input_shape"]
     if not checks.is_shape(shape):
         raise ValueError(

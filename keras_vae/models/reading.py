@@ -69,30 +69,35 @@ class ReadsTarget:
         checks.check_reader(input_shape, self.missing, self.linear_path)
         return {**shapes, conditions.PREVIOUS: input_shape}
 
-    def _decode_alone(self, z, condition, key=None):
+    def _decode_alone(self, latents, condition, key=None, beside=None):
         """Returns the mean of p(x|z) without a target, or a draw of x.
 
         Args:
-            z: Tensor (batch, latent).
+            latents: List of tensors (batch, units), one for each latent.
             condition: Dict of names to tensors, as the networks take them.
             key: Key of the draw, or None for the mean. Where the decoder reads, the
                 mean at a place is that given the most probable elements before it.
+            beside: What the decoder takes beside the first z, if it is known, see
+                `ForwardPass`.
 
         Returns:
             A float32 tensor (batch, *event_shape).
         """
+        draws = [z[:, None] for z in latents]
+        beside = self._beside(draws, condition) if beside is None else beside
         if self.reads_target:
-            x = evaluation.call_compiled(self, _fill, z, dict(condition), key)
+            given = latents[0], dict(condition), dict(beside), key
+            x = evaluation.call_compiled(self, _fill, *given)
             condition = self.readable(x, condition)
             if key is not None:
                 return tf.cast(x, tf.float32)
-        params = self._decode(z[:, None], condition)[:, 0]
+        params = self._decode(draws[0], condition, beside)[:, 0]
         if key is None:
             return self.likelihood.mean(params)
         return tf.cast(self.likelihood.sample(params, key), tf.float32)
 
 
-def _fill(model, z, condition, key):
+def _fill(model, z, condition, beside, key):
     """Returns x whose elements are chosen in order, each given those before it.
 
     A pass chooses all elements again, given those of the last pass. It makes one more
@@ -107,7 +112,7 @@ def _fill(model, z, condition, key):
 
     def choose_again(x, _):
         given = model.readable(x, condition)
-        new = choose(model._decode(z[:, None], given)[:, 0])
+        new = choose(model._decode(z[:, None], given, beside)[:, 0])
         new = tf.ensure_shape(tf.cast(new, x.dtype), x.shape)
         return new, tf.reduce_any(new != x)
 

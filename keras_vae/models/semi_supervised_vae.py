@@ -152,7 +152,7 @@ class SemiSupervisedVAE(TakesUnknownLabels, VAE):
 
     @property
     def _takers(self):
-        return {**super()._takers, "classifier": self.classifier}
+        return {**super()._takers, "classifier": [self.classifier]}
 
     # === Training ===
 

@@ -252,7 +252,7 @@ class SentenceVAE(VAE):
         Returns:
             A tensor of strings (batch, steps).
         """
-        z = self._line(self._tensor(start), self._tensor(end), steps)
+        (z,) = self._line(self._tensor(start), self._tensor(end), steps)
         sentences = self.decode(tf.reshape(z, [-1, self.latent_dim]), **kwargs)
         return tf.reshape(sentences, [-1, steps])
 

@@ -1,15 +1,11 @@
 """The variational autoencoder."""
 
-import functools
-
 import keras
 import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
-from keras_vae import conditions as named
 from keras_vae import objectives
-from keras_vae import random
 from keras_vae import replicas
 from keras_vae.arguments import warn_of_half_precision
 from keras_vae.conditions import Conditions
@@ -22,6 +18,7 @@ from keras_vae.metrics.trackers import Gauge
 from keras_vae.models import observed
 from keras_vae.models.assignments import GuardsAttributes
 from keras_vae.models.checked_data import CheckedData
+from keras_vae.models.forward import ForwardPass
 from keras_vae.models.inference import Inference
 from keras_vae.models.saved import SavedWhole
 from keras_vae.objectives import BatchMean
@@ -31,7 +28,13 @@ from keras_vae.training import BlockTraining
 
 @keras.saving.register_keras_serializable("keras_vae")
 class VAE(
-    GuardsAttributes, CheckedData, SavedWhole, Inference, BlockTraining, keras.Model
+    GuardsAttributes,
+    CheckedData,
+    SavedWhole,
+    Inference,
+    ForwardPass,
+    BlockTraining,
+    keras.Model,
 ):
     """Variational autoencoder from any Keras encoder and decoder.
 
@@ -81,7 +84,8 @@ class VAE(
         A dict with the inputs of the objective: "posterior" (batch, params_size), "z"
         (batch, samples, latent_dim) and "likelihood" (batch, samples, *params_shape),
         float32; "prior" if the prior computes parameters with the encoder,
-        "log_posterior" (batch, samples) if the posterior is a flow.
+        "log_posterior" (batch, samples) if the posterior is a flow. A model with
+        several latents has a dict by their names in place of each but "likelihood".
 
     Example:
     >>> vae = kv.VAE(
@@ -123,16 +127,10 @@ class VAE(
     ):
         super().__init__(**kwargs)
         self.conditions = Conditions(conditions)
-        encoder = checks.check_network(encoder, "encoder")
-        decoder = checks.check_network(decoder, "decoder")
         likelihood = likelihoods.get(likelihood)
-        checks.check_output_activation(decoder, likelihood)
         self.linear_path = bool(linear_path)
         self.missing = observed.check_missing(missing)
-        if self.linear_path:
-            has_mask = missing == "nan_with_mask"
-            encoder, decoder = beside(encoder, decoder, self.conditions, has_mask)
-        self.encoder, self.decoder = encoder, decoder
+        self._set_networks(encoder, decoder, likelihood)
         self.likelihood = likelihood
         self.objective = objectives.get(objective)
         self.latent = self._make_latent(
@@ -147,6 +145,16 @@ class VAE(
         self._make_trackers()
         self.objective.belong_to(self)
 
+    def _set_networks(self, encoder, decoder, likelihood):
+        """Keeps the networks, with the linear path beside them where there is one."""
+        encoder = checks.check_network(encoder, "encoder")
+        decoder = checks.check_network(decoder, "decoder")
+        checks.check_output_activation(decoder, likelihood)
+        if self.linear_path:
+            has_mask = self.missing == "nan_with_mask"
+            encoder, decoder = beside(encoder, decoder, self.conditions, has_mask)
+        self.encoder, self.decoder = encoder, decoder
+
     def _make_trackers(self):
         # Keras's own mean of the loss weights batches by their size. This one weights
         # them by the sum of `sample_weight`, comes later in `metrics` and replaces it.
@@ -155,6 +163,9 @@ class VAE(
         self._kl_loss = CountedMean("kl_loss")
         self._negative_elbo = CountedMean("negative_elbo")
         self._kl_weight = Gauge("kl_weight", lambda: self.objective.kl_weight.value)
+        names = [latent.name for latent in self.latents]
+        several = names if len(names) > 1 else []
+        self._kl_losses = [CountedMean(f"{name}_kl_loss") for name in several]
 
     def _make_latent(self, *args, **kwargs):
         """Returns a `LatentVariable` made with these arguments."""
@@ -179,11 +190,6 @@ class VAE(
         return self._networks
 
     @property
-    def latent_dim(self):
-        """Dimensions of z."""
-        return self.latent.units
-
-    @property
     def event_shape(self):
         """Shape of one x as the likelihood sees it; known once the model is built."""
         return self._event_shape
@@ -195,14 +201,18 @@ class VAE(
         features_shape = checks.build_network(
             self.encoder, seen_shape, "encoder", shapes
         )
-        self.latent.build_from_features(features_shape, input_shape, shapes)
+        further = self._build_latents(features_shape, input_shape, shapes)
         shapes = self._readable_shapes(input_shape, shapes)
         params_shape = checks.build_network(
-            self.decoder, (None, self.latent_dim), "decoder", shapes
+            self.decoder,
+            (None, *self.latent.shape),
+            "decoder",
+            {**shapes, **further},
         )[1:]
         checks.check_params_shape(params_shape, input_shape, self.likelihood)
         self._event_shape = tuple(self.likelihood.event_shape(params_shape))
-        checks.check_closed_form(self.latent, self.objective, self.conditions.zeros())
+        latent, zeros = self.latents[-1], self.conditions.zeros()
+        checks.check_closed_form(latent, self.objective, zeros)
         self.built = True
 
     # === Forward pass ===
@@ -217,57 +227,6 @@ class VAE(
         if training:
             return self.latent.noise.next_key()
         return self.latent.noise.evaluation_key(self._negative_elbo.batches)
-
-    def _call_networks(self, inputs, condition, key):
-        """Returns the outputs of `call`; the networks also take `condition`."""
-        infer = functools.partial(self._infer, condition=condition)
-        params = infer(inputs)
-        mask = _keras.mask_of(params)
-        params = _keras.with_mask(self._with_nan(params, condition), mask)
-        z, density = self.latent.draw(params, self.objective.num_samples, key)
-        outputs = {
-            "posterior": params,
-            "z": z,
-            "likelihood": self._decode(z, self.readable(inputs, condition)),
-            **density,
-        }
-        # Pseudo-inputs are not data: encoding them must not update batch statistics or
-        # add losses a second time.
-        with keras.StatelessScope():
-            prior = self.latent.prior_params(infer, condition)
-        if prior is not None:
-            outputs["prior"] = prior
-        if self.objective.needs_prior_samples:
-            key = random.fork(key, 2)
-            outputs["prior_z"] = self.latent.sample_prior(tf.shape(z)[0], key, prior)
-        return outputs
-
-    def _infer(self, inputs, condition=named.NONE):
-        seen = observed.seen(inputs, self.missing, self.likelihood.origin)
-        features = named.call(self.encoder, seen, condition)
-        params = self.latent.infer(features, condition)
-        return _keras.with_mask(params, _keras.mask_of(features))
-
-    def _decode(self, z, condition=named.NONE):
-        # All samples of an example share its conditions.
-        samples = z.shape[1]
-        condition = {n: tf.repeat(v, samples, axis=0) for n, v in condition.items()}
-        rows = tf.reshape(z, [-1, self.latent_dim])
-        return observed.by_samples(named.call(self.decoder, rows, condition), z)
-
-    def _estimate(self, outputs, target, mean=None, training=False):
-        target = observed.marked(target, self.missing)
-        scored = observed.score(
-            self.likelihood, outputs, target, self.event_shape, mean, training
-        )
-        return self.latent.estimate(
-            outputs["posterior"],
-            outputs.get("prior"),
-            outputs["z"],
-            prior_z=outputs.get("prior_z"),
-            log_posterior=outputs.get("log_posterior"),
-            **scored,
-        )
 
     # === Training ===
 
@@ -320,6 +279,8 @@ class VAE(
         kl_loss = mean(self.objective.rate(estimate))
         self._reconstruction_loss.update(reconstruction_loss, mean)
         self._kl_loss.update(kl_loss, mean)
+        for tracker, latent in zip(self._kl_losses, estimate.latents, strict=False):
+            tracker.update(mean(self.objective.rate(latent)), mean)
         self._negative_elbo.update(reconstruction_loss + kl_loss, mean)
         self._loss_mean.update(loss * mean.replicas, mean)
         if training:
@@ -377,7 +338,7 @@ class VAE(
                 name: keras.saving.serialize_keras_object(network)
                 for name, network in self._plain_networks.items()
             },
-            "latent_dim": self.latent_dim,
+            "latent_dim": latent["units"],
             "likelihood": keras.saving.serialize_keras_object(self.likelihood),
             "posterior": latent["posterior"],
             "prior": latent["prior"],

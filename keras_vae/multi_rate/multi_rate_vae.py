@@ -201,14 +201,14 @@ class MultiRateVAE(VAE):
         spacing = tf.range(batch, dtype=tf.float32) / tf.cast(batch, tf.float32)
         return tf.math.floormod(start + spacing, 1.0) ** self.tilt
 
-    def _decode(self, z, condition=conditions.NONE):
+    def _decode(self, z, condition=conditions.NONE, beside=conditions.NONE):
         u = condition.get("u")
         u = tf.constant([[self._u(self.beta)]]) if u is None else u
         scale = self.latent.z_scale(u)
         if scale is not None:
             z = z * scale[:, None]
         u = tf.broadcast_to(u, [tf.shape(z)[0], 1])
-        return super()._decode(z, {**condition, "u": u})
+        return super()._decode(z, {**condition, "u": u}, beside)
 
     def _estimate(self, outputs, *args, **kwargs):
         estimate = super()._estimate(outputs, *args, **kwargs)

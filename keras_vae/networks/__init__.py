@@ -13,6 +13,7 @@ from keras_vae.networks.conditional import ConditionalSequential
 from keras_vae.networks.conditional import JoinConditions
 from keras_vae.networks.conv import conv_decoder
 from keras_vae.networks.conv import conv_encoder
+from keras_vae.networks.levels import mlp_levels
 from keras_vae.networks.mlp import mlp_decoder
 from keras_vae.networks.mlp import mlp_encoder
 from keras_vae.networks.resnet import resnet_decoder
@@ -29,6 +30,7 @@ __all__ = [
     "conv_encoder",
     "mlp_decoder",
     "mlp_encoder",
+    "mlp_levels",
     "resnet_decoder",
     "resnet_encoder",
 ]

@@ -8,6 +8,7 @@ from keras_vae.objectives.divergences import MaximumMeanDiscrepancy
 from keras_vae.objectives.divergences import SkewJensenShannon
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.objectives.estimate import Estimate
+from keras_vae.objectives.estimate import LatentEstimate
 from keras_vae.objectives.free_bits import FreeBits
 from keras_vae.objectives.importance import ImportanceWeighted
 from keras_vae.objectives.reduction import BatchMean
@@ -78,6 +79,7 @@ __all__ = [
     "Estimate",
     "FreeBits",
     "ImportanceWeighted",
+    "LatentEstimate",
     "MaximumMeanDiscrepancy",
     "RateTarget",
     "SkewJensenShannon",

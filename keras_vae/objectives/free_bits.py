@@ -7,6 +7,7 @@ from keras_vae.arguments import check_number
 from keras_vae.objectives.elbo import ELBO
 
 OVER = ("batch", "example")
+LATENT = "latent"
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -21,7 +22,8 @@ class FreeBits(ELBO):
     Args:
         nats: Non-negative float, lambda in the paper, nats per group.
         over: "batch" or "example".
-        group_size: Integer that divides the number of units.
+        group_size: Integer that divides the number of units, or "latent": all units of
+            a latent variable are one group, which is a level of a hierarchy.
         **kwargs: See `ELBO`; `kl` must be "analytic".
 
     Example:
@@ -44,20 +46,28 @@ class FreeBits(ELBO):
             )
         self.nats = check_number("nats", nats)
         self.over = over
-        self.group_size = int(check_number("group_size", group_size, positive=True))
+        if group_size != LATENT:
+            group_size = int(check_number("group_size", group_size, positive=True))
+        self.group_size = group_size
 
     def rate_loss(self, estimate, mean):
         """See `ELBO.rate_loss`."""
-        units = estimate.rate_per_unit
-        groups = tf.reshape(
-            units, [-1, units.shape[1] // self.group_size, self.group_size]
-        )
-        rates = tf.reduce_sum(groups, axis=2)
+        rates = self._rates(estimate)
         if self.over == "batch":
             floored = tf.maximum(self.nats, mean.over_replicas(rates))
         else:
             floored = mean(tf.maximum(self.nats, rates))
         return self.kl_weight.value * tf.reduce_sum(floored)
+
+    def _rates(self, estimate):
+        """Returns the rate of each group, (batch, groups)."""
+        if self.group_size == LATENT:
+            return tf.stack([latent.rate() for latent in estimate.latents], axis=1)
+        units = estimate.rate_per_unit
+        groups = tf.reshape(
+            units, [-1, units.shape[1] // self.group_size, self.group_size]
+        )
+        return tf.reduce_sum(groups, axis=2)
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""

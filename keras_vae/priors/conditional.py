@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae import conditions
+from keras_vae.distributions import heads
 from keras_vae.distributions.posteriors import DiagonalNormal
 from keras_vae.priors.prior import Prior
 from keras_vae.serialization import HoldsNetworks
@@ -46,7 +47,7 @@ class Conditional(HoldsNetworks, Prior):
         self.network = _checked(network)
         self.names = None if conditions is None else list(conditions)
         self._family = DiagonalNormal(dtype=self.dtype_policy)
-        self._head, self._built_names = None, ()
+        self._head, self._built_names, self._is_map = None, (), False
 
     def takes_condition(self, name):
         """See `Prior.takes_condition`."""
@@ -66,19 +67,26 @@ class Conditional(HoldsNetworks, Prior):
         return [part.name for part in tf.nest.flatten(inputs)]
 
     def build_for(
-        self, latent_dim, input_shape=None, posterior=None, condition_shapes=None
+        self,
+        latent_dim,
+        input_shape=None,
+        posterior=None,
+        condition_shapes=None,
+        latent_shape=None,
     ):
         """See `Prior.build_for`."""
         if not self.built:
-            self.build(latent_dim, condition_shapes)
+            self.build(latent_dim, condition_shapes, latent_shape)
         super().build_for(latent_dim, input_shape, posterior)
 
-    def build(self, latent_dim, condition_shapes=None):
+    def build(self, latent_dim, condition_shapes=None, latent_shape=None):
         """Creates the weights.
 
         Args:
             latent_dim: Integer.
             condition_shapes: Dict of names to shapes, batch axis first.
+            latent_shape: Shape of a latent that is a map, or None. Its features are a
+                map of the same height and width.
         """
         super().build(latent_dim)
         if not condition_shapes:
@@ -91,25 +99,32 @@ class Conditional(HoldsNetworks, Prior):
             name: keras.KerasTensor(tuple(shape))
             for name, shape in condition_shapes.items()
         }
-        size = math.prod(self._features(symbols).shape[1:])
-        self._head = keras.layers.Dense(
-            self._family.params_size(latent_dim),
+        self._is_map = latent_shape is not None
+        shape = self._flat(self._features(symbols)).shape
+        self._head = heads.make(
+            self._family.params_size,
+            latent_shape or (latent_dim,),
             kernel_initializer="zeros",
-            dtype="float32",
-            name="head",
         )
-        self._head.build((None, size))
+        self._head.build((None, *shape[1:]))
 
     def params(self, encode=None, condition=conditions.NONE):
         """See `Prior.params`; one row for each example."""
-        features = self._features(condition)
-        flat = tf.reshape(features, [-1, math.prod(features.shape[1:])])
-        return self._family.transform(self._head(flat))
+        features = self._flat(self._features(condition))
+        return self._family.transform(self._head(features))
+
+    def _flat(self, features):
+        """Returns features as the head takes them."""
+        if self._is_map:
+            return features
+        return keras.ops.reshape(features, (-1, math.prod(features.shape[1:])))
 
     def _features(self, condition):
         if names := self._input_names:
             taken = {name: condition[name] for name in names}
             return self.network(taken if len(names) > 1 else taken[names[0]])
+        if self._is_map:
+            return self._of_map(condition)
         parts = [
             keras.ops.reshape(
                 condition[name], (-1, math.prod(condition[name].shape[1:]))
@@ -119,6 +134,10 @@ class Conditional(HoldsNetworks, Prior):
         joined = keras.ops.concatenate(parts, axis=-1)
         return joined if self.network is None else self.network(joined)
 
+    def _of_map(self, condition):
+        (features,) = condition.values()
+        return features if self.network is None else self.network(features)
+
     def distribution(self, params=None, posterior=None):
         """See `Prior.distribution`."""
         return self._family.distribution(params)
@@ -126,6 +145,10 @@ class Conditional(HoldsNetworks, Prior):
     def sample(self, num_samples, key, params=None, posterior=None):
         """See `Prior.sample`; a draw for each of `num_samples` rows of parameters."""
         return self._family.sample(params, 1, key)[:, 0]
+
+    def get_build_config(self):
+        """Returns None: the latent that owns it builds it for its own shapes."""
+        return None
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""

@@ -23,7 +23,7 @@ class ELBOTerms:
     Args:
         rate: (examples,) float64 array, nats.
         distortion: (examples,) float64 array, nats.
-        mean: (examples, latent) array, the means of q(z|x).
+        mean: (examples, latent) array, the means of q(z|x), see `LatentEstimate`.
         stddev: (examples, latent) array, the standard deviations of q(z|x).
         log_likelihood: (examples,) float64 array, nats, or None.
         mutual_information: `Information`.
@@ -158,11 +158,11 @@ def elbo_terms(model, x, y, num_samples, importance_samples, seed):
     with keras.StatelessScope():
         for start, *batch in batches(x, x if y is None else y, size):
             estimate = model.estimate(*batch, num_samples, random.key(seed, start))
+            moments = zip(*(latent.moments for latent in estimate.latents), strict=True)
             column = (
                 model.objective.rate(estimate),
                 estimate.distortion,
-                estimate.posterior.mean(),
-                estimate.posterior.stddev(),
+                *(np.concatenate(parts, axis=1) for parts in moments),
             )
             columns.append([np.asarray(v, np.float64) for v in column])
         _, *batch = next(batches(x, x if y is None else y, _PAIRED))
@@ -173,7 +173,11 @@ def elbo_terms(model, x, y, num_samples, importance_samples, seed):
         # Each model would be compiled by itself.
         settings = {"seed": seed, "jit_compile": False, "verbose": 0}
         log_likelihood = model.log_likelihood(x, y, importance_samples, **settings)
-    information = information_of([first.posterior], [first.z[:, 0]])
+    # Given x, a latent that depends on another is not independent of it.
+    free = [v for v in first.latents if v.posterior.batch_shape.rank == 1]
+    information = information_of(
+        [latent.posterior for latent in free], [latent.z[:, 0] for latent in free]
+    )
     return ELBOTerms(*whole, log_likelihood, information)
 
 

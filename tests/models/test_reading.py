@@ -67,7 +67,7 @@ def test_probabilities_of_all_events_add_up_to_one(vae):
 
 def test_draws_follow_the_probabilities(vae):
     n = 20000
-    x = vae._decode_alone(tf.repeat(Z, n, axis=0), {}, kv.random.key(5))
+    x = vae._decode_alone([tf.repeat(Z, n, axis=0)], {}, kv.random.key(5))
     counts = np.bincount(index_of(x), minlength=16)
     probs = np.exp(log_probs(vae)[:, 0])
     assert stats.chisquare(counts, n * probs / probs.sum()).pvalue > 1e-3
@@ -127,7 +127,7 @@ def test_real_numbers_are_drawn_in_order():
     vae = make(decoder, likelihood=kv.distributions.Normal(scale=0.5))
     vae.build((None, 5, 1))
     key = kv.random.key(2)
-    x = vae._decode_alone(tf.constant(Z), {}, key)
+    x = vae._decode_alone([tf.constant(Z)], {}, key)
     params = vae._decode(tf.constant(Z)[:, None], vae.readable(x))[:, 0]
     np.testing.assert_allclose(x, vae.likelihood.sample(params, key), rtol=1e-6)
 

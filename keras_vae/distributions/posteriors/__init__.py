@@ -17,6 +17,8 @@ from keras_vae.distributions.posteriors.full_covariance_normal import (
 from keras_vae.distributions.posteriors.inverse_autoregressive import (
     InverseAutoregressive,
 )
+from keras_vae.distributions.posteriors.merged import PrecisionWeighted
+from keras_vae.distributions.posteriors.merged import Residual
 from keras_vae.distributions.posteriors.planar import Planar
 from keras_vae.distributions.posteriors.posterior import Posterior
 
@@ -28,6 +30,8 @@ __all__ = [
     "MultivariateNormalTriL",
     "Planar",
     "Posterior",
+    "PrecisionWeighted",
+    "Residual",
     "bounded_scale",
     "get",
     "inverse_soft_clip",

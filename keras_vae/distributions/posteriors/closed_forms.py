@@ -71,9 +71,11 @@ def kl_per_dimension(posterior, prior):
             "normal for the KL to have a closed form per dimension. Received: "
             f"posterior={posterior}, prior={prior}"
         )
-    marginals = (
-        tfd.Normal(posterior.mean(), posterior.stddev())
-        if full
-        else posterior.distribution
-    )
-    return tfd.kl_divergence(marginals, prior.distribution)
+    return tfd.kl_divergence(units_of(posterior), prior.distribution)
+
+
+def units_of(distribution):
+    """Returns the marginals of the latents of a normal, event shape ()."""
+    if isinstance(distribution, tfd.MultivariateNormalTriL):
+        return tfd.Normal(distribution.mean(), distribution.stddev())
+    return distribution.distribution

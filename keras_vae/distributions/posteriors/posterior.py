@@ -40,6 +40,10 @@ class Posterior(keras.layers.Layer):
         """Returns the number of parameters per example for `latent_dim` latents."""
         raise NotImplementedError
 
+    def head_size(self, latent_dim):
+        """Returns how many of these parameters come from the head; by default all."""
+        return self.params_size(latent_dim)
+
     def build_for(self, latent_dim):
         """Creates the weights of layers that `transform` calls; by default none."""
 
@@ -55,6 +59,18 @@ class Posterior(keras.layers.Layer):
             A tensor of the same shape.
         """
         return raw
+
+    def with_prior(self, params, prior_params):
+        """Takes up the parameters of a prior of the same example; by default none.
+
+        Args:
+            params: Float tensor (batch, head_size), the output of `transform`.
+            prior_params: Float tensor (batch, ...), see `Prior.params`.
+
+        Returns:
+            A tensor (batch, params_size).
+        """
+        return params
 
     def distribution(self, params):
         """Builds q(z|x).

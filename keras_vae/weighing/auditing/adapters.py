@@ -48,8 +48,8 @@ class AuditedModel:
             step: `Step`.
 
         Yields:
-            Tuples of the latent variable, its objective, and tensors: the posterior's
-            parameters, z (batch, samples, units), the prior's parameters or None.
+            Tuples of the latent variable, its objective, the posterior's parameters, a
+            tensor, and the `LatentEstimate`.
         """
         outputs = step.outputs
         for latent in _keras.sublayers(self.model, Latent):
@@ -59,7 +59,8 @@ class AuditedModel:
             zs = [seen.tensor for seen in outputs if seen.layer is latent]
             for params, z in zip(heads, zs, strict=False):
                 prior = latent.prior.params(latent.infer)
-                yield latent, latent.objective, params, z[:, None], prior
+                estimate = latent.estimate(params, prior, z[:, None])
+                yield latent, latent.objective, params, estimate
 
     def heads(self, step):
         """Returns the list of the `AuditedHead`s of a step.
@@ -102,10 +103,11 @@ class AuditedVAE(AuditedModel):
 
     def draws(self, step):
         """See `AuditedModel.draws`."""
-        outputs = self._outputs(step)
-        tensors = outputs["posterior"], outputs["z"], outputs.get("prior")
-        for latent in self.model.latents:
-            yield latent, self.model.objective, *tensors
+        draws = self.model.draws(self._outputs(step))
+        params = [draw["posterior"] for draw in draws]
+        estimates = self.model.latent_estimates(draws)
+        for latent, *own in zip(self.model.latents, params, estimates, strict=True):
+            yield latent, self.model.objective, *own
         yield from super().draws(step)
 
     def heads(self, step):

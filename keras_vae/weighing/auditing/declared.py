@@ -26,8 +26,7 @@ def of_layers(audited, step, loss):
         mean = BatchMean(step.batch.size)
         draws = [
             (latent, objective, params, mean(objective.rate(estimate)))
-            for latent, objective, params, z, prior in audited.draws(step)
-            for estimate in [latent.estimate(params, prior, z)]
+            for latent, objective, params, estimate in audited.draws(step)
         ]
     if not draws:
         return []

@@ -138,6 +138,7 @@ def diagnose(
     | "kl_weight_too_high" | next to nothing is coded at a weight above 1 |
     | "decoder_ignores_z" | shuffled latents decode as well |
     | "posterior_collapse" | unused units that would pay |
+    | "dead_level" | a level of a hierarchy with a rate below .1 nats |
     | "overfitting" | -ELBO far above that of the training data `train` |
     | "noise_too_low" | a squared error of 2 times the noise, and nats lost to it |
     | "prior_holes" | an aggregate posterior that is not the prior |

@@ -45,7 +45,7 @@ def gather(subject, num_examples, seed, training=None, linear_examples=None):
             "latent_dim": sum(v.units for v in subject.variables),
             "kl_weight": max(o.weight for o in subject.objectives),
             **_ramp(subject.model),
-            **_of_codes(sample.codes),
+            **_of_codes(sample.codes, subject.is_hierarchy),
         }
         if evidence["non_finite"] or not subject.likelihoods:
             return evidence
@@ -61,7 +61,7 @@ def gather(subject, num_examples, seed, training=None, linear_examples=None):
     return evidence
 
 
-def _of_codes(codes):
+def _of_codes(codes, is_hierarchy):
     finite = [np.isfinite(code.params).all(axis=1) for code in codes]
     non_finite = int(np.count_nonzero(~np.all(finite, axis=0)))
     if non_finite:
@@ -69,10 +69,11 @@ def _of_codes(codes):
     mean = np.concatenate([code.mean for code in codes], axis=1)
     stddev = np.concatenate([code.stddev for code in codes], axis=1)
     prior_stddev = np.concatenate([code.prior_stddev for code in codes], axis=-1)
-    active = metrics.active_units(mean)
+    active = metrics.active_units(np.concatenate([c.signal for c in codes], axis=1))
+    free = [code for code in codes if code.is_free]
     information = measuring.information_of(
-        [code.variable.posterior.distribution(code.params) for code in codes],
-        [code.z for code in codes],
+        [code.variable.posterior.distribution(code.params) for code in free],
+        [code.z for code in free],
     )
     evidence = {
         "non_finite": 0,
@@ -85,12 +86,27 @@ def _of_codes(codes):
         "mutual_information_limit": information.limit,
         "stddev_per_unit": _stddev_per_unit(stddev, prior_stddev).tolist(),
     }
+    if is_hierarchy:
+        evidence["levels"] = _of_levels(codes, active.mask)
     if all(code.has_units for code in codes):
         # In units of the prior the divergences are those from N(0, 1).
         prior_mean = np.concatenate([code.prior_mean for code in codes], axis=-1)
         moments = (mean - prior_mean) / prior_stddev, stddev / prior_stddev
         evidence |= _of_units(codes, moments)
     return evidence
+
+
+def _of_levels(codes, active):
+    """Returns rate, units and active units of each latent, by its name."""
+    found, end = {}, 0
+    for code in codes:
+        start, end = end, end + code.variable.units
+        found[code.variable.name] = {
+            "rate": float(code.rate.mean()),
+            "units": code.variable.units,
+            "active_units": int(np.count_nonzero(active[start:end])),
+        }
+    return found
 
 
 def _stddev_per_unit(stddev, prior_stddev):
@@ -107,10 +123,13 @@ def _of_units(codes, moments):
         codes: List of finished codes.
         moments: Means and stddevs (examples, units) in units of the prior.
     """
+    found = {"kl_per_unit": np.concatenate([c.kl.mean(axis=0) for c in codes]).tolist()}
+    if any(code.prior_sees_z for code in codes):
+        return found  # Mean and prior are not independent given x.
     collapsed = metrics.collapsed_units(*moments)
     columns = [[m[:, [i]] for m in moments] for i in range(moments[0].shape[1])]
     return {
-        "kl_per_unit": np.concatenate([c.kl.mean(axis=0) for c in codes]).tolist(),
+        **found,
         "collapsed_units": collapsed.number,
         "collapsed": collapsed.mask.tolist(),
         "aggregate_gap": metrics.aggregate_gap(*moments),

@@ -54,6 +54,8 @@ def _of_narrower(sample, evidence, weight):
     kinds = {type(code.variable.posterior) for code in codes}
     if kinds != {DiagonalNormal} or not all(code.has_units for code in codes):
         return None
+    if sample.subject.is_hierarchy:
+        return None  # The prior of one level moves with the draws of another.
     ends = np.cumsum([code.mean.shape[1] for code in codes])[:-1]
     active = np.split(np.asarray(evidence["active"]), ends)
     values = []

@@ -95,6 +95,19 @@ def later_weight(case):
     return Remedy(fix, "--schedule=linear --warmup=50%")
 
 
+def living_levels(case):
+    """Returns the remedy for a level of a hierarchy that is dead."""
+    bits = '`objective=kv.objectives.FreeBits(nats=0.5, group_size="latent")`'
+    model = getattr(case.subject.model, "inference", None)
+    ladder = '`inference="ladder"`, ' if model == "bottom_up" else ""
+    return Remedy(
+        f"{ladder}batch normalization in the networks and "
+        '`callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`; if that is not '
+        f"enough, {bits}",
+        "--model=ladder --schedule=linear --warmup=50%",
+    )
+
+
 def linear_start(case):
     """Returns the remedy for a model behind the linear one."""
     start = "`linear_path=True` and, once it is built, `vae.adapt(x)`"

@@ -33,6 +33,8 @@ USED = 0.5
 # The decoder has another way to the data if, with z held fixed, it still decodes more
 # than this fraction of their variance.
 BYPASS = 0.1
+# A level of a hierarchy is dead if its rate is below this, in nats.
+DEAD = 0.1
 # Draws from the prior are foreign to the decoder if KL(q(z) || p(z)) of all units, in
 # nats, exceeds both `GAP` and `GAP_PER_UNIT` for each active unit, or if that of one
 # unit exceeds `GAP`. exp(-3) is a twentieth. A unit loses one nat if its codes spread
@@ -256,6 +258,22 @@ def _posterior_collapse(case):
     )
 
 
+def _dead_level(case):
+    """A level of a hierarchy that codes next to nothing beside one that does."""
+    levels = case.evidence.get("levels", {})
+    dead = [name for name, level in levels.items() if level["rate"] < DEAD]
+    if not dead or len(dead) == len(levels):
+        return
+    rates = ", ".join(f"{name} {one['rate']:.2g}" for name, one in levels.items())
+    yield _finding(
+        "dead_level",
+        f"{' and '.join(dead)} of {len(levels)} levels code next to nothing, so that "
+        f"the model is one of {len(levels) - len(dead)}; rates in nats: {rates}",
+        remedies.living_levels(case),
+        {"dead": dead, "levels": levels},
+    )
+
+
 def _prior_holes(case):
     if "aggregate_gap" not in case:
         return
@@ -341,6 +359,7 @@ _RULES = (
     _weight_too_high,
     _decoder_ignores_z,
     _posterior_collapse,
+    _dead_level,
     _overfitting,
     _noise_too_low,
     _prior_holes,

@@ -9,10 +9,9 @@ import tensorflow as tf
 from keras_vae import _keras
 from keras_vae import random
 from keras_vae.distributions import masks
-from keras_vae.distributions import posteriors
 from keras_vae.distributions import tfd
 from keras_vae.distributions.likelihoods import Likelihood
-from keras_vae.objectives import Estimate
+from keras_vae.objectives import LatentEstimate
 from keras_vae.weighing import measuring
 
 _BATCH_SIZE = 256
@@ -75,9 +74,10 @@ class Sample:
             for index in range(len(subject.variables))
         ]
         for start, x_batch, _ in measuring.batches(self.x, None, _BATCH_SIZE):
-            params = subject.encode(x_batch)
-            for code, param in zip(self.codes, params, strict=True):
-                code.take(param, x_batch, start)
+            shift = tf.constant([0, start], tf.int64)
+            draws = subject.draw(x_batch, [code.key + shift for code in self.codes])
+            for code, (params, z) in zip(self.codes, draws, strict=True):
+                code.take(params, z, x_batch)
         for code in self.codes:
             code.finish()
 
@@ -158,7 +158,14 @@ class Sample:
 
 
 class Code:
-    """Posterior, draw and rate of one latent variable for all examples."""
+    """Posterior, draw and rate of one latent variable for all examples.
+
+    Attributes:
+        variable: `LatentVariable`.
+        is_free: Boolean, see `Subject.is_free`.
+        prior_sees_z: Boolean, see `LatentEstimate`.
+        has_units: Boolean, whether its units are independent normals, as the prior's.
+    """
 
     def __init__(self, subject, index, key):
         self.variable = subject.variables[index]
@@ -168,36 +175,44 @@ class Code:
         self.key = key
         self.columns = []
 
-    def take(self, params, x, start):
-        """Takes up a batch of inputs x, whose first example has the number `start`."""
+    def take(self, params, z, x):
+        """Takes up the parameters and draws of a batch of inputs x."""
         variable = self.variable
         if self._prior is None or self._subject.has_conditional_prior:
             self._prior = self._subject.prior(self._index, x)
-            moments = self._prior.mean(), self._prior.stddev()
+            moments = [self._prior.mean(), self._prior.stddev()]
+            if self._subject.has_conditional_prior:
+                # Of a hierarchy only the prior of the top is the same for all.
+                moments = [tf.broadcast_to(value, z[:, 0].shape) for value in moments]
             self._moments.append([value.numpy() for value in moments])
+        self.is_free = self._subject.is_free(self._index)
+        self.prior_sees_z = self._subject.prior_sees_z(self._index)
         # A mixture has no units of its own, nor has what flows mix.
         is_normal = variable.posterior.is_normal
         self.has_units = is_normal and isinstance(self._prior, tfd.Independent)
         posterior = variable.posterior.distribution(params)
-        key = self.key + tf.constant([0, start], tf.int64)
-        z = variable.sample(params, 1, key)
         mean, stddev = variable.posterior.mean_and_stddev(params)
+        signal = self._subject.signal(self._index, mean, self._prior)
+        estimate = LatentEstimate(
+            posterior, self._prior, z, prior_sees_z=self.prior_sees_z
+        )
         kl = tf.fill(mean.shape, np.nan)
         if self.has_units:
-            kl = posteriors.kl_per_dimension(posterior, self._prior)
-        rate = self.objective.rate(Estimate(posterior, self._prior, z))
+            kl = estimate.rate_per_unit
+        rate = self.objective.rate(estimate)
         mask = _keras.mask_of(params)
         if mask is not None:
             mask = tf.cast(mask, tf.bool)
             rate = tf.where(mask, rate, 0.0)
             kl = tf.where(mask[:, None], kl, 0.0)
-        column = (params, mean, stddev, z[:, 0], kl, rate)
+        column = (params, mean, stddev, z[:, 0], kl, rate, signal)
         self.columns.append([value.numpy() for value in column])
 
     def finish(self):
         """Puts the batches together."""
         whole = [np.concatenate(parts) for parts in zip(*self.columns, strict=True)]
-        self.params, self.mean, self.stddev, self.z, self.kl, self.rate = whole
+        self.params, self.mean, self.stddev, self.z, *whole = whole
+        self.kl, self.rate, self.signal = whole
         # (units,), or (examples, units) of a prior that takes conditions.
         self.prior_mean, self.prior_stddev = map(
             np.concatenate, zip(*self._moments, strict=True)

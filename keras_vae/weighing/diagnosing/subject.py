@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
-from keras_vae import conditions
 from keras_vae.layers import Latent
 from keras_vae.layers.latent import example_mask
 from keras_vae.models import VAE
+from keras_vae.models import HierarchicalVAE
 from keras_vae.models import observed
 from keras_vae.weighing import heads
 from keras_vae.weighing import measuring
@@ -27,13 +27,14 @@ class Subject:
         x: Structure of arrays (examples, ...).
         targets: List of arrays (examples, ...), one for each output with a likelihood.
         variables: List of the `LatentVariable`s, a layer as often as it is called.
-        objectives: List of their objectives.
+        objectives: List of their objectives, one for each of the variables.
         likelihoods: List of `Likelihood`s, one for each of the targets.
         notes: List of strings: quantities that cannot be measured, and why.
         may_bypass: Boolean, whether the decoder may see the input past z.
         is_plain: Boolean, whether the loss weighs the KL as the objective says.
         compiled_target: What `fit` takes as y, or None.
         has_conditional_prior: Boolean, whether p(z) is another for each example.
+        is_hierarchy: Boolean, whether a variable depends on the draws of another.
         reconstructs_itself: Boolean, whether the only target is the only input.
     """
 
@@ -42,6 +43,7 @@ class Subject:
     is_plain = False
     compiled_target = None
     has_conditional_prior = False
+    is_hierarchy = False
 
     @property
     def reconstructs_itself(self):
@@ -58,14 +60,49 @@ class Subject:
         """
         raise NotImplementedError
 
+    def draw(self, x, keys):
+        """Draws each variable once.
+
+        Args:
+            x: Batch of inputs.
+            keys: List of int64 tensors (2,), one a variable, see `keras_vae.random`.
+
+        Returns:
+            A list of pairs: the parameters, as `encode` returns them, and z (batch, 1,
+            units).
+        """
+        triples = zip(self.variables, self.encode(x), keys, strict=True)
+        return [(params, v.sample(params, 1, key)) for v, params, key in triples]
+
     def prior(self, index, x):
         """Returns the `tfd.Distribution` p(z) of a variable.
 
         Args:
             index: Integer.
-            x: Batch of inputs, used if the prior takes conditions.
+            x: Batch of inputs, used if the prior takes conditions; those of the last
+                `draw`, if it depends on the draws of another variable.
         """
         raise NotImplementedError
+
+    def is_free(self, index):
+        """Whether q(z) of a variable depends on x alone, not on other variables."""
+        return True
+
+    def prior_sees_z(self, index):
+        """See `LatentEstimate`."""
+        return False
+
+    def signal(self, index, mean, prior):
+        """Returns what a variable says about each example, a tensor (batch, units).
+
+        A unit is active if this varies.
+
+        Args:
+            index: Integer.
+            mean: Tensor (batch, units), the means of q(z|x).
+            prior: `tfd.Distribution` p(z).
+        """
+        return mean
 
     def decode(self, x, latents):
         """Returns the likelihoods' parameters (batch, ...), float32, at other latents.
@@ -97,14 +134,16 @@ class VAESubject(Subject):
         # `VAE.fit` passes x as the target where there is no other.
         self.compiled_target = y
         self.variables = model.latents
-        self.objectives = [model.objective]
+        self.objectives = [model.objective] * len(self.variables)
         self.likelihoods = [model.likelihood]
         # A subclass may have another loss.
-        self.is_plain = type(model) is VAE
+        self.is_plain = type(model) in (VAE, HierarchicalVAE)
+        self.is_hierarchy = len(model.latents) > 1
         with keras.StatelessScope():
             params = model.infer(_first(self.x))
         names = model.conditions
-        self.has_conditional_prior = any(model.takes(n, "prior") for n in names)
+        of_conditions = any(model.takes(n, "prior") for n in names)
+        self.has_conditional_prior = self.is_hierarchy or of_conditions
         self._encodes_masks = _keras.mask_of(params[0]) is not None
 
     def encode(self, x):
@@ -112,18 +151,53 @@ class VAESubject(Subject):
         # The mask of features, unlike that of examples, says nothing of the KL.
         return [tf.identity(params) for params in self.model.infer(x)]
 
+    def draw(self, x, keys):
+        """See `Subject.draw`."""
+        if not self.is_hierarchy:
+            return super().draw(x, keys)
+        given, (x, condition) = x, self.model.split(x)
+        outputs = self.model.draw(x, 1, keys[0], condition)
+        self._draws = self.model.draws(outputs)
+        self._estimates = self.model.latent_estimates(self._draws)
+        self._means = [
+            variable.posterior.mean_and_stddev(params)[0]
+            for variable, params in zip(self.variables, self.encode(given), strict=True)
+        ]
+        return [(_of_one(draw["posterior"]), draw["z"]) for draw in self._draws]
+
     def prior(self, index, x):
         """See `Subject.prior`."""
         variable = self.variables[index]
-        _, condition = self.model.split(x)
-        params = variable.prior_params(lambda x: self.encode(x)[0], condition)
+        if self.is_hierarchy:
+            params = self._draws[index].get("prior")
+            params = None if params is None else _of_one(params)
+        else:
+            _, condition = self.model.split(x)
+            params = variable.prior_params(lambda x: self.encode(x)[0], condition)
         return variable.prior.distribution(params, variable.posterior)
+
+    def is_free(self, index):
+        """See `Subject.is_free`."""
+        return not self.is_hierarchy or self._draws[index]["posterior"].shape.rank == 2
+
+    def prior_sees_z(self, index):
+        """See `Subject.prior_sees_z`."""
+        return self.is_hierarchy and self._estimates[index].prior_sees_z
+
+    def signal(self, index, mean, prior):
+        """See `Subject.signal`."""
+        if not self.is_hierarchy:
+            return mean
+        if any(estimate.prior_sees_z for estimate in self._estimates):
+            # Drawn upwards: a mean follows the noise of the draws below.
+            return self._means[index]
+        # Drawn downwards: a mean may follow the draws from above alone.
+        return (mean - prior.mean()) / prior.stddev()
 
     def decode(self, x, latents):
         """See `Subject.decode`."""
         given = self.model.readable(*self.model.split(x))
-        params = conditions.call(self.model.decoder, latents[0], given)
-        return [_as_float32(params)]
+        return [self.model.decode_params(latents, given)]
 
     def mask(self, x, y, params):
         """See `Subject.mask`."""
@@ -210,6 +284,11 @@ class LatentSubject(Subject):
     def mask(self, x, y, params):
         """See `Subject.mask`."""
         return _keras.mask_of(params)
+
+
+def _of_one(params):
+    """Returns the parameters of a single draw, (batch, 1, n) or (batch, n), flat."""
+    return tf.reshape(params, [-1, params.shape[-1]])
 
 
 def _first(x):

@@ -1,0 +1,426 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+
+import keras_vae as kv
+from keras_vae.distributions import posteriors
+
+SIZE, UNITS = 5, (3, 2)
+NOISE = 0.8
+X = np.random.default_rng(0).normal(size=(4, SIZE)).astype("float32")
+KINDS = ("bottom_up", "ladder", "top_down")
+
+
+def linear(inference, **kwargs):
+    """A hierarchy of two levels whose distributions are linear and normal."""
+    keras.utils.set_random_seed(3)
+    vae = kv.HierarchicalVAE(
+        encoder=[kv.networks.mlp_encoder([]), kv.networks.mlp_encoder([])],
+        decoder=[kv.networks.mlp_decoder([], (SIZE,)), kv.networks.mlp_encoder([])],
+        latent_dim=UNITS,
+        inference=inference,
+        likelihood=kv.distributions.Normal(scale=NOISE),
+        seed=5,
+        **kwargs,
+    )
+    vae.build((None, SIZE))
+    generator = np.random.default_rng(1)
+    for weight in vae.trainable_variables:
+        weight.assign(generator.normal(scale=0.2, size=weight.shape))
+    return vae
+
+
+def weights(vae):
+    """Weights as float64, by what they are."""
+    parts = {
+        "encode_1": vae.latents[0].head,
+        "encode_2": vae.latents[1].head,
+        "prior": vae.latents[0].prior,
+        "decode": vae.decoder,
+    }
+    return {
+        f"{name} {kind}": weight
+        for name, part in parts.items()
+        for kind, weight in zip(
+            ("kernel", "bias"), part.trainable_variables, strict=True
+        )
+    }
+
+
+def dense(theta, name, inputs):
+    """Means and standard deviations of a head."""
+    loc, raw = np.split(
+        inputs @ theta[f"{name} kernel"] + theta[f"{name} bias"], 2, axis=-1
+    )
+    low, high = 1e-5, 1e3
+    raw = raw + posteriors.inverse_soft_clip(1, low, high)
+    above = low + np.logaddexp(0, raw - low)
+    return loc, above - np.logaddexp(0, above - high)
+
+
+@dataclasses.dataclass
+class Terms:
+    """What SciPy makes of one draw: arrays (batch, samples)."""
+
+    distortion: np.ndarray
+    rates: list
+    densities: list
+    latents: list
+
+
+def terms(inference, theta, noises):
+    """Distortion and rates of both levels, of draws with these standard normals."""
+    x, (noise_1, noise_2) = np.float64(X)[:, None], noises
+    normal = scipy.stats.norm
+    if inference == "bottom_up":
+        loc_1, scale_1 = dense(theta, "encode_1", x)
+        z_1 = loc_1 + scale_1 * noise_1
+        loc_2, scale_2 = dense(theta, "encode_2", z_1)
+        z_2 = loc_2 + scale_2 * noise_2
+        prior = dense(theta, "prior", z_2)
+    else:
+        loc_2, scale_2 = dense(theta, "encode_2", x)
+        z_2 = loc_2 + scale_2 * noise_2
+        prior = loc, scale = dense(theta, "prior", z_2)
+        seen = x
+        if inference == "top_down":
+            x = np.repeat(x, z_2.shape[1], axis=1)
+            seen = np.concatenate([x, z_2], axis=-1)
+        loc_1, scale_1 = dense(theta, "encode_1", seen)
+        if inference == "ladder":
+            precisions = scale_1**-2, scale**-2
+            loc_1 = loc_1 * precisions[0] + loc * precisions[1]
+            scale_1 = sum(precisions) ** -0.5
+            loc_1 = loc_1 * scale_1**2
+        else:
+            loc_1, scale_1 = loc + loc_1, scale * scale_1
+        z_1 = loc_1 + scale_1 * noise_1
+    mean = z_1 @ theta["decode kernel"] + theta["decode bias"]
+    densities = [
+        normal.logpdf(z_1, loc_1, scale_1) - normal.logpdf(z_1, *prior),
+        normal.logpdf(z_2, loc_2, scale_2) - normal.logpdf(z_2),
+    ]
+    rates = [closed_form(loc_1, scale_1, *prior), closed_form(loc_2, scale_2, 0, 1)]
+    if inference == "bottom_up":
+        rates[0] = densities[0]
+    densities, rates = ([v.sum(-1) for v in part] for part in (densities, rates))
+    distortion = -normal.logpdf(x, mean, NOISE).sum(-1)
+    return Terms(distortion, rates, densities, [z_1, z_2])
+
+
+def closed_form(loc, scale, prior_loc, prior_scale):
+    ratio = (scale / prior_scale) ** 2
+    return (ratio + ((loc - prior_loc) / prior_scale) ** 2 - 1 - np.log(ratio)) / 2
+
+
+def drawn_noises(inference, theta, latents):
+    """The standard normals behind some draws, one level after the other."""
+    order = (0, 1) if inference == "bottom_up" else (1, 0)
+    noises = [np.zeros_like(z) for z in latents]
+    for place in order:
+        ones = [np.ones_like(n) if i == place else n for i, n in enumerate(noises)]
+        low = terms(inference, theta, noises).latents[place]
+        high = terms(inference, theta, ones).latents[place]
+        noises[place] = (latents[place] - low) / (high - low)
+    return noises
+
+
+@pytest.mark.parametrize("inference", KINDS)
+def test_terms_and_gradients_are_those_of_scipy(inference):
+    vae, samples = linear(inference), 3
+    variables = weights(vae)
+    theta = {name: np.float64(value) for name, value in variables.items()}
+    with tf.GradientTape() as tape:
+        outputs = vae.draw(tf.constant(X), samples, kv.random.key(2))
+        estimate = vae.scored(outputs, X)
+        loss = tf.reduce_mean(estimate.distortion + estimate.rate())
+    latents = [np.float64(outputs["z"][name]) for name in ("level_1", "level_2")]
+    noises = drawn_noises(inference, theta, latents)
+    expected = terms(inference, theta, noises)
+    np.testing.assert_allclose(expected.latents[0], latents[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        estimate.distortion, expected.distortion.mean(1), rtol=1e-5
+    )
+    for own, rate, log_ratio in zip(
+        estimate.latents, expected.rates, expected.densities, strict=True
+    ):
+        rate = np.broadcast_to(rate, log_ratio.shape).mean(1)
+        np.testing.assert_allclose(own.rate(), rate, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(own.log_ratio, log_ratio, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            tf.reduce_sum(own.rate_per_unit, 1), own.rate(), rtol=1e-5, atol=1e-5
+        )
+
+    def negative_elbo():
+        found = terms(inference, theta, noises)
+        return np.mean(found.distortion + found.rates[0] + found.rates[1])
+
+    np.testing.assert_allclose(loss, negative_elbo(), rtol=1e-5)
+    gradients = tape.gradient(loss, list(variables.values()))
+    for name, gradient in zip(variables, gradients, strict=True):
+        numeric = np.zeros(theta[name].shape)
+        for place in np.ndindex(numeric.shape):
+            for sign in (1, -1):
+                theta[name][place] += sign * 1e-5
+                numeric[place] += sign * negative_elbo() / 2e-5
+                theta[name][place] -= sign * 1e-5
+        np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=2e-5)
+
+
+def set_to_the_true_posterior(vae, inference, wider):
+    """Sets a model whose posteriors are the true ones, but wider by a factor.
+
+    The decoder's rows are orthogonal, so that all posteriors are diagonal:
+    z_2 ~ N(0, I), z_1 ~ N(slope' z_2, spread^2 I), x ~ N(rows' z_1, NOISE^2 I).
+
+    Returns:
+        The marginal p(x) of SciPy.
+    """
+    spread, slope = 0.7, 0.8 * np.eye(2, 3)
+    generator = np.random.default_rng(1)
+    rows = 0.9 * np.linalg.qr(generator.normal(size=(SIZE, 3)))[0].T
+    # x tells of z_1 what rows x / .81 does, a normal draw around it of this variance.
+    error = NOISE**2 / 0.81
+    seen = rows.T / 0.81
+    above = 1 / (1 + 0.64 / (error + spread**2))
+    gain = spread**2 / (spread**2 + error)
+    prior_variance = np.array([0.64 + spread**2] * 2 + [spread**2])
+    if inference == "bottom_up":
+        variances = 1 / (1 / prior_variance + 1 / error)
+        own = [seen * variances / error, variances]
+        variance = 1 / (1 + 0.64 / spread**2)
+        top = [slope.T * variance / spread**2, [variance] * 2]
+    else:
+        top = [seen @ slope.T * above / (error + spread**2), [above] * 2]
+        own = [seen, [error] * 3]
+    if inference == "top_down":
+        kernel = np.concatenate([seen, -slope]) * gain
+        own = [kernel, [error / (spread**2 + error)] * 3]
+
+    def head(kernel, variances, factor=1.0):
+        limits = 1e-5, 1e3
+        raw = [
+            posteriors.inverse_soft_clip(factor * float(v) ** 0.5, *limits)
+            - posteriors.inverse_soft_clip(1.0, *limits)
+            for v in variances
+        ]
+        kernel = np.concatenate([kernel, np.zeros_like(kernel)], axis=1)
+        return kernel, np.concatenate([np.zeros(len(raw)), raw])
+
+    values = {
+        "encode_1": head(*own, wider),
+        "encode_2": head(*top, wider),
+        "prior": head(slope, [spread**2] * 3),
+        "decode": (rows, np.zeros(SIZE)),
+    }
+    variables = weights(vae)
+    for name, pair in values.items():
+        for kind, value in zip(("kernel", "bias"), pair, strict=True):
+            variables[f"{name} {kind}"].assign(value)
+    covariance = rows.T * prior_variance @ rows + NOISE**2 * np.eye(SIZE)
+    return scipy.stats.multivariate_normal(np.zeros(SIZE), covariance)
+
+
+@pytest.mark.parametrize("inference", KINDS)
+def test_importance_sampling_finds_the_marginal(inference):
+    vae = linear(inference)
+    options = {"verbose": 0, "jit_compile": False}
+    marginal = set_to_the_true_posterior(vae, inference, wider=1.0)
+    # Then the weights are all equal, and the ELBO is tight.
+    few = vae.log_likelihood(X, num_samples=2, **options)
+    np.testing.assert_allclose(few, marginal.logpdf(X), atol=2e-5)
+    set_to_the_true_posterior(vae, inference, wider=1.1)
+    assert np.mean(vae.elbo(X, num_samples=500)) < marginal.logpdf(X).mean() - 0.01
+    found = vae.log_likelihood(X, num_samples=5000, **options)
+    np.testing.assert_allclose(found, marginal.logpdf(X), atol=0.01)
+
+
+@pytest.mark.parametrize("inference", KINDS)
+def test_one_level_is_a_vae(inference):
+    def parts():
+        keras.utils.set_random_seed(0)
+        return kv.networks.mlp_encoder([4]), kv.networks.mlp_decoder([4], (SIZE,))
+
+    encoder, decoder = parts()
+    options = {"likelihood": "normal", "seed": 3, "prior": "learned_normal"}
+    options["objective"] = kv.ELBO(num_samples=2)
+    vae = kv.VAE(encoder, decoder, latent_dim=3, **options)
+    encoder, decoder = parts()
+    options["objective"] = kv.ELBO(num_samples=2)
+    own = kv.HierarchicalVAE([encoder], [decoder], [3], inference, **options)
+    for model in (vae, own):
+        model.compile("adam", jit_compile=False)
+        model.fit(X, epochs=2, batch_size=2, verbose=0)
+    results = [
+        [
+            *model.get_weights(),
+            *model.encode(X),
+            model.reconstruct(X),
+            model.generate(3, seed=1),
+            model.elbo(X, num_samples=2),
+            model.log_likelihood(X, num_samples=20, verbose=0, jit_compile=False),
+            *model.evaluate(X, verbose=0),
+        ]
+        for model in (vae, own)
+    ]
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    assert own.metrics_names == vae.metrics_names
+
+
+def test_the_ladder_multiplies_two_normals():
+    generator = np.random.default_rng(0)
+    own, prior = generator.normal(size=(2, 4, 6)).astype("float32")
+    posterior = kv.distributions.PrecisionWeighted()
+    merged = posterior.distribution(posterior.with_prior(own, tf.constant(prior)))
+    normal = kv.distributions.DiagonalNormal()
+    z = generator.normal(size=(7, 4, 3)).astype("float32")
+    product = sum(normal.distribution(p).log_prob(z) for p in (own, prior))
+    constant = merged.log_prob(z) - product
+    np.testing.assert_allclose(constant, np.tile(constant[:1], (7, 1)), atol=2e-5)
+    (loc, scale), (prior_loc, prior_scale) = map(normal.mean_and_stddev, (own, prior))
+    variance = 1 / (scale**-2 + prior_scale**-2)
+    np.testing.assert_allclose(merged.stddev(), variance**0.5, rtol=1e-5)
+    mean = variance * (loc / scale**2 + prior_loc / prior_scale**2)
+    np.testing.assert_allclose(merged.mean(), mean, rtol=1e-5, atol=1e-6)
+
+
+def test_the_residual_has_the_rate_of_nvae():
+    generator = np.random.default_rng(0)
+    own, prior = generator.normal(size=(2, 4, 6)).astype("float32")
+    posterior = kv.distributions.Residual()
+    normal = kv.distributions.DiagonalNormal()
+    q = posterior.distribution(posterior.with_prior(own, tf.constant(prior)))
+    rate = kv.distributions.kl_divergence(q, normal.distribution(prior))
+    (shift, width), (_, scale) = map(normal.mean_and_stddev, (own, prior))
+    # Equation 5 of Vahdat and Kautz.
+    terms = shift**2 / scale**2 + width**2 - np.log(width**2) - 1
+    np.testing.assert_allclose(rate, np.sum(terms, axis=1) / 2, rtol=1e-5)
+
+
+# === Use ===
+
+
+@pytest.fixture(scope="module")
+def vae():
+    """A ladder of two levels that a decoder reads both of."""
+    return linear("ladder")
+
+
+def test_levels_are_decoded_one_from_the_other(vae):
+    theta = {name: np.float64(value) for name, value in weights(vae).items()}
+    cold = vae.generate(50, seed=1, temperature=0.0)
+    loc, _ = dense(theta, "prior", np.zeros(UNITS[1]))
+    expected = loc @ theta["decode kernel"] + theta["decode bias"]
+    np.testing.assert_allclose(cold, np.tile(expected, (50, 1)), rtol=1e-4, atol=1e-5)
+    # Level 1 at its mean: what is left lies in the plane of the two units above.
+    from_above = vae.generate(50, seed=1, from_level="level_2") - expected
+    assert np.linalg.matrix_rank(from_above, tol=1e-4) == 2
+    drawn = vae.generate(4000, seed=1, temperature=2.0)
+    slope = theta["prior kernel"][:, : UNITS[0]]
+    # The scale of level 1 follows z_2 little.
+    np.testing.assert_array_less(
+        np.abs(np.mean(drawn, 0) - expected), 6 * np.std(drawn, 0) / np.sqrt(1000)
+    )
+    wide = vae.generate(4000, seed=1, from_level="level_2", temperature=2.0)
+    covariance = slope.T @ slope
+    np.testing.assert_allclose(
+        np.cov(wide, rowvar=False),
+        4 * theta["decode kernel"].T @ covariance @ theta["decode kernel"],
+        rtol=0.1,
+        atol=0.05,
+    )
+
+
+def test_what_each_level_holds(vae):
+    theta = {name: np.float64(value) for name, value in weights(vae).items()}
+    names = ["level_1", "level_2"]
+    whole = vae.reconstruct(X)
+    np.testing.assert_allclose(vae.reconstruct(X, keep_levels=names), whole, rtol=1e-6)
+    nothing = vae.reconstruct(X, keep_levels=[])
+    np.testing.assert_allclose(nothing, vae.generate(4, seed=0, temperature=0.0))
+    top = vae.reconstruct(X, keep_levels=["level_2"])
+    z_2, _ = dense(theta, "encode_2", np.float64(X))
+    z_1, _ = dense(theta, "prior", z_2)
+    expected = z_1 @ theta["decode kernel"] + theta["decode bias"]
+    np.testing.assert_allclose(top, expected, rtol=1e-4, atol=1e-5)
+    mean, _ = vae.encode(X)
+    np.testing.assert_allclose(vae.decode(mean), whole, rtol=1e-5)
+    np.testing.assert_allclose(mean["level_2"], z_2, rtol=1e-4, atol=1e-5)
+    line = vae.interpolate(X[:2], X[2:], steps=3)
+    np.testing.assert_allclose(line[:, 0], whole[:2], rtol=1e-5)
+    np.testing.assert_allclose(line[:, 2], whole[2:], rtol=1e-5)
+
+
+def test_logs_have_the_rate_of_each_level():
+    vae = linear("top_down", objective=kv.ELBO(num_samples=2))
+    vae.compile("adam", jit_compile=False)
+    logs = vae.evaluate(X, verbose=0, return_dict=True)
+    levels = [logs[f"level_{number}_kl_loss"] for number in (1, 2)]
+    assert min(levels) > 0
+    np.testing.assert_allclose(sum(levels), logs["kl_loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("inference", KINDS)
+def test_free_bits_of_levels(inference):
+    vae = linear(inference)
+    estimate = vae.estimate(X, X, 8, kv.random.key(0))
+    mean = kv.objectives.BatchMean(len(X))
+    rates = [float(np.mean(latent.rate())) for latent in estimate.latents]
+    for nats in (0.0, np.mean(rates), 100.0):
+        objective = kv.objectives.FreeBits(nats=nats, group_size="latent")
+        expected = sum(max(nats, rate) for rate in rates)
+        np.testing.assert_allclose(
+            objective.rate_loss(estimate, mean), expected, rtol=1e-5
+        )
+
+
+def test_the_verdict_names_a_dead_level(vae):
+    dead = linear("top_down")
+    # A residual of nothing is the prior.
+    head = dead.latents[0].head
+    head.set_weights([0 * weight for weight in head.get_weights()])
+    x = np.random.default_rng(3).normal(size=(300, SIZE)).astype("float32")
+    diagnosis = kv.diagnose(dead, x, audit=False)
+    levels = diagnosis.evidence["levels"]
+    assert abs(levels["level_1"]["rate"]) < 1e-6 < 0.1 < levels["level_2"]["rate"]
+    assert [levels[f"level_{n}"]["active_units"] for n in (1, 2)] == [0, 2]
+    (finding,) = [f for f in diagnosis.findings if f.name == "dead_level"]
+    assert finding.evidence["dead"] == ["level_1"]
+    assert 'group_size="latent"' in finding.fix
+    alive = kv.diagnose(vae, x, audit=False)
+    assert "dead_level" not in [finding.name for finding in alive.findings]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoder": keras.layers.Dense(3)}, "`encoder` must be a list"),
+        ({"latent_dim": [2]}, "must have one entry for each level"),
+        ({"inference": "sideways"}, "`inference` must be one of"),
+        ({"posterior": "planar"}, "`posterior` must be 'diagonal_normal'"),
+        ({"prior": "vamp_prior"}, "`prior` must not encode"),
+        ({"linear_path": True}, "`linear_path` must be False"),
+    ],
+)
+def test_what_is_no_hierarchy(change, message):
+    encoder, decoder = kv.networks.mlp_levels([4, 3], (SIZE,))
+    arguments = {"encoder": encoder, "decoder": decoder, "latent_dim": [3, 2]}
+    with pytest.raises(ValueError, match=message):
+        kv.HierarchicalVAE(**{**arguments, **change})
+
+
+def test_names_of_levels_are_checked(vae):
+    with pytest.raises(ValueError, match="`keep_levels` must name levels"):
+        vae.reconstruct(X, keep_levels=["level_3"])
+    with pytest.raises(ValueError, match="`z` must be a dict with a tensor for each"):
+        vae.decode({"level_1": np.zeros((2, 3))})
+    total = kv.objectives.TotalCorrelation(dataset_size=4)
+    other = linear("ladder", objective=total)
+    other.compile("adam", run_eagerly=True)
+    with pytest.raises(ValueError, match="several latents"):
+        other.fit(X, verbose=0)
