@@ -16,6 +16,8 @@ MIXTURES = ("gaussian_mixture", "vamp_prior")
 FLOWS = ("inverse_autoregressive", "planar")
 WITHOUT_CLOSED_FORM = (*MIXTURES, "flow", *FLOWS)
 CONVOLUTIONAL = ("conv", "resnet")
+# Models with several levels of latents, by their inference.
+HIERARCHIES = ("bottom_up", "ladder", "top_down")
 # Likelihoods of real numbers, whose units are free.
 REAL = ("normal", "optimal_normal", "laplace")
 
@@ -64,6 +66,48 @@ def check_together(settings):
             )
     with blamed("activation", model.activation):
         keras.activations.get(model.activation)
+
+
+def check_levels(settings):
+    """Checks the flags of a model with several levels.
+
+    Args:
+        settings: `_settings.Settings` of `trainers.train`.
+
+    Raises:
+        FlagError: If they do not go together, or with a model of one latent.
+    """
+    model = settings.model
+    check_only_with("levels", settings, "model", HIERARCHIES)
+    if model.model not in HIERARCHIES:
+        if model.batch_normalization:
+            raise FlagError(
+                "`--batch_normalization` must be left out with --model=vae; it needs "
+                "--model=ladder or another one with levels. Received: "
+                "--batch_normalization"
+            )
+        return
+    simple = {"network": "mlp", "linear_path": ("auto", "none")}
+    if model.model != "bottom_up":
+        simple["posterior"] = "diagonal_normal"
+    for name, allowed in simple.items():
+        value = settings.flat[name]
+        if value not in (allowed if isinstance(allowed, tuple) else (allowed,)):
+            raise FlagError(
+                f"`--{name}` must be left out with --model={model.model}. Received: "
+                f"--{name}={value}"
+            )
+    if model.prior == "vamp_prior":
+        raise FlagError(
+            "`--prior` must not encode inputs of its own with --model="
+            f"{model.model}. Received: --prior=vamp_prior"
+        )
+    if model.hidden is not None and len(model.hidden) != len(model.levels):
+        raise FlagError(
+            "`--hidden` must have one number for each of --levels="
+            f"{','.join(map(str, model.levels))}. Received: --hidden="
+            f"{','.join(map(str, model.hidden))}"
+        )
 
 
 def check_only_with(name, settings, other, allowed):

@@ -41,6 +41,7 @@ def define_train(values):
         "What empty cells of a table and NaN of an array are: an error, or missing; "
         "with nan_with_mask the encoder sees which are there.",
     )
+    define_levels(add)
     define_model(
         add,
         LIKELIHOODS,
@@ -263,6 +264,25 @@ def define_model(add, likelihoods, text):
         None,
         ("analytic", "monte_carlo"),
         "How the KL is computed; default analytic where it has a closed form.",
+    )
+
+
+def define_levels(add):
+    """Defines the flags of several levels of latents, by a `Definer`."""
+    add.enum(
+        "model",
+        "vae",
+        ("vae", *_flag_checks.HIERARCHIES),
+        "One latent, or several levels, with this inference.",
+    )
+    add.several(
+        "levels",
+        "Dimensions of z of each level, that next to x first, in place of "
+        "--latent_dim; default 64,32,16. --hidden are the units of their dense layers, "
+        "one each; default 512, halved from level to level.",
+    )
+    add.boolean(
+        "batch_normalization", False, "Normalize over the batch in the levels' layers."
     )
 
 

@@ -9,6 +9,8 @@ from trainers import _flag_checks
 from trainers import _settings
 
 _UNIT_INTERVAL = ("bernoulli", "continuous_bernoulli")
+# Units of the layers of level 1 of a hierarchy; each further level has half as many.
+_WIDEST = 512
 _HIDDEN = {"mlp": (256, 256), "conv": (256, 256), "resnet": (256,), "linear": ()}
 
 
@@ -37,7 +39,7 @@ def build(settings, data, make):
     model = make(
         encoder=encoder,
         decoder=decoder,
-        latent_dim=settings.model.latent_dim,
+        latent_dim=settings.model.levels or settings.model.latent_dim,
         likelihood=likelihood,
         posterior=settings.model.posterior,
         prior=_prior(settings, data.train),
@@ -122,7 +124,28 @@ def _check_data(likelihood, x, settings):
         ) from error
 
 
+def _level_networks(settings, data, likelihood):
+    """Returns the lists of encoders and decoders of a hierarchy."""
+    model, x = settings.model, data.train
+    if data.scaling is not None:
+        raise _settings.FlagError(
+            f"`--model` must be vae for data that are standardised. Received: "
+            f"--model={model.model}; pass --standardize=none, or data in [0, 1]"
+        )
+    sizes = [max(_WIDEST >> place, 1) for place in range(len(model.levels))]
+    return kv.networks.mlp_levels(
+        sizes if model.hidden is None else model.hidden,
+        likelihood.params_shape(x.shape[1:]),
+        activation=model.activation or "relu",
+        batch_normalization=model.batch_normalization,
+        output_bias=likelihood.initial_bias(_mean(x, 0)),
+        conditions=data.conditions,
+    )
+
+
 def _networks(settings, data, likelihood):
+    if settings.model.levels is not None:
+        return _level_networks(settings, data, likelihood)
     x, event_shape = data.train, data.train.shape[1:]
     has_mask = settings.data.missing == "nan_with_mask"
     seen_shape = (*event_shape[:-1], event_shape[-1] * (2 if has_mask else 1))

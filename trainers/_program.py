@@ -275,6 +275,7 @@ def evaluate(model, x, batch_size, samples):
         "kl_weight": logs["kl_weight"],
         "active_units": kv.metrics.active_units(encode(model, x)).number,
         "latent_dim": model.latent_dim,
+        **_levels(model, logs),
         "test_examples": _batches.size(x),
         "eval_samples": samples,
     }
@@ -329,6 +330,10 @@ def table(metrics, bounds=None):
     lines = [
         f"Test split, {examples} examples, {samples} draws of z each, nats per example",
         *(f"  {name}".ljust(16) + f"{value:10.2f}" for name, value in nats.items()),
+        *(
+            f"  rate {name}".ljust(16) + f"{value:10.2f}"
+            for name, value in metrics.get("rate_of_levels", {}).items()
+        ),
         f"  active units  {units}",
         *_units.remark(metrics),
     ]
@@ -339,7 +344,26 @@ def table(metrics, bounds=None):
 
 
 def encode(model, x):
-    """Returns the posterior means of all examples, (n, latent_dim)."""
+    """Returns the posterior means of all examples, (n, latent_dim).
+
+    Of a latent whose prior depends on another they are in units of the prior, see
+    `keras_vae.objectives.LatentEstimate.moments`.
+    """
     parts = range(0, _batches.size(x), _ENCODED_AT_ONCE)
     parts = (_batches.rows(x, slice(i, i + _ENCODED_AT_ONCE)) for i in parts)
-    return np.concatenate([model.encode(part)[0].numpy() for part in parts])
+    return np.concatenate([_means(model, part) for part in parts])
+
+
+def _means(model, x):
+    if len(model.latents) == 1:
+        return model.encode(x)[0].numpy()
+    x, condition = model.split(x)
+    estimates = model.estimate_latents(tf.constant(x), 1, kv.random.key(0), condition)
+    return np.concatenate([one.moments[0] for one in estimates], axis=1)
+
+
+def _levels(model, logs):
+    """Returns the rate of each level in nats, {} of a model with one latent."""
+    names = [latent.name for latent in model.latents]
+    rates = {n: logs[f"{n}_kl_loss"] for n in names if f"{n}_kl_loss" in logs}
+    return {"rate_of_levels": rates} if rates else {}

@@ -24,6 +24,7 @@ from trainers import _weigh_checks
 _NUM_BETAS = {"multi": 13, "sweep": 7}
 # Of `trainers.weigh`: epochs, and the steps at which larger data stop earlier.
 _EPOCHS, _STEPS = 200, 20_000
+_LEVELS = (64, 32, 16)
 # For how many examples the linear optimum is the default: on more, compared on grey
 # drawings alone, a random start ended ahead.
 _STARTED_EXAMPLES = 10_000
@@ -70,12 +71,23 @@ def train(values):
         _settings.FlagError: If the flags cannot be followed together.
     """
     settings, recipe = _read(values, _flags.define_train)
+    settings = _with_levels(settings)
     schedules = (None, *_flag_checks.SCHEDULES)
     _flag_checks.check_only_with("warmup", settings, "schedule", schedules)
     _flag_checks.check_together(settings)
     _flag_checks.kl_schedule(settings)
     several = settings.train.objective == "importance_weighted"
     return _filled(settings, recipe, 5 if several else 1)
+
+
+def _with_levels(settings):
+    """Returns settings whose levels, if the model has some, are known."""
+    model = settings.model
+    if model.model in _flag_checks.HIERARCHIES:
+        levels = model.levels or _LEVELS
+        settings = settings.with_values(levels=levels, latent_dim=sum(levels))
+    _flag_checks.check_levels(settings)
+    return settings
 
 
 def train_on(settings, data):
@@ -147,6 +159,8 @@ def _linear_path(settings, data):
     weight = 1.0 if settings.train is None else settings.train.kl_weight
     if model.linear_path != "auto":
         return model.linear_path
+    if model.levels is not None:
+        return "none"  # The linear optimum is known for one latent.
     other = "none" if model.network == "linear" else "random"
     # The forecast below, which says if there is an optimum, is none of classes.
     known = model.likelihood != "categorical" and linear_start.is_known(
@@ -260,6 +274,7 @@ def _parsed_lists(found):
         ("drop_columns", lambda _, texts: tuple(texts)),
         ("image_size", _height_and_width),
         ("hidden", _sizes),
+        ("levels", _sizes),
         ("filters", _sizes),
         ("betas", _weights),
         ("beta_range", _weights),

@@ -26,7 +26,14 @@ _FREE = (
     "on_divergence",
 )
 # What a run did that knows no such flag yet.
-_EARLIER = {"linear_path": "none", "missing": "none", "condition": "none"}
+_EARLIER = {
+    "linear_path": "none",
+    "missing": "none",
+    "condition": "none",
+    "model": "vae",
+    "levels": None,
+    "batch_normalization": False,
+}
 _CONFIG = "Choose another --name: it holds the flags of the run."
 _HISTORY = "Remove it to report without the curves of the run."
 _BEST = "Remove best.keras and best.keras.json: a later epoch is the best then."

@@ -71,6 +71,10 @@ class ModelSettings:
     posterior: str
     num_samples: int | None
     kl: str | None
+    # Only what trains one model has the flags.
+    model: str = "vae"
+    levels: tuple | None = None
+    batch_normalization: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ A run that was stopped continues with the same command and `--resume`, to the we
 that it would have had. With more `--epochs` than before a finished one goes on too.
 """
 
+import functools
 import math
 import shutil
 
@@ -60,8 +61,11 @@ def prepare(settings):
 
 def _build(settings, data):
     _flag_checks.check_warmup(settings, data.steps_per_epoch(settings.fit.batch_size))
+    kind, inference = kv.VAE, settings.model.model
+    if inference in _flag_checks.HIERARCHIES:
+        kind = functools.partial(kv.HierarchicalVAE, inference=inference)
     return _model.build(
-        settings, data, lambda **parts: kv.VAE(objective=objective(settings), **parts)
+        settings, data, lambda **parts: kind(objective=objective(settings), **parts)
     )
 
 
@@ -170,13 +174,7 @@ def report(settings, run, data, model):
     """Draws `report.png`: test data, samples, the liveliest units, the curves."""
     inputs = data.inputs("test")
     originals = data.test[:_PICTURES]
-    units = np.argsort(-_program.encode(model, inputs).var(axis=0), kind="stable")[
-        :_UNITS
-    ]
-    latents = figures.traversal(model.latent_dim, limit=_LIMIT, dims=units)
-    # Of a conditional model those of its first class.
-    condition = dict.fromkeys(model.conditions, 0)
-    traversals = model.decode(latents, condition).numpy()
+    units, traversals = _traversals(model, inputs)
     across = data.num_classes
     number = _PICTURES if across is None else max(_PICTURES // across, 1) * across
     low, high = _model.picture_range(data)
@@ -188,19 +186,34 @@ def report(settings, run, data, model):
             originals,
             model.reconstruct(_batches.rows(inputs, slice(_PICTURES))).numpy(),
             _units.pictured(model, number, settings.fit.seed),
-            traversals.reshape(len(units), -1, *model.event_shape),
+            traversals,
         )
+        if events is not None
     ]
+    pictures += [None] * (4 - len(pictures))
     figures.training_report(
         run.path / "report.png",
         *pictures,
         run.history,
         title=f"{settings.run.name}: {model.latent_dim} latent units",
-        dims=units.tolist(),
+        dims=units,
         limit=_LIMIT,
         columns=data.columns,
         across=across,
     )
+
+
+def _traversals(model, inputs):
+    """Returns the liveliest units, and what they change; None of several levels."""
+    if len(model.latents) > 1:
+        return None, None
+    spread = _program.encode(model, inputs).var(axis=0)
+    units = np.argsort(-spread, kind="stable")[:_UNITS].tolist()
+    latents = figures.traversal(model.latent_dim, limit=_LIMIT, dims=units)
+    # Of a conditional model those of its first class.
+    condition = dict.fromkeys(model.conditions, 0)
+    traversals = model.decode(latents, condition).numpy()
+    return units, traversals.reshape(len(units), -1, *model.event_shape)
 
 
 def _bounds(settings, metrics):

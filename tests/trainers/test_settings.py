@@ -136,6 +136,9 @@ NEW = (
     "image_size",
     "max_bytes",
     "linear_path",
+    "model",
+    "levels",
+    "batch_normalization",
 )
 
 

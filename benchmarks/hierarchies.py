@@ -1,0 +1,195 @@
+"""Batch normalization and warm-up beside the ladder: what keeps the levels alive?
+
+    python -m benchmarks.hierarchies --data_dir=DATA
+    python -m benchmarks.hierarchies --quick
+
+Trains hierarchies of five levels, z 64-32-16-8-4 with dense layers of 512-256-128-64-32
+units, on MNIST binarised anew in each epoch: the plain hierarchy, whose inference runs
+upwards, and the Ladder VAE, both with and without batch normalization and a warm-up of
+the KL weight over half of the run. A row is a run of `trainers.train` in
+`--results`, so that a call which was stopped goes on within its row; what it is likely
+to take is printed first. Each finished row is printed with the mean over `--seeds` of
+-ELBO and the IW-100 bound on log p(x), in nats on the test images, and KL and active
+units of each level, that next to x first. `--quick` takes small scans of digits and
+tiny budgets, to try it.
+"""
+
+import json
+import pathlib
+import sys
+import time
+
+import keras
+import numpy as np
+from absl import app
+from absl import flags
+
+import keras_vae as kv
+from trainers import _data
+from trainers import _flags
+from trainers import _resolve
+from trainers import _run
+from trainers import train
+
+ROWS = {
+    "plain": ["--model=bottom_up", "--schedule=none"],
+    "plain, normalized and warmed up": ["--model=bottom_up", "--batch_normalization"],
+    "ladder": ["--model=ladder", "--schedule=none"],
+    "ladder, normalized and warmed up": ["--model=ladder", "--batch_normalization"],
+}
+_WARM_UP = ["--schedule=linear", "--warmup=50%"]
+_FULL = [
+    "--dataset=mnist",
+    "--binarize=dynamic",
+    "--levels=64,32,16,8,4",
+    "--hidden=512,256,128,64,32",
+    "--validation_fraction=0",
+]
+_QUICK = ["--dataset=digits", "--binarize=dynamic", "--levels=4,2", "--hidden=16,8"]
+# For an inference downwards the means are in units of the prior.
+_ACTIVE = "units are active if the variance of their posterior mean exceeds .01"
+_TIMED_STEPS = 50
+
+
+def define(values=flags.FLAGS):
+    """Defines the flags."""
+    common = {"flag_values": values}
+    flags.DEFINE_string(
+        "data_dir", None, "Directory of the data; or KERAS_VAE_DATA.", **common
+    )
+    flags.DEFINE_list("rows", list(ROWS), "Rows to run; all by default.", **common)
+    flags.DEFINE_integer("seeds", 2, "How many.", lower_bound=1, **common)
+    flags.DEFINE_integer("epochs", 200, "Of each model.", lower_bound=1, **common)
+    flags.DEFINE_integer(
+        "importance_samples", 100, "Draws of the bound.", lower_bound=1, **common
+    )
+    flags.DEFINE_string("results", "runs/hierarchies", "Directory.", **common)
+    flags.DEFINE_boolean("quick", False, "Digits, tiny budgets.", **common)
+
+
+def settings_of(name, seed, chosen):
+    """Returns the settings of `trainers.train` for one row and seed."""
+    args = [*(_QUICK if chosen.quick else _FULL), *ROWS[name]]
+    if "--batch_normalization" in args:
+        args += _WARM_UP
+    if chosen.data_dir is not None:
+        args.append(f"--data_dir={chosen.data_dir}")
+    directory = pathlib.Path(chosen.results, f"{_file_name(name)}-{seed}")
+    args += [f"--seed={seed}", f"--epochs={chosen.epochs}", f"--run_dir={directory}"]
+    args += ["--resume", "--learning_rate=1e-3", "--batch_size=100"]
+    return _resolve.train(_resolve.parsed(_flags.define_train, args))
+
+
+def _file_name(name):
+    return name.replace(",", "").replace(" ", "_")
+
+
+def cost(name, chosen):
+    """Returns about how many minutes a row and seed take, by a few timed steps."""
+    settings, _, data, model = train.prepare(settings_of(name, 0, chosen))
+    size = settings.fit.batch_size
+    x = _data.as_seen(data.train[: size * _TIMED_STEPS], settings.data.binarize)
+    # The first epoch traces.
+    model.fit(x, batch_size=size, verbose=0)
+    start = time.monotonic()
+    model.fit(x, batch_size=size, verbose=0)
+    seconds = (time.monotonic() - start) / len(x) * len(data.train)
+    keras.backend.clear_session()
+    return chosen.epochs * seconds / 60
+
+
+def measure(name, seed, chosen):
+    """Trains what is missing of a row and seed, and returns its figures.
+
+    Returns:
+        Dict: "negative_elbo" and "negative_bound" in nats, "minutes" of this call, and
+        "levels", a dict for each level by its name.
+    """
+    start = time.monotonic()
+    settings, run, data, model = train.prepare(settings_of(name, seed, chosen))
+    train.train(settings, run, data, model)
+    model = keras.saving.load_model(run.path / "model.keras")
+    x = data.test
+    bound = model.log_likelihood(x, num_samples=chosen.importance_samples, verbose=0)
+    found = json.loads((run.path / "metrics.json").read_text())
+    diagnosis = kv.diagnose(model, x, audit=False, max_examples=len(x))
+    keras.backend.clear_session()
+    return {
+        "negative_elbo": found["negative_elbo"],
+        "negative_bound": float(-bound.mean()),
+        "minutes": (time.monotonic() - start) / 60,
+        "levels": diagnosis.evidence["levels"],
+    }
+
+
+def benchmark(chosen):
+    """Measures what is missing and returns the table."""
+    directory = pathlib.Path(chosen.results)
+    directory.mkdir(parents=True, exist_ok=True)
+    results = directory / "results.json"
+    found = json.loads(results.read_text()) if results.is_file() else {}
+    missing = [
+        (name, seed)
+        for name in chosen.rows
+        for seed in range(chosen.seeds)
+        if _key(name, seed, chosen) not in found
+    ]
+    for name in dict(missing):
+        minutes = cost(name, chosen)
+        print(f"{name}: about {minutes:.0f} minutes of training a seed", flush=True)
+    for name, seed in missing:
+        print(f"{name}, seed {seed}", flush=True)
+        found[_key(name, seed, chosen)] = measure(name, seed, chosen)
+        with _run.replaced(results) as partial:
+            partial.write_text(json.dumps(found) + "\n")
+    text = table(found, chosen)
+    with _run.replaced(directory / "table.md") as partial:
+        partial.write_text(text)
+    return text
+
+
+def _key(name, seed, chosen):
+    return f"{name}, seed {seed}, {chosen.epochs} epochs"
+
+
+def table(found, chosen):
+    """Returns the results in Markdown."""
+    bound = f"IW-{chosen.importance_samples} NLL"
+    lines = [
+        f"| hierarchy | -ELBO | {bound} | KL of each level | active units |",
+        "|---|---|---|---|---|",
+    ]
+    for name in chosen.rows:
+        rows = [found[_key(name, seed, chosen)] for seed in range(chosen.seeds)]
+        nats = [np.mean([row[key] for row in rows]) for key in _BOUNDS]
+        levels = list(rows[0]["levels"])
+        kl, active = (
+            [np.mean([row["levels"][level][key] for row in rows]) for level in levels]
+            for key in ("rate", "active_units")
+        )
+        cells = [
+            name,
+            *(f"{value:.2f}" for value in nats),
+            ", ".join(f"{value:.2f}" for value in kl),
+            ", ".join(f"{value:.3g}" for value in active),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"Means of {chosen.seeds} seeds; {_ACTIVE}.", ""])
+
+
+_BOUNDS = ("negative_elbo", "negative_bound")
+
+
+def main(argv):
+    """Runs the program."""
+    if len(argv) > 1:
+        sys.exit(f"Arguments must be flags, --name=value. Received: {argv[1:]}")
+    chosen = flags.FLAGS
+    if unknown := [name for name in chosen.rows if name not in ROWS]:
+        sys.exit(f"`--rows` must be of {list(ROWS)}. Received: {unknown}")
+    print(benchmark(chosen))
+
+
+if __name__ == "__main__":
+    define()
+    app.run(main)
