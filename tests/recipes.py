@@ -475,6 +475,33 @@ def top_down_importance_weighted():
     return Recipe(model, binary_images(), updates_until_all_move=2)
 
 
+@recipe
+def maps_top_down():
+    """Two levels of maps below a dense one, with a state that passes level 2."""
+    shape, conv = (8, 8, 1), keras.layers.Conv2D
+    z, above = keras.Input((2, 2, 2), name="z"), keras.Input((2, 2, 4), name="above")
+    joined = conv(4, 1, activation="gelu")(z) + above
+    up = keras.layers.Conv2DTranspose(4, 3, 2, "same", activation="gelu")(joined)
+    model = kv.HierarchicalVAE(
+        encoder=[
+            conv(4, 3, 2, "same", activation="gelu"),
+            conv(4, 3, 2, "same", activation="gelu"),
+            kv.networks.mlp_encoder([6], activation="tanh"),
+        ],
+        decoder=[
+            keras.layers.Conv2DTranspose(1, 3, 2, "same"),
+            keras.Model({"z": z, "above": above}, up),
+            keras.Sequential(
+                [keras.layers.Dense(16, "tanh"), keras.layers.Reshape((2, 2, 4))]
+            ),
+        ],
+        latent_dim=[(4, 4, 2), (2, 2, 2), 3],
+        inference="top_down",
+        seed=7,
+    )
+    return Recipe(model, binary_images(shape), updates_until_all_move=2)
+
+
 # === Conditions ===
 
 

@@ -32,6 +32,7 @@ SLOW = {
     "conditional_multi_rate",
     "reading_classes_and_conditions",
     "top_down_importance_weighted",
+    "maps_top_down",
 }
 every = pytest.mark.parametrize(
     "name",

@@ -55,7 +55,8 @@ class VAE(
         decoder: `keras.Model` or layer, (batch, latent_dim) -> parameters of p(x|z),
             shape (batch, *likelihood.params_shape(event_shape)). One that also takes
             `previous` reads the target, see `keras_vae.models.reading.ReadsTarget`.
-        latent_dim: Integer, dimensions of z.
+        latent_dim: Integer, dimensions of z, or a tuple, the shape of a map, channels
+            last, whose features have its height and width.
         likelihood: Name, config or `Likelihood` p(x|z).
         posterior: Name, config or `Posterior` q(z|x).
         prior: Name, config or `Prior` p(z).
