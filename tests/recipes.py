@@ -588,3 +588,23 @@ def two_latents():
     data = grey_images((16,))
     loss = kv.losses.NegativeLogLikelihood(likelihood)
     return Recipe(keras.Model(x, decoded), data, data, loss)
+
+
+@recipe
+def functional_ladder():
+    x = keras.Input((16,))
+    hidden = keras.layers.Dense(8, "tanh")(x)
+    above = keras.layers.Dense(6, "tanh")(hidden)
+    upper = kv.layers.Latent(2, seed=7, name="upper")(above)
+    lower = kv.layers.Latent(
+        3,
+        posterior=distributions.PrecisionWeighted(),
+        prior=priors.Conditional(),
+        seed=8,
+        name="lower",
+    )
+    z = lower(hidden, prior_features=keras.layers.Dense(5, "tanh")(upper))
+    model = keras.Model(x, keras.layers.Dense(16)(z))
+    data = binary_images((16,))
+    loss = kv.losses.NegativeLogLikelihood("bernoulli")
+    return Recipe(model, data, data, loss, updates_until_all_move=2)

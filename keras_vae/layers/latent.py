@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_vae import objectives
 from keras_vae.arguments import warn_of_half_precision
+from keras_vae.conditions import ABOVE
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.metrics.trackers import RateReport
 from keras_vae.objectives import BatchMean
@@ -30,8 +31,13 @@ class Latent(LatentVariable):
     `<name>_kl_weight`. If a model calls a layer several times, as `TimeDistributed`
     does, the KLs of all calls add up.
 
+    A prior that depends on what is above, as in a hierarchy of latents, is a
+    `keras_vae.priors.Conditional`. It takes `prior_features`, what a network makes of
+    the z above, and so may the posterior, see `PrecisionWeighted` and `Residual`.
+
     Args:
-        units: Integer, dimensions of the latent space.
+        units: Integer, dimensions of the latent space, or a tuple, the shape of a map,
+            channels last.
         kl_weight: Non-negative float, the weight of the KL; 1 is the ELBO.
         posterior: Name, config or `Posterior` q(z|x).
         prior: Name, config or `Prior` p(z). The pseudo-inputs of a `VampPrior` lie in
@@ -51,9 +57,12 @@ class Latent(LatentVariable):
         mask: Boolean tensor of shape (batch,) or None, as `TimeDistributed` passes it
             for each time of a sequence. Masked examples have a KL of 0. A mask with
             further axes is not used.
+        prior_features: Tensor of shape (batch, ...), features of the latents above, or
+            None. They must not depend on this z, or the KL would be wrong.
 
     Returns:
-        Tensor of shape (batch, units) in the layer's `compute_dtype`.
+        Tensor of shape (batch, units), or of that of the map, in the layer's
+        `compute_dtype`.
 
     Example:
     >>> x = keras.Input((64,))
@@ -112,21 +121,33 @@ class Latent(LatentVariable):
     def kl_weight(self, value):
         self.objective.kl_weight = value
 
-    def build(self, inputs_shape):
-        """Creates the weights from the shape of the features."""
+    def build(self, inputs_shape, prior_features_shape=None):
+        """Creates the weights from the shapes of the features."""
         warn_of_half_precision([self])
-        self.build_from_features(inputs_shape, inputs_shape)
+        above = {} if prior_features_shape is None else {ABOVE: prior_features_shape}
+        if above and not self.prior.takes_condition(ABOVE):
+            raise ValueError(
+                "`prior` must be a `keras_vae.priors.Conditional` to take "
+                f"`prior_features`. Received: prior={self.prior!r}"
+            )
+        self.build_from_features(inputs_shape, inputs_shape, above)
 
-    def call(self, inputs, sample_weight=None, training=False, mask=None):
+    def call(
+        self,
+        inputs,
+        sample_weight=None,
+        training=False,
+        mask=None,
+        prior_features=None,
+    ):
         """See the class."""
-        params = self.infer(inputs)
+        params, prior = self._params(inputs, prior_features)
         if training:
             self.objective.advance()
             key = self.noise.next_key()
         else:
             key = self.noise.evaluation_key(0)
         z, density = self.draw(params, 1, key)
-        prior = self.prior.params(self.infer)
         estimate = Estimate.of([self.estimate(params, prior, z, **density)])
         sample_weight = check_sample_weight(sample_weight)
         mean = BatchMean(tf.shape(params)[0], sample_weight, example_mask(mask))
@@ -138,11 +159,20 @@ class Latent(LatentVariable):
             self.objective.control(estimate, mean)
         elif self.deterministic:
             z = self.posterior.mean_and_stddev(params)[0][:, None]
-        return tf.cast(z[:, 0], self.compute_dtype)
+        z = z[:, 0] if len(self.shape) == 1 else self.shaped(z)
+        return tf.cast(z, self.compute_dtype)
 
-    def compute_output_shape(self, inputs_shape, sample_weight_shape=None):
-        """Returns (batch, units)."""
-        return (inputs_shape[0], self.units)
+    def _params(self, inputs, prior_features):
+        """Returns the parameters of q(z|x) and p(z)."""
+        if prior_features is None:
+            params = self.infer(inputs)
+            return params, self.prior.params(self.infer)
+        prior = self.prior_params(self.infer, {ABOVE: prior_features})
+        return self.infer(inputs, prior_params=prior), prior
+
+    def compute_output_shape(self, inputs_shape, **kwargs):
+        """Returns (batch, units), or the shape of a batch of maps."""
+        return (inputs_shape[0], *self.shape)
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""

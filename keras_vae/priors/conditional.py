@@ -49,6 +49,11 @@ class Conditional(HoldsNetworks, Prior):
         self._family = DiagonalNormal(dtype=self.dtype_policy)
         self._head, self._built_names, self._is_map = None, (), False
 
+    @property
+    def head(self):
+        """See `Prior`."""
+        return self._head
+
     def takes_condition(self, name):
         """See `Prior.takes_condition`."""
         names = self._built_names or self.names or self._input_names
@@ -92,7 +97,8 @@ class Conditional(HoldsNetworks, Prior):
         if not condition_shapes:
             raise ValueError(
                 "`prior` Conditional needs a model that declares `conditions`: pass "
-                "`VAE(conditions={'label': 10})`. Received: none"
+                "`VAE(conditions={'label': 10})`; a `Latent` needs `prior_features`. "
+                "Received: none"
             )
         self._built_names = tuple(condition_shapes)
         symbols = {

@@ -13,6 +13,8 @@ class Prior(keras.layers.Layer):
 
     # Whether `params` calls `encode`.
     calls_encoder = False
+    # The layer whose output `params` returns, a row for each example, if there is one.
+    head = None
 
     def takes_condition(self, name):
         """Whether `params` takes a condition, see `keras_vae.conditions`."""

@@ -57,9 +57,17 @@ class AuditedModel:
             # The prior may call the head on pseudo-inputs.
             heads = [params for params in heads if params.shape[0] == step.batch.size]
             zs = [seen.tensor for seen in outputs if seen.layer is latent]
-            for params, z in zip(heads, zs, strict=False):
-                prior = latent.prior.params(latent.infer)
-                estimate = latent.estimate(params, prior, z[:, None])
+            # What is above decides on the prior of each call.
+            own = latent.prior.head
+            priors = [o.tensor for o in outputs if own is not None and o.layer is own]
+            for place, (params, z) in enumerate(zip(heads, zs, strict=False)):
+                whole, z = params, tf.reshape(z, [-1, 1, latent.units])
+                if priors:
+                    whole = latent.posterior.with_prior(params, priors[place])
+                    prior = priors[place]
+                else:
+                    prior = latent.prior.params(latent.infer)
+                estimate = latent.estimate(whole, prior, z)
                 yield latent, latent.objective, params, estimate
 
     def heads(self, step):

@@ -222,7 +222,9 @@ class LatentSubject(Subject):
         self.layers = _keras.sublayers(model, Latent)
         with keras.StatelessScope():
             calls = self._encode(_first(self.x))
-        self.variables = [layer for layer, _ in calls]
+        self.variables = [layer for layer, *_ in calls]
+        self.is_hierarchy = any(v.prior.head is not None for v in self.variables)
+        self.has_conditional_prior = self.is_hierarchy
         self.objectives = [variable.objective for variable in self.variables]
         found = heads.heads_of(model, self.compiled_target)
         self.heads = [head for head in found if head.likelihood is not None]
@@ -243,28 +245,48 @@ class LatentSubject(Subject):
 
     def encode(self, x):
         """See `Subject.encode`."""
-        return [params for _, params in self._encode(x)]
+        return [params for _, params, _ in self._encode(x)]
+
+    def draw(self, x, keys):
+        """See `Subject.draw`; in a hierarchy the draws are the layers' own."""
+        if not self.is_hierarchy:
+            return super().draw(x, keys)
+        self._calls = self._encode(x)
+        return [(params, z) for _, params, (_, z) in self._calls]
+
+    def signal(self, index, mean, prior):
+        """See `Subject.signal`."""
+        if self.variables[index].prior.head is None:
+            return mean
+        return (mean - prior.mean()) / prior.stddev()
+
+    def is_free(self, index):
+        """See `Subject.is_free`."""
+        return self.variables[index].prior.head is None
 
     def _encode(self, x):
-        """Returns a pair of the layer and its parameters for each call of a layer."""
+        """Returns layer, parameters, and (prior, z), for each call of a layer."""
         calls = []
         with contextlib.ExitStack() as stack:
             for layer in self.layers:
                 note = functools.partial(_note_call, calls, layer)
                 replace_method(stack, layer, "call", note)
-                note = functools.partial(_note_params, calls)
-                replace_method(stack, layer, "infer", note)
+                note = functools.partial(_note_estimate, calls)
+                replace_method(stack, layer, "estimate", note)
             self.model(x, training=False)
-        pairs = [
-            (layer, _keras.with_mask(params, example_mask(mask)))
-            for layer, mask, params in calls
+        triples = [
+            (layer, _keras.with_mask(params, example_mask(mask)), rest)
+            for layer, mask, (params, *rest) in calls
         ]
-        return sorted(pairs, key=lambda pair: self.layers.index(pair[0]))
+        return sorted(triples, key=lambda triple: self.layers.index(triple[0]))
 
     def prior(self, index, x):
         """See `Subject.prior`."""
         variable = self.variables[index]
-        params = variable.prior.params(variable.infer)
+        if self.is_hierarchy:
+            _, _, (params, _) = self._calls[index]
+        else:
+            params = variable.prior.params(variable.infer)
         return variable.prior.distribution(params, variable.posterior)
 
     def decode(self, x, latents):
@@ -272,7 +294,7 @@ class LatentSubject(Subject):
         with contextlib.ExitStack() as stack:
             for layer in self.layers:
                 drawn = [
-                    tf.cast(z, layer.compute_dtype)
+                    tf.cast(_of_shape(layer, z), layer.compute_dtype)
                     for variable, z in zip(self.variables, latents, strict=True)
                     if variable is layer
                 ]
@@ -305,13 +327,16 @@ def _note_call(calls, layer, original, *args, **kwargs):
     return original(*args, **kwargs)
 
 
-def _note_params(calls, original, features):
-    """Infers the parameters and records the first ones of a call, those of the data."""
-    params = original(features)
-    if calls and calls[-1][-1] is None:
-        layer, mask, _ = calls[-1]
-        calls[-1] = layer, mask, params
-    return params
+def _note_estimate(calls, original, params, prior_params, z, **kwargs):
+    """Records posterior, prior and draw of a call."""
+    layer, mask, _ = calls[-1]
+    calls[-1] = layer, mask, (params, prior_params, z)
+    return original(params, prior_params, z, **kwargs)
+
+
+def _of_shape(layer, z):
+    """Returns z as the layer puts it out."""
+    return z if len(layer.shape) == 1 else layer.shaped(z)
 
 
 def _next(values, *args, **kwargs):
