@@ -145,7 +145,10 @@ def over_blocks(model, data, settings, add, start):
     rounds = -(-num_samples // min(batch_size, _MAX_SAMPLES))
     samples = -(-num_samples // rounds)
     examples = min(size, max(1, batch_size // samples))
-    add_block = compiled(model, add, jit_compile=bool(jit_compile))
+    options = {"jit_compile": bool(jit_compile)}
+    if None in model.event_shape:
+        options["reduce_retracing"] = True
+    add_block = compiled(model, add, **options)
     progress = _progress(rounds * -(-size // examples), settings.verbose)
     blocks = itertools.count()
     for first in range(0, size, examples):

@@ -184,7 +184,7 @@ def _with_channels(data):
 def _prepared(data, settings, likelihood, scaling, latent_dim):
     """Returns the data split, binarised and in their units."""
     if data.validation is None and settings.validation_fraction:
-        data = _hold_out(data, settings)
+        data = hold_out(data, settings)
     if settings.binarize == "none":
         if scaling is None:
             scaling = _scaling(data, settings, likelihood, latent_dim)
@@ -200,7 +200,16 @@ def _prepared(data, settings, likelihood, scaling, latent_dim):
     return dataclasses.replace(data, train=train)
 
 
-def _hold_out(data, settings):
+def hold_out(data, settings):
+    """Returns data of which a part of the training examples became the validation.
+
+    Args:
+        data: `Data`.
+        settings: `_settings.DataSettings`.
+
+    Raises:
+        _settings.FlagError: If it would be none or all of them.
+    """
     number = round(settings.validation_fraction * len(data.train))
     if not 0 < number < len(data.train):
         raise _settings.FlagError(

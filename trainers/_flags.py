@@ -184,6 +184,11 @@ def define_splits(add):
         "by its noise in a factor analysis; auto is noise for a table where that "
         "predicts better and else columns, whole for other values outside [0, 1].",
     )
+    define_validation_fraction(add)
+
+
+def define_validation_fraction(add):
+    """Defines the flag of what is held out of the training data, by a `Definer`."""
     add.number(
         "validation_fraction",
         0.1,

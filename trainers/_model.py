@@ -56,7 +56,7 @@ def build(settings, data, make):
     ):
         # Where an element is missing, the encoder sees 0.
         model.latent.prior.initialize(np.nan_to_num(data.train))
-    _compile(model, settings, data.steps_per_epoch(settings.fit.batch_size))
+    compile_model(model, settings, data.steps_per_epoch(settings.fit.batch_size))
     return model
 
 
@@ -76,7 +76,14 @@ def _start(model, settings, data):
         model.likelihood.adapt_scale(float(np.sqrt(max(noise, 1e-12))))
 
 
-def _compile(model, settings, steps_per_epoch):
+def compile_model(model, settings, steps_per_epoch):
+    """Compiles a model as the flags ask.
+
+    Args:
+        model: `keras_vae.VAE`.
+        settings: `_settings.Settings`.
+        steps_per_epoch: Integer.
+    """
     model.compile(
         keras.optimizers.Adam(learning_rate(settings, steps_per_epoch)),
         jit_compile={"auto": "auto", "true": True, "false": False}[

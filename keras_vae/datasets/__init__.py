@@ -15,6 +15,7 @@ Nothing is ever unpickled.
 
 from keras_vae.datasets.binarization import binarize
 from keras_vae.datasets.binarization import dynamic_binarization
+from keras_vae.datasets.grammars import grammar
 from keras_vae.datasets.images import image_folder
 from keras_vae.datasets.loading import load
 from keras_vae.datasets.named import binarized_mnist
@@ -41,6 +42,7 @@ __all__ = [
     "dsprites",
     "dynamic_binarization",
     "fashion_mnist",
+    "grammar",
     "image_folder",
     "load",
     "mnist",

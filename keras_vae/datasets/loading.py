@@ -25,10 +25,10 @@ def load(name, data_dir=None, **kwargs):
     """Loads a data set by name or path.
 
     Args:
-        name: One of "digits", "mnist", "fashion_mnist", "binarized_mnist", "dsprites"
-            and "ptb", or the path of an `.npy` or `.npz` file (see `arrays`), of a
-            `.csv` or `.tsv` file (see `table`), of a `.txt` file (see `sentences`) or
-            of a folder of images (see `image_folder`).
+        name: One of "digits", "mnist", "fashion_mnist", "binarized_mnist", "dsprites",
+            "ptb" and "grammar", or the path of an `.npy` or `.npz` file (see `arrays`),
+            of a `.csv` or `.tsv` file (see `table`), of a `.txt` file (see `sentences`)
+            or of a folder of images (see `image_folder`).
         data_dir: Directory with the files of a named data set. Defaults to the
             environment variable `KERAS_VAE_DATA`.
         **kwargs: Passed to the function that reads the data set. If the data have no

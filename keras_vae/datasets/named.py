@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_vae.datasets import grammars
 from keras_vae.datasets import idx_files
 from keras_vae.datasets import numpy_files
 from keras_vae.datasets import published
@@ -210,6 +211,10 @@ def _load_ptb(data_dir=None, max_length=None):
     return splits.Dataset(*(x for x, _ in read), description=description)
 
 
+def _load_grammar(data_dir=None, **kwargs):
+    return grammars.load(**kwargs)
+
+
 def _idx_images(name, data_dir, labels):
     if published.directory(data_dir):
         parts = [
@@ -273,6 +278,7 @@ LOADERS = {
     "digits": _load_digits,
     "dsprites": _load_dsprites,
     "fashion_mnist": _load_fashion_mnist,
+    "grammar": _load_grammar,
     "mnist": _load_mnist,
     "ptb": _load_ptb,
 }
