@@ -27,7 +27,7 @@ def _binary(data_dir):
 
 
 def _dsprites(data_dir):
-    images, *_ = datasets.dsprites(data_dir)
+    images = datasets.dsprites(data_dir)
     return np.random.default_rng(_SEED).permutation(images)[:5000]
 
 

@@ -38,6 +38,16 @@ def test_tables_are_written_as_the_programs_read_them(name, tmp_path):
     assert np.isfinite(x).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("mnist_grey", (12_000, 28, 28, 1)), ("dsprites", (5000, 64, 64, 1))],
+)
+def test_images_are_written_whole(name, shape, data_dir, tmp_path):
+    x = np.load(panel_data.write(name, tmp_path, data_dir))
+    assert x.shape == shape
+    assert 0 <= x.min() < x.max() <= 1
+
+
 def test_another_split_is_another_order_of_the_rows(tmp_path):
     one, other = (
         np.loadtxt(
