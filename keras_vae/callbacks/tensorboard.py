@@ -15,6 +15,8 @@ from keras_vae import checks
 from keras_vae import figures
 from keras_vae import random
 from keras_vae.arguments import check_count
+from keras_vae.callbacks.level_pictures import rates_over_time
+from keras_vae.callbacks.level_pictures import what_each_level_adds
 from keras_vae.conditions import MAIN
 from keras_vae.files import replaced
 from keras_vae.metrics import latent
@@ -53,7 +55,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
     | `images/rate_distortion`, the plane over the epochs | latent | nats | |
     | `images/reconstructions` | latent | | `data` |
     | `images/samples`, of the prior | latent | | |
-    | `images/traversals` | latent | | |
+    | `images/traversals`, of one latent | latent | | |
+    | `images/levels`, of a hierarchy, what each adds | latent | | `data` |
+    | `images/kl_of_units`, of its levels over time | latent | nats | `data` |
 
     The scalars are the logs of the epoch, and Keras writes them in each epoch. A model
     with `Latent` layers that is not a `VAE` gets only these. What Keras would write
@@ -120,14 +124,14 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.images_freq = check_count("images_freq", images_freq, 0)
         self.num_images = check_count("num_images", num_images, 1)
         self.seed = check_count("seed", seed, 0)
-        self._in_fit, self._path = False, {}
+        self._in_fit, self._path, self._rates = False, {}, []
 
     def on_train_begin(self, logs=None):
         """Checks that the model can encode the data."""
         if self.data is not None:
             _check_model(self.model, self.data, self._inputs)
         super().on_train_begin(logs)
-        self._in_fit, self._path = True, {}
+        self._in_fit, self._path, self._rates = True, {}, []
         if isinstance(self.model, VAE):
             with self._writers["train"].as_default(step=0):
                 with tf.summary.record_if(True):
@@ -233,6 +237,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
             kl,
             description="KL of each unit from the prior in nats, mean over the data.",
         )
+        if len(model.latents) > 1:
+            self._rates.append(kl)
+            drawn = rates_over_time(model, self._rates)
+            tf.summary.image("images/kl_of_units", drawn[None])
         return np.argsort(-kl, kind="stable").tolist()
 
     def _write_pictures(self, model, units):
@@ -240,6 +248,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
         side = math.ceil(math.sqrt(number))
         if self.data is not None:
             originals = self.data[:number]
+            if len(model.latents) > 1:
+                few = slice(min(number, _MAX_UNITS))
+                self._write_picture(
+                    "images/levels",
+                    *what_each_level_adds(model, self._rows(few), originals[few]),
+                    "Data, and decoded from the top level alone, the top two...",
+                )
             decoded = model.reconstruct(self._rows(slice(number))).numpy()
             self._write_picture(
                 "images/reconstructions",

@@ -8,6 +8,7 @@ from keras_vae.figures.reports import training_report
 from keras_vae.figures.tiles import image_grid
 from keras_vae.figures.tiles import is_image
 from keras_vae.figures.traversals import traversal
+from keras_vae.figures.unit_rates import unit_rates
 from keras_vae.figures.weight_curves import rate_distortion
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "rate_distortion_path",
     "training_report",
     "traversal",
+    "unit_rates",
 ]

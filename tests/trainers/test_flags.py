@@ -51,7 +51,22 @@ IMPOSSIBLE = [
     ("--name=a", "`--name` must be left out where `--run_dir`"),
     ("--key=x", "`--dataset`=digits: `key` must be left out.*npz"),
     ("--drop_columns=a", "`drop_columns` must be left out.*csv"),
+    ("--levels=4,2", "`--levels` must be left out with --model=vae.*--model=ladder"),
+    ("--batch_normalization", "`--batch_normalization` must be left out"),
+    ("--model=ladder --levels=4,2 --hidden=9", "`--hidden` must have one number for"),
+    ("--model=ladder --levels=4,0", "`--levels` must be positive integers"),
+    (
+        "--model=top_down --levels=4 --posterior=planar",
+        "`--posterior` must be left out with --model=top_down",
+    ),
+    ("--model=ladder --levels=4 --network=conv", "`--network` must be left out"),
+    ("--model=ladder --levels=4 --linear_path=data", "`--linear_path` must be left"),
+    ("--model=bottom_up --levels=4 --prior=vamp_prior", "`--prior` must not encode"),
     # What the data allow.
+    (
+        "--dataset={files}/table.npy --model=ladder --levels=4",
+        "`--model` must be vae for data that are standardised",
+    ),
     ("--dataset=digit", "`--dataset`=digit: .*'digits'"),
     ("--dataset={files}/absent.npz", "`--dataset`=.*absent.npz: .*existing file"),
     ("--dataset=mnist --data_dir={files}", "`--dataset`=mnist: .*train-images"),

@@ -201,6 +201,21 @@ def test_variants_run(args, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_ladder_is_resumed_and_reports_its_levels(tmp_path):
+    levels = "--model=ladder --levels=4,2 --hidden=16,8 --batch_normalization".split()
+    whole, resumed = programs.TRAIN.whole_and_resumed(
+        tmp_path, "--epochs=3", *levels, epoch=2, after="training"
+    )
+    programs.check_same_json(whole, resumed, "history.json", "metrics.json")
+    programs.check_same_weights(whole / "last.keras", resumed / "last.keras")
+    metrics = read(whole, "metrics.json")
+    rates = metrics["rate_of_levels"]
+    assert set(rates) == {"level_1", "level_2"}
+    assert sum(rates.values()) == pytest.approx(metrics["rate"], rel=1e-4)
+    assert metrics["latent_dim"] == 6
+
+
+@pytest.mark.slow
 def test_vectors_of_ones_own(tmp_path):
     x = np.random.default_rng(0).normal(3.0, 2.0, size=(200, 6)).astype("float32")
     np.savez(tmp_path / "mine.npz", x)
