@@ -476,6 +476,24 @@ def top_down_importance_weighted():
 
 
 @recipe
+def conditional_levels_with_missing_elements():
+    declared, data = {"label": 3, "age": None}, conditional_images()
+    data["x"] = grey_images()
+    data["x"][np.random.default_rng(4).random(data["x"].shape) < 0.3] = np.nan
+    networks = kv.networks.mlp_levels([16, 8], EVENT_SHAPE, "tanh", conditions=declared)
+    model = kv.HierarchicalVAE(
+        *networks,
+        latent_dim=[3, 2],
+        likelihood=distributions.Normal(scale="shared", initial_scale=0.5),
+        prior="conditional",
+        conditions=declared,
+        missing="nan_with_mask",
+        seed=7,
+    )
+    return Recipe(model, data, updates_until_all_move=2)
+
+
+@recipe
 def maps_top_down():
     """Two levels of maps below a dense one, with a state that passes level 2."""
     shape, conv = (8, 8, 1), keras.layers.Conv2D

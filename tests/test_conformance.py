@@ -33,6 +33,7 @@ SLOW = {
     "reading_classes_and_conditions",
     "top_down_importance_weighted",
     "maps_top_down",
+    "conditional_levels_with_missing_elements",
     "functional_ladder",
 }
 every = pytest.mark.parametrize(
