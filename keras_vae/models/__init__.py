@@ -4,6 +4,7 @@ from keras_vae.models.aggressive_vae import AggressiveVAE
 from keras_vae.models.factor_vae import FactorVAE
 from keras_vae.models.hierarchical_vae import HierarchicalVAE
 from keras_vae.models.original_units import in_original_units
+from keras_vae.models.pretraining import with_new_decoder
 from keras_vae.models.semi_supervised_vae import SemiSupervisedVAE
 from keras_vae.models.sentence_vae import SentenceVAE
 from keras_vae.models.vae import VAE
@@ -16,4 +17,5 @@ __all__ = [
     "SemiSupervisedVAE",
     "SentenceVAE",
     "in_original_units",
+    "with_new_decoder",
 ]
