@@ -121,6 +121,11 @@ class HierarchicalVAE(Levels, VAE):
             prior=prior,
             **kwargs,
         )
+        if len(self.latents) > 1 and self.objective.needs_prior_samples:
+            raise ValueError(
+                "`objective` must not compare draws with those of the prior, which are "
+                f"of several latents. Received: objective={self.objective!r}"
+            )
 
     def _set_networks(self, encoder, decoder, likelihood):
         """See `VAE._set_networks`."""

@@ -405,6 +405,7 @@ def test_the_verdict_names_a_dead_level(vae):
         ({"posterior": "planar"}, "`posterior` must be 'diagonal_normal'"),
         ({"prior": "vamp_prior"}, "`prior` must not encode"),
         ({"linear_path": True}, "`linear_path` must be False"),
+        ({"objective": "mmd"}, "`objective` must not compare draws"),
     ],
 )
 def test_what_is_no_hierarchy(change, message):
