@@ -8,7 +8,7 @@ four normals, and an LSTM whose logits z shifts write sentences of ten words of 
 log p(x) is the integral over z on a grid, so that the entropy of the language is known.
 Beside it stand a model of language, a plain VAE, and a VAE that is pre-trained as an
 autoencoder, gets a new decoder and free bits (Li et al., 2019): LSTMs of 50, 32 units
-of z. About half an hour on two cores; `--quick` tries it on a small language.
+of z. `--quick` tries it on a small language.
 """
 
 import dataclasses
