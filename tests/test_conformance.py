@@ -182,7 +182,7 @@ def test_eager_graph_and_xla_train_alike(name):
         assert_same(model.weights, models[0].weights, rtol=1e-4, atol=1e-6)
 
 
-@every_costly
+@every_wide
 def test_mixed_float16(name):
     check_precision(name, "mixed_float16")
 

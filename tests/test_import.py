@@ -100,6 +100,7 @@ def run(code, backend):
         pytest.param("numpy", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_another_backend_is_a_clear_error(backend):
     result = run(IMPORT, backend)
     assert result.returncode == 1

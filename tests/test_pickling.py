@@ -4,7 +4,6 @@ import copy
 import pickle
 
 import keras
-import matrix
 import numpy as np
 import pytest
 
@@ -100,7 +99,8 @@ def test_every_callback_is_pickled():
     assert names == set(CALLBACKS)
 
 
-@pytest.mark.parametrize("copied", matrix.first(1, [through_pickle, copy.deepcopy]))
+@pytest.mark.parametrize("copied", [through_pickle, copy.deepcopy])
+@pytest.mark.slow
 def test_a_copy_of_a_callback_trains_alike(copied):
     weights = []
     for callback in (

@@ -39,6 +39,7 @@ def test_it_is_the_mean_of_what_the_models_of_the_weights_lose(likelihood):
     assert callback.measure() == pytest.approx(history["val_curve_loss"][-1])
 
 
+@pytest.mark.slow
 def test_it_leaves_training_as_it_is():
     x = np.float32(np.random.default_rng(0).random((300, 4)))
     ends = []

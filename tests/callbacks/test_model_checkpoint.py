@@ -159,6 +159,7 @@ def test_it_says_what_it_does(path, capsys):
 # === Going on ===
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_the_better_model_of_the_killed_one(path, tmp_path):
     values = Script([3.0, 1.0, 4.0, 2.0, 5.0])
 

@@ -279,6 +279,7 @@ def test_events_of_any_shape(event_shape, tmp_path):
     [("learned_normal", True), (kv.priors.VampPrior(4), False)]
     + [(kv.priors.GaussianMixture(4), False)],
 )
+@pytest.mark.slow
 def test_kl_of_units_only_where_there_is_one(prior, has_kl, tmp_path):
     vae = make_vae(prior=prior, objective=kv.ELBO(kl="monte_carlo"))
     vae.fit(X, epochs=1, verbose=0, callbacks=[TensorBoard(tmp_path, data=X)])

@@ -3,7 +3,6 @@
 import gc
 
 import keras
-import matrix
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -57,8 +56,9 @@ def test_a_number_becomes_the_weight(value):
 
 
 @pytest.mark.parametrize(
-    "assign", matrix.first(1, [assign_to_objective, assign_to_model, assign_to_value])
+    "assign", [assign_to_objective, assign_to_model, assign_to_value]
 )
+@pytest.mark.slow
 def test_a_weight_that_is_assigned_trains_like_one_that_is_given(assign):
     model, given = vae(), vae(objective=kv.ELBO(kl_weight=0.25))
     assign(model, 0.25)

@@ -173,6 +173,7 @@ def test_unit_weights_are_none():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_inputs_in_a_dict():
     inputs = {name: keras.Input((4,), name=name) for name in ("image", "mask")}
     joined = keras.layers.Concatenate()([inputs["image"], inputs["mask"]])
@@ -345,6 +346,7 @@ class Decoder(keras.layers.Layer):
         return self.out(self.hidden(z))
 
 
+@pytest.mark.slow
 def test_subclassed_networks_learn():
     model = kv.VAE(Encoder(), Decoder(), latent_dim=2, seed=SEED)
     model.compile(keras.optimizers.Adam(0.05))
@@ -408,6 +410,7 @@ def test_dropout_drops_in_training_only():
 
 
 @pytest.mark.parametrize("network", ["encoder", "decoder"])
+@pytest.mark.slow
 def test_regularisers_count_once(network):
     def loss(**kwargs):
         keras.utils.set_random_seed(2)

@@ -126,6 +126,7 @@ def test_the_lock_of_a_dead_process_is_taken_over(other_process, tmp_path, capsy
     assert not (tmp_path / "run" / _lock.NAME).exists()
 
 
+@pytest.mark.slow
 def test_two_programs_that_begin_in_one_new_directory(tmp_path, whole):
     first = programs.TRAIN.prepare(tmp_path / "run", *programs.SMALL, *THREE)
     second = programs.TRAIN.prepare(tmp_path / "run", *programs.SMALL, *THREE)
@@ -249,6 +250,7 @@ def test_other_errors_are_not_hidden(stopped, monkeypatch):
         main(stopped, *THREE, "--resume")
 
 
+@pytest.mark.slow
 def test_a_process_that_may_not_write_ends_with_one_line(tmp_path):
     args = ("--hidden=64", "--epochs=2", "--batch_size=600", "--schedule=none")
     result = subprocess.run(

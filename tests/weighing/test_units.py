@@ -192,6 +192,7 @@ class Sampling(keras.layers.Layer):
         pytest.param("bce", "mean", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_mean_reduced_loss_trains_like_the_vae_of_its_beta(reconstruction, kl):
     weight, learning_rate, steps = 0.1, 0.5, 5
     x = np.float32(RNG.uniform(size=(steps * 16, EVENT)))
