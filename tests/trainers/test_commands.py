@@ -17,11 +17,12 @@ import keras_vae as kv
 from trainers import _quiet
 
 ROOT = pathlib.Path(kv.__file__).parent.parent
-PROGRAMS = ("evaluate", "export", "train", "weigh")
+PROGRAMS = ("evaluate", "export", "sentence", "train", "weigh")
 FLAGS = {
     "evaluate": "importance_samples",
     "export": "output",
     "train": "kl_weight",
+    "sentence": "word_dropout",
     "weigh": "beta_range",
 }
 
