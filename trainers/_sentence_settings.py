@@ -13,6 +13,9 @@ from trainers._definer import Definer
 # The flags belong to the program that defines them.
 flags.disclaim_key_flags()
 
+# What other programs ask for, and here has one value.
+_FIXED = {"objective": "elbo"}
+
 
 @dataclasses.dataclass(frozen=True)
 class TextSettings:
@@ -103,7 +106,6 @@ def define(values):
     add.boolean("tie_weights", False, "Take the embedding as the last kernel.")
     add.boolean("language_model", False, "Train the decoder alone, without z.")
     add.number("free_bits", 0.0, "Nats of the rate that each unit has for free.")
-    add.enum("objective", "elbo", ("elbo",), "What is optimised.")
     add.number("kl_weight", 1.0, "Weight of the KL, at the end of the schedule.")
     schedules = ("none", *_flag_checks.SCHEDULES)
     add.enum("schedule", "sigmoid", schedules, "How the weight gets there.")
@@ -130,7 +132,8 @@ def resolve(values):
 
     def part(kind):
         names = [field.name for field in dataclasses.fields(kind)]
-        return kind(**{name: values[name].value for name in names})
+        given = {name: values[name].value for name in names if name not in _FIXED}
+        return kind(**given, **{n: v for n, v in _FIXED.items() if n in names})
 
     settings = Settings(**{name: part(kind) for name, kind in _KINDS.items()})
     schedules = tuple(_flag_checks.SCHEDULES)
