@@ -48,6 +48,7 @@ def test_pretraining_and_free_bits_keep_a_code_at_the_bound():
         logs = model.fit(x, batch_size=32, epochs=epochs, verbose=0, **kwargs).history
         return logs["kl_loss"][-1], logs["negative_elbo"][-1]
 
+    assert fit(make(kv.ELBO()), 8)[0] < 0.1
     autoencoder = make(kv.ELBO(kl_weight=0.0))
     assert fit(autoencoder, 4)[0] > 1
     free_bits = kv.objectives.FreeBits(nats=0.5)
