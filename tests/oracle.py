@@ -122,3 +122,32 @@ class ProbabilisticPCA:
         )
         mean = np.linalg.solve(precision, self.weights.T @ x.T).T
         return mean, self.variance / np.diag(precision)
+
+
+def expectation_maximization(x, units, iterations):
+    """Imputes by probabilistic PCA at its maximum likelihood; returns its numbers."""
+    here, filled = ~np.isnan(x), np.nan_to_num(x.astype(np.float64))
+    size = x.shape[1]
+    mean, noise = filled.sum(axis=0) / here.sum(axis=0), 1.0
+    kernel = np.random.default_rng(0).normal(size=(size, units))
+
+    def codes():
+        known = np.einsum("nd,dk,dl->nkl", here, kernel, kernel) / noise
+        covariance = np.linalg.inv(np.eye(units) + known)
+        residual = np.where(here, filled - mean, 0.0) @ kernel / noise
+        return np.einsum("nkl,nl->nk", covariance, residual), covariance
+
+    for _ in range(iterations):
+        z, covariance = codes()
+        z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
+        squares = np.einsum("nk,nl->nkl", z, z)
+        squares[:, :units, :units] += covariance
+        # A regression of each element on the codes of the rows that have it.
+        left = np.einsum("nd,nkl->dkl", here, squares)
+        right = np.einsum("nd,nk->dk", filled, z)
+        solved = np.linalg.solve(left, right[..., None])[..., 0]
+        kernel, mean = solved[:, :units], solved[:, units]
+        explained = np.einsum("dk,dk->", solved, right)
+        quadratic = np.einsum("dk,dkl,dl->", solved, left, solved)
+        noise = (np.sum(filled**2) - 2 * explained + quadratic) / here.sum()
+    return codes()[0] @ kernel.T + mean, kernel, mean, noise

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import oracle
 import pytest
 import tensorflow as tf
 from scipy import stats
@@ -148,35 +149,6 @@ def test_other_likelihoods_stay_in_their_support(likelihood):
 # === Exact EM ===
 
 
-def expectation_maximization(x, units, iterations):
-    """Imputes by probabilistic PCA at its maximum likelihood; returns its numbers."""
-    here, filled = ~np.isnan(x), np.nan_to_num(x.astype(np.float64))
-    size = x.shape[1]
-    mean, noise = filled.sum(axis=0) / here.sum(axis=0), 1.0
-    kernel = np.random.default_rng(0).normal(size=(size, units))
-
-    def codes():
-        known = np.einsum("nd,dk,dl->nkl", here, kernel, kernel) / noise
-        covariance = np.linalg.inv(np.eye(units) + known)
-        residual = np.where(here, filled - mean, 0.0) @ kernel / noise
-        return np.einsum("nkl,nl->nk", covariance, residual), covariance
-
-    for _ in range(iterations):
-        z, covariance = codes()
-        z = np.concatenate([z, np.ones((len(z), 1))], axis=1)
-        squares = np.einsum("nk,nl->nkl", z, z)
-        squares[:, :units, :units] += covariance
-        # A regression of each element on the codes of the rows that have it.
-        left = np.einsum("nd,nkl->dkl", here, squares)
-        right = np.einsum("nd,nk->dk", filled, z)
-        solved = np.linalg.solve(left, right[..., None])[..., 0]
-        kernel, mean = solved[:, :units], solved[:, units]
-        explained = np.einsum("dk,dk->", solved, right)
-        quadratic = np.einsum("dk,dkl,dl->", solved, left, solved)
-        noise = (np.sum(filled**2) - 2 * explained + quadratic) / here.sum()
-    return codes()[0] @ kernel.T + mean, kernel, mean, noise
-
-
 def incomplete(examples, size=8):
     """Data of a linear model with noise, and 30 % of the elements missing."""
     generator = np.random.default_rng(1)
@@ -205,7 +177,7 @@ def root_mean_square(error):
 
 def test_the_decoder_of_exact_em_imputes_as_exact_em_does():
     whole, gaps, x = incomplete(300)
-    exact, kernel, mean, noise = expectation_maximization(x, UNITS, 60)
+    exact, kernel, mean, noise = oracle.expectation_maximization(x, UNITS, 60)
     vae = linear_decoder(distributions.Normal(scale=float(noise**0.5)))
     vae.build((None, 8))
     vae.latent.head.set_weights([0 * w for w in vae.latent.head.get_weights()])
@@ -227,7 +199,7 @@ def test_a_trained_linear_decoder_imputes_as_exact_em_does(examples, epochs):
     decay = keras.optimizers.schedules.CosineDecay(2e-2, epochs * examples // 50)
     vae.compile(keras.optimizers.Adam(decay))
     vae.fit(x, batch_size=50, epochs=epochs, verbose=0)
-    exact = expectation_maximization(x, UNITS, 100)[0]
+    exact = oracle.expectation_maximization(x, UNITS, 100)[0]
     filled = vae.impute(x, num_samples=200)
     error = root_mean_square((filled - whole)[gaps])
     assert error < 1.03 * root_mean_square((exact - whole)[gaps])

@@ -34,13 +34,6 @@ def define_train(values):
     """
     add = Definer(values)
     define_data(add)
-    add.enum(
-        "missing",
-        "none",
-        ("none", "nan", "nan_with_mask"),
-        "What empty cells of a table and NaN of an array are: an error, or missing; "
-        "with nan_with_mask the encoder sees which are there.",
-    )
     define_levels(add)
     define_model(
         add,
@@ -151,6 +144,13 @@ def define_data(add):
         "config", None, "Recipe: a name in trainers/recipes, or a path to a .py."
     )
     define_splits(add)
+    add.enum(
+        "missing",
+        "none",
+        ("none", "nan", "nan_with_mask"),
+        "What empty cells of a table and NaN of an array are: an error, or missing; "
+        "with nan_with_mask the encoder sees which are there.",
+    )
     add.enum(
         "condition",
         "none",

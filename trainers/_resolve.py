@@ -185,7 +185,8 @@ def _beta_range(settings, data):
     known = {"normal": "unit_normal", "continuous_bernoulli": "continuous_bernoulli"}
     likelihood = known.get(settings.model.likelihood, "bernoulli")
     x = _data.as_seen(data.train, settings.data.binarize)
-    return kv.weighing.beta_range(x, settings.model.latent_dim, likelihood)
+    with _flag_checks.blamed("latent_dim", settings.model.latent_dim):
+        return kv.weighing.beta_range(x, settings.model.latent_dim, likelihood)
 
 
 def _betas(settings):

@@ -43,9 +43,8 @@ class DataSettings:
     binarize: str
     standardize: str
     validation_fraction: float
-    # Only what trains one model has the flag.
+    # A saved model says them itself.
     missing: str = "none"
-    # A saved model says it itself.
     condition: str = "none"
 
     @property

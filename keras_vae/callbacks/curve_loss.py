@@ -105,7 +105,7 @@ class _Measurement:
         losses = np.array([self._loss(beta) for beta in betas])
         if not self.meaning.is_noise:
             return float(losses.mean())
-        return float(self.meaning.event_size / 2 * np.log(losses).mean())
+        return float(self.meaning.observed_size / 2 * np.log(losses).mean())
 
     def _loss(self, beta):
         total, number = np.zeros(2), len(tf.nest.flatten(self.x)[0])

@@ -31,13 +31,14 @@ class Batches:
             `keras.utils.PyDataset`, or any iterable of batches.
         steps: Integer, batches to read at most, or None to read all.
         name: Name of `data` in errors.
+        missing: See `VAE`.
 
     Raises:
         ValueError: If `data` hold no batch, or have no end and `steps` is None.
     """
 
-    def __init__(self, data, steps=None, name="x"):
-        self._name = name
+    def __init__(self, data, steps=None, name="x", missing=None):
+        self._name, self.missing = name, missing
         self._steps = None if steps is None else check_count("steps", steps)
         self._data = self._checked(data)
         self._iterator = None
@@ -99,7 +100,7 @@ class Batches:
                 "examples: batch it, as by `dataset.batch(256)`. Received: an example "
                 f"of shape {tuple(x.shape)}"
             )
-        return np.asarray(kinds.as_array(check_array(x, self._name)))
+        return np.asarray(kinds.as_array(check_array(x, self._name, self.missing)))
 
     def _checked(self, data):
         """Returns an array that can be sliced, or an iterable of known length."""
@@ -125,7 +126,8 @@ class Batches:
         data = kinds.in_order(kinds.dense(data))
         data = data if kinds.is_sparse(data) else kinds.as_array(data)
         # Rank and type alone: batches are checked as they are read.
-        check_array(data[:1] if len(data.shape) > 1 else data, self._name)
+        first = data[:1] if len(data.shape) > 1 else data
+        check_array(first, self._name, self.missing)
         if not math.prod(data.shape):
             raise ValueError(
                 f"`{self._name}` must hold at least one example. Received: "

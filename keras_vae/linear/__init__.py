@@ -4,6 +4,9 @@ from keras_vae.linear.classes import ClassComponents
 from keras_vae.linear.classes import class_components
 from keras_vae.linear.components import Components
 from keras_vae.linear.components import components
+from keras_vae.linear.factor_model import FactorModel
+from keras_vae.linear.incomplete import IncompleteComponents
+from keras_vae.linear.incomplete import observed_components
 from keras_vae.linear.moments import Moments
 from keras_vae.linear.noises import are_noises_unequal
 from keras_vae.linear.noises import noise_variances
@@ -17,6 +20,8 @@ from keras_vae.linear.regression import Regression
 __all__ = [
     "ClassComponents",
     "Components",
+    "FactorModel",
+    "IncompleteComponents",
     "Moments",
     "NoNoiseError",
     "Optimum",
@@ -27,5 +32,6 @@ __all__ = [
     "distortion",
     "log_likelihood",
     "noise_variances",
+    "observed_components",
     "optimum",
 ]

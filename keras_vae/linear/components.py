@@ -47,6 +47,19 @@ class Components:
         """(size, latent_dim) array that maps x - mean to coordinates of y."""
         return self.vectors / np.sqrt(self.variance)[:, None]
 
+    @property
+    def seen_mean(self):
+        """(size,) array, the mean of what the encoder sees of x."""
+        return self.mean
+
+    def posterior_variances(self, level):
+        """Returns the variance of q(z|x) of each open unit, (latent_dim,).
+
+        Args:
+            level: Float, the water level, beta times the noise.
+        """
+        return level / self.eigenvalues
+
     def left_over(self, num_open):
         """Returns the variance that so many units do not explain."""
         return max(self.total - float(self.eigenvalues[:num_open].sum()), 0.0)

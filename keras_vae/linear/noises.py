@@ -51,14 +51,14 @@ def noise_variances(x, latent_dim, beta=1.0):
     latent_dim = check_count("latent_dim", latent_dim)
     if isinstance(x, Moments) and x.size > FEW:
         found = components(x, latent_dim)
-        psi = _unexplained(found, x, optimum(found, 1.0).noise)
+        psi = unexplained(found, x, optimum(found, 1.0).noise)
     else:
         rows = x.equal_rows() if isinstance(x, Moments) else _checked(x)
         psi = _by_factor_analysis(rows, latent_dim)
     if beta > 1.0:
         x = Moments.of(x)
         for _ in range(_TURNS if x.size <= FEW // 4 else _TURNS_OF_MANY):
-            psi = _unexplained(components(x, latent_dim, variance=psi), x, beta)
+            psi = unexplained(components(x, latent_dim, variance=psi), x, beta)
     return psi
 
 
@@ -83,8 +83,17 @@ def _factor_analysis(x, number):
         return found.fit(x).noise_variance_
 
 
-def _unexplained(found, moments, level):
-    """Returns the variance of x that the optimum at a water level does not explain."""
+def unexplained(found, moments, level):
+    """Returns the variance of x that the optimum at a water level does not explain.
+
+    Args:
+        found: `Components`, whose variance is the noise of each element so far.
+        moments: `Moments` of x.
+        level: Float, the weight of the rate: at 1 this is a step of EM.
+
+    Returns:
+        (size,) array.
+    """
     excess = np.maximum(found.eigenvalues - level, 0.0)
     explained = found.variance * (np.square(found.vectors) @ excess)
     least = _SMALLEST_NOISE * moments.variance

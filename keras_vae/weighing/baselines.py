@@ -33,7 +33,9 @@ def baselines(train, x, latent_dim, likelihood="normal", seed=0):
     events share one: a pixel that is nearly always black would otherwise decide the
     comparison by the density of its one value.
 
-    Elements that are NaN are missing: there is "independent" alone, of the others.
+    Elements that are NaN are missing. The models are fitted to the others, those with z
+    by EM, and measured on the others. Of events of more than 128 numbers there is then
+    "independent" alone.
 
     Args:
         train: Array (examples, ...), on which the models are fitted.
@@ -72,11 +74,11 @@ def baselines(train, x, latent_dim, likelihood="normal", seed=0):
     units, likelihood = likelihood.log_units(x.shape[1:], shares), likelihood.core()
     is_normal = isinstance(likelihood, likelihoods.Normal)
     found = {"independent": _independent(train, x, likelihood)}
-    if np.isnan(train).any() or np.isnan(x).any():
-        return {name: nats + units for name, nats in found.items()}
+    has_gaps = bool(np.isnan(train).any() or np.isnan(x).any())
     if is_normal or isinstance(likelihood, _DENSITIES):
-        found |= _factor_models(train, x, latent_dim)
-    if not is_normal and isinstance(likelihood, _STARTED):
+        models = _observed_factor_models if has_gaps else _factor_models
+        found |= models(train, x, latent_dim)
+    if not has_gaps and not is_normal and isinstance(likelihood, _STARTED):
         found["linear_vae"] = _linear_vae(train, x, latent_dim, likelihood, seed)
     return {name: nats + units for name, nats in found.items()}
 
@@ -156,6 +158,21 @@ def _factor_models(train, x, latent_dim):
         # So many components explain all: no density is the best.
         return found
     return {name: float(nats) for name, nats in found.items()}
+
+
+def _observed_factor_models(train, x, latent_dim):
+    """-log p of the elements that are there, under the same models."""
+    found, number = {}, min(latent_dim, min(train.shape) - 1)
+    if not _is_table(train) or number < 1:
+        return found
+    try:
+        for name, own_noises in (("ppca", False), ("factor_analysis", True)):
+            fitted = linear.observed_components(train, number, own_noises=own_noises)
+            model = linear.FactorModel.of(fitted, 1.0 if own_noises else None)
+            found[name] = float(-model.log_likelihood(x).mean())
+    except linear.NoNoiseError:
+        return found
+    return found
 
 
 def _linear_vae(train, x, latent_dim, likelihood, seed):

@@ -8,9 +8,11 @@ import pandas as pd
 import programs
 import pytest
 
+import keras_vae as kv
 from keras_vae import datasets
 from keras_vae import normalization
 from trainers import _data
+from trainers import _resolve
 from trainers import _settings
 
 COLUMNS = ["length", "width", "mass", "age"]
@@ -90,7 +92,8 @@ def test_an_array_is_filled_as_the_table_is(table):
 
 def test_figures_of_own_units_are_those_of_what_is_there(table):
     found = json.loads((table / "run" / "metrics.json").read_text())
-    assert list(found["baselines"]) == ["independent"]
+    names = ["independent", "ppca", "factor_analysis"]
+    assert list(found["baselines"]) == names
     raw = datasets.load(table / "gaps.csv", missing="nan")
     scaling = json.loads((table / "run" / "scaling.json").read_text())
     units = np.where(np.isnan(raw.test), 0.0, np.log(scaling["scale"])).sum(axis=1)
@@ -157,3 +160,57 @@ def test_impossible_flags_of_filling_in(args, message, table):
 def test_what_needs_whole_data(args, message, table, tmp_path):
     args = [arg.format(table=table) for arg in args]
     programs.TRAIN.check_refuses(tmp_path / "run", message, *args)
+
+
+# === The range of weights ===
+
+
+def test_weights_of_data_with_gaps_are_those_of_their_linear_model(table):
+    dataset = f"--dataset={table / 'gaps.csv'}"
+    settings = programs.WEIGH.parse(dataset, "--latent_dim=2", *FLAGS)
+    data = _data.load(settings.data, None)
+    resolved = _resolve.weigh_on(settings, data)
+    assert resolved.model.likelihood == "normal"
+    limits = kv.weighing.beta_range(data.train, 2)
+    assert resolved.weigh.beta_range == limits
+    # The noise of the columns, 0.04 of their variance, is among them.
+    assert limits[0] < 0.04 < limits[1]
+
+
+@pytest.mark.slow
+def test_a_table_with_gaps_is_weighed_and_filled_in(table, tmp_path):
+    run, dataset = tmp_path / "run", f"--dataset={table / 'gaps.csv'}"
+    args = ("--betas=0.1,1", "--missing=nan_with_mask", "--epochs=20")
+    text = programs.WEIGH.run(run, dataset, *args)
+    assert "Best likelihood" in text
+    found = programs.read(run, "metrics.json")
+    assert list(found["baselines"]) == ["independent", "ppca", "factor_analysis"]
+    raw = datasets.load(table / "gaps.csv", missing="nan").test
+    model = keras.saving.load_model(run / "model.keras")
+    elbo = model.elbo(raw, num_samples=200).numpy().mean()
+    assert found["negative_elbo"] == pytest.approx(-elbo, abs=0.3)
+    units = np.log(programs.read(run, "scaling.json")["scale"])
+    own = np.where(np.isnan(raw), 0.0, units).sum(axis=1).mean()
+    standardized = found["standardized_negative_elbo"]
+    assert found["negative_elbo"] == pytest.approx(standardized + own, rel=1e-5)
+    output = tmp_path / "filled.csv"
+    programs.evaluated(
+        f"--model={run / 'last.keras'}",
+        "--beta=0.3",
+        "--importance_samples=50",
+        dataset,
+        f"--impute={output}",
+    )
+    whole, gaps = numbers()
+    error = np.abs(pd.read_csv(output).to_numpy() - whole)
+    np.testing.assert_allclose(error[~gaps], 0, atol=1e-4)
+    mean = np.nanmean(np.where(gaps, np.nan, whole), axis=0)
+    assert error[gaps].mean() < np.abs(mean - whole)[gaps].mean()
+
+
+@pytest.mark.slow
+def test_models_of_one_weight_take_gaps(table, tmp_path):
+    dataset = f"--dataset={table / 'gaps.csv'}"
+    args = ("--mode=sweep", "--betas=0.1,1", "--missing=nan", "--polish=0")
+    text = programs.WEIGH.run(tmp_path / "run", dataset, *args)
+    assert "factor analysis" in text

@@ -1,6 +1,7 @@
 """Baselines against scikit-learn and closed forms."""
 
 import numpy as np
+import oracle
 import pytest
 import scipy.stats
 import sklearn.datasets
@@ -72,3 +73,33 @@ def test_elements_that_explain_each_other_have_no_best_density():
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match="`x` must have examples like"):
         kv.baselines(np.ones((4, 3)), np.ones((4, 2)), latent_dim=1)
+
+
+def test_missing_elements_are_left_out():
+    train, x = wine()
+    whole = kv.baselines(train, x, latent_dim=3)
+    one = train.copy()
+    one[0, 0] = np.nan
+    found = kv.baselines(one, x, latent_dim=3)
+    # One element of 1560 changes about as much.
+    assert found == {name: pytest.approx(whole[name], abs=0.05) for name in whole}
+    generator = np.random.default_rng(1)
+    train, x = (
+        np.where(generator.random(v.shape) < 0.3, np.nan, v) for v in (train, x)
+    )
+    found = kv.baselines(train, x, latent_dim=3)
+    _, kernel, mean, noise = oracle.expectation_maximization(train, 3, 1000)
+    covariance = kernel @ kernel.T + noise * np.eye(13)
+    nats = 0.0
+    for row in x:
+        here = ~np.isnan(row)
+        normal = scipy.stats.multivariate_normal(mean[here], covariance[here][:, here])
+        nats -= normal.logpdf(row[here]) / len(x)
+    assert found["ppca"] == pytest.approx(nats, abs=0.02)
+    assert found["factor_analysis"] < found["independent"]
+
+
+def test_large_events_with_gaps_have_the_independent_baseline_alone():
+    x = np.random.default_rng(0).normal(size=(10, 129))
+    x[0, 0] = np.nan
+    assert list(kv.baselines(x, x, latent_dim=2)) == ["independent"]

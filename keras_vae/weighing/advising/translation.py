@@ -96,6 +96,10 @@ def words(meaning, latent_dim):
         latent_dim: Integer.
     """
     size = f"the {meaning.event_size} numbers of an example"
+    gaps = ""
+    if meaning.share < 1:
+        size = f"those of {size} that are there"
+        gaps = "; where an element is missing, put x in place of x_hat"
     found = {
         "beta": _weight_words(meaning, size),
         "rate": f"KL(q(z|x) || p(z)), nats: what z says about x, summed over the "
@@ -107,7 +111,7 @@ def words(meaning, latent_dim):
         "nats": "information, or -log of a probability; 1 nat is 1.44 bits",
         "kl": "the rate of a batch, one number",
         "x, x_hat": "a batch, and the decoder's output for it: the mean of p(x|z) at "
-        "one draw of z for each example",
+        f"one draw of z for each example{gaps}",
         "negative_log_likelihood": "the distortion of a batch, one number, such as of "
         f"keras_vae.losses.NegativeLogLikelihood{_likelihood_words(meaning)}",
         "sigma": "standard deviation of x around x_hat",

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_vae import arguments
 from keras_vae import linear
+from keras_vae import normalization
 from keras_vae.distributions import likelihoods
 
 # Of likelihoods without a noise: around 1, the weight of the ELBO.
@@ -29,7 +30,8 @@ def beta_range(x, latent_dim, likelihood="unit_normal"):
     from a thousandth of that.
 
     Args:
-        x: Array (examples, ...), training data in the units that the model sees.
+        x: Array (examples, ...), training data in the units that the model sees, NaN
+            where an element is missing.
         latent_dim: Integer.
         likelihood: A likelihood or its name. Defaults to "unit_normal".
 
@@ -62,26 +64,35 @@ def beta_range(x, latent_dim, likelihood="unit_normal"):
     x = np.asarray(likelihood.standardize(x[:_EXAMPLES])).reshape(
         min(len(x), _EXAMPLES), -1
     )
-    x = np.asarray(x, np.float64) - x.mean(axis=0)
-    variances = np.linalg.svd(x, compute_uv=False) ** 2 / len(x)
-    mean = variances.sum() / x.shape[1]
-    left = variances[latent_dim:].sum() / max(1, x.shape[1] - latent_dim)
-    limits = max(left, 1e-3 * mean) / 20, 1.5 * variances[0]
+    total, left, first = _variances(x, latent_dim)
+    left = left / max(1, x.shape[1] - latent_dim)
+    limits = max(left, 1e-3 * total / x.shape[1]) / 20, 1.5 * first
     low, high = (
         float(f"{limit / likelihood.core().scale ** 2:.2g}") for limit in limits
     )
     return low, high
 
 
+def _variances(x, latent_dim):
+    """Returns all variance, what components leave over, and that of the first."""
+    if np.isnan(x).any():
+        found = linear.observed_components(x, latent_dim)
+        return found.total, found.left_over(latent_dim), found.eigenvalues[0]
+    x = np.asarray(x, np.float64) - x.mean(axis=0)
+    variances = np.linalg.svd(x, compute_uv=False) ** 2 / len(x)
+    return variances.sum(), variances[latent_dim:].sum(), variances[0]
+
+
 def _around_one(x, likelihood):
     low, high = _AROUND_ONE
     kind = _CLOSING.get(type(likelihood))
-    if kind is None or x.ndim < 2 or len(x) < 2 or x.min() < 0 or x.max() > 1:
+    unknown = kind is None or x.ndim < 2 or len(x) < 2
+    if unknown or np.nanmin(x) < 0 or np.nanmax(x) > 1:
         return low, high
     flat = x[:_EXAMPLES].reshape(min(len(x), _EXAMPLES), -1)
-    if flat.shape[1] < 2 or not flat.std(axis=0).any():
+    if flat.shape[1] < 2 or not normalization.observed_moments(flat)[1].any():
         return low, high
-    closing = linear.components(flat, 1, kind).closing_weights(noise=1.0)[0]
+    closing = linear.observed_components(flat, 1, kind).closing_weights(noise=1.0)[0]
     high = min(high, float(f"{1.5 * closing:.2g}"))
     return min(low, high / 1000), high
 

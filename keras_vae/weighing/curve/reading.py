@@ -25,6 +25,7 @@ class Meaning:
         unit_interval: Boolean, whether all values are in [0, 1].
         log_units: Float, nats, by which the distortion exceeds that of standardised
             data, whose likelihood `likelihood` then is.
+        share: Float, the share of the elements that are there.
 
     Example:
     >>> meaning = kv.weighing.Meaning("unit_normal", (8, 8, 1))
@@ -37,6 +38,7 @@ class Meaning:
     grey: bool = False
     unit_interval: bool = False
     log_units: float = 0.0
+    share: float = 1.0
 
     def __post_init__(self):
         core = likelihoods.get(self.likelihood).core()
@@ -49,16 +51,25 @@ class Meaning:
 
         Args:
             likelihood: A likelihood or its name.
-            x: Array (examples, ...), the targets.
+            x: Array (examples, ...), the targets, NaN where an element is missing.
 
         Returns:
             A `Meaning`.
         """
         x = np.asarray(x)
-        unit_interval = bool(x.min() >= 0 and x.max() <= 1)
-        grey = unit_interval and not np.isin(x, (0, 1)).all()
-        log_units = likelihoods.get(likelihood).log_units(x.shape[1:])
-        return cls(likelihood, x.shape[1:] or 1, bool(grey), unit_interval, log_units)
+        here = ~np.isnan(x)
+        known = x[here]
+        unit_interval = bool(known.min() >= 0 and known.max() <= 1)
+        grey = unit_interval and not np.isin(known, (0, 1)).all()
+        shares = here.mean(axis=0)
+        log_units = likelihoods.get(likelihood).log_units(x.shape[1:], shares)
+        sizes = x.shape[1:] or 1, bool(grey), unit_interval, log_units
+        return cls(likelihood, *sizes, float(here.mean()))
+
+    @property
+    def observed_size(self):
+        """How many numbers of an event are there, on average."""
+        return self.share * self.event_size
 
     @property
     def is_noise(self):
@@ -82,7 +93,7 @@ class Meaning:
         if not self.is_noise:
             return 0.0
         variance = self.likelihood.scale**2
-        nats = self.event_size / 2 * (_LOG_2PI + math.log(variance))
+        nats = self.observed_size / 2 * (_LOG_2PI + math.log(variance))
         return nats + self.log_units
 
     def weight(self, beta, latent_dim):
@@ -162,13 +173,13 @@ class Reading:
         variance = self.meaning.likelihood.scale**2
         constant = _LOG_2PI + math.log(variance)
         nats = distortion - self.meaning.log_units
-        return (2 * nats / self.meaning.event_size - constant) * variance
+        return (2 * nats / self.meaning.observed_size - constant) * variance
 
     def distortion_of(self, error):
         """Returns the distortion in nats of a mean squared error under the normal."""
         variance = self.meaning.likelihood.scale**2
         constant = _LOG_2PI + math.log(variance)
-        nats = self.meaning.event_size / 2 * (error / variance + constant)
+        nats = self.meaning.observed_size / 2 * (error / variance + constant)
         return nats + self.meaning.log_units
 
     def without_constant(self, distortion):
@@ -204,7 +215,7 @@ class Reading:
         if error is None:
             return rate + distortion
         noise = self.noise_of(beta) if self.is_noise else error
-        size = self.meaning.event_size
+        size = self.meaning.observed_size
         nats = size / 2 * (np.log(noise) + error / noise + _LOG_2PI)
         return rate + nats + self.meaning.log_units
 

@@ -34,6 +34,10 @@ def rate_distortion(
     A bootstrap over the examples gives the intervals, which include the noise of z.
     The models do not change.
 
+    Where elements are missing, distortions and errors are those of the elements that
+    are there, and the intervals of the distortion those of as many elements as an
+    example has on average.
+
     Args:
         models: A Multi-Rate VAE, whose `at(beta)` is a `VAE`; a list of `VAE`s, whose
             objectives hold their weights; or a dict, weight to `VAE`.
@@ -48,7 +52,8 @@ def rate_distortion(
         seed: Integer, of all draws, which are the same for all models.
         num_generated: Integer, events that each model generates, to compare with as
             many examples: what `recommend("samples")` goes by. Of real numbers they
-            are draws of x, of others means of p(x|z). 0 leaves them out.
+            are draws of x, of others means of p(x|z). 0 leaves them out, and so do
+            examples with missing elements, of which nothing is at a distance.
 
     Returns:
         A `RateDistortionCurve`, with the `meaning` of its weights where all models have
@@ -102,7 +107,7 @@ def rate_distortion(
         [metrics.active_units(terms.mean).number for terms in columns],
         columns[0].mean.shape[1],
         len(columns[0].rate),
-        replicates=_replicates(per_example, num_resamples, seed),
+        replicates=_replicates(per_example, target, num_resamples, seed),
         meaning=_common(meanings),
     )
 
@@ -120,12 +125,17 @@ def _per_example(columns):
     return per_example
 
 
-def _replicates(per_example, num_resamples, seed):
+def _replicates(per_example, target, num_resamples, seed):
     """Returns names to (resamples, models) arrays."""
     # One call, so that all are resampled alike.
     stacked = np.stack(list(per_example.values()))
     means = metrics.bootstrap_means(stacked, num_resamples, seed)
-    return {name: means[:, i] for i, name in enumerate(per_example)}
+    found = {name: means[:, i] for i, name in enumerate(per_example)}
+    if np.isnan(target).any():
+        here = np.mean(~np.isnan(target.reshape(len(target), -1)), axis=1)
+        shares = metrics.bootstrap_means(here, num_resamples, seed)
+        found["distortion"] = found["distortion"] * here.mean() / shares[:, None]
+    return found
 
 
 def _meaning(model, target, found):
@@ -152,7 +162,7 @@ def _squared_error(model, meaning, x, target, seed):
     x = measuring.rows_of(x, slice(_DECODED))
     z = model.sample_posterior(x, seed=seed)
     decoded = model.decode(z, model.given(x))
-    return np.square(decoded.numpy() - target[:_DECODED]).mean()
+    return np.nanmean(np.square(decoded.numpy() - target[:_DECODED]))
 
 
 def _distance(model, beta, x, target, number, seed):
@@ -161,8 +171,9 @@ def _distance(model, beta, x, target, number, seed):
     Real numbers are drawn with the noise of the model, under a normal of fixed scale
     that of the weight: means spread less than data. Of other data means are compared.
     """
-    # Numbers of classes have no distance.
-    if not number or isinstance(model.likelihood, likelihoods.Categorical):
+    # Numbers of classes have no distance, and missing elements have none.
+    classes = isinstance(model.likelihood, likelihoods.Categorical)
+    if not number or classes or np.isnan(target[:number]).any():
         return np.nan
     noise = model.likelihood.real_valued
     if noise:
