@@ -135,8 +135,8 @@ def _linear(settings, data):
         return None
     beta = 1.0
     if settings.model.likelihood == "normal":
-        found = kv.linear_forecast(data.train, settings.model.latent_dim, betas=[1.0])
-        beta = float(found.noise[0])
+        found = kv.linear.observed_components(data.train, settings.model.latent_dim)
+        beta = float(kv.linear.optimum(found, 1.0).noise)
     model = _sources.build_one(settings, data, beta)
     return beta, kv.weighing.with_own_noise(model, beta)
 

@@ -28,6 +28,8 @@ _LEVELS = (64, 32, 16)
 # For how many examples the linear optimum is the default: on more, compared on grey
 # drawings alone, a random start ended ahead.
 _STARTED_EXAMPLES = 10_000
+# Elements of an example up to which EM of what is there takes seconds.
+_WITH_GAPS = 128
 _FARTHEST = 1e9
 
 
@@ -168,8 +170,14 @@ def _linear_path(settings, data):
     )
     if not known or len(data.train) > _STARTED_EXAMPLES or weight <= 0:
         return other
+    has_gaps = _data.has_gaps(data)
+    if has_gaps and math.prod(data.train.shape[1:]) > _WITH_GAPS:
+        return other
     try:
-        kv.linear_forecast(data.train, model.latent_dim, betas=[weight])
+        if has_gaps:
+            kv.linear.observed_components(data.train, model.latent_dim)
+        else:
+            kv.linear_forecast(data.train, model.latent_dim, betas=[weight])
     except ValueError:
         # So many units explain all, for example.
         return other

@@ -184,7 +184,8 @@ class LatentVariable(keras.layers.Layer):
             np.sqrt(excess) / found.eigenvalues,
             _CLOSED / np.sqrt(found.eigenvalues),
         )
-        stddev = np.sqrt(np.where(is_open, beta * noise / found.eigenvalues, 1.0))
+        variances = found.posterior_variances(beta * noise)
+        stddev = np.sqrt(np.where(is_open, variances, 1.0))
         limits = self.posterior.min_scale, self.posterior.max_scale
         raw = [inverse_soft_clip(float(s), *limits) for s in stddev]
         raw = np.array(raw) - inverse_soft_clip(1.0, *limits)
@@ -214,7 +215,7 @@ def set_linear_head(head, found, gains, raw):
     """
     rows = found.directions * gains
     kernel = np.zeros(head.kernel.shape)
-    mean = found.mean
+    mean = found.seen_mean
     if found.regression is not None:
         slopes = found.regression.slopes
         mean = mean - found.regression.mean @ slopes

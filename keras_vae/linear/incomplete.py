@@ -33,12 +33,12 @@ class IncompleteComponents(Components):
         mean_of_seen: (size,) array, see `Components.seen_mean`.
         of_seen: (size, latent_dim) array that maps what it sees, less its mean, to the
             expected coordinates of y given what is there, by least squares.
-        shares: (size,) array, the share of examples that have an element.
+        errors: (latent_dim,) array, the mean squared errors of these coordinates.
     """
 
     mean_of_seen: np.ndarray
     of_seen: np.ndarray
-    shares: np.ndarray
+    errors: np.ndarray
 
     @property
     def seen_mean(self):
@@ -53,13 +53,14 @@ class IncompleteComponents(Components):
     def posterior_variances(self, level):
         """See `Components.posterior_variances`.
 
-        With the share r of a unit's direction that is there on average, and the water
-        level theta, it is `theta / (theta + r (eigenvalue - theta))`: the inverse of
-        the mean precision of q(z|x).
+        By the law of total variance, with the water level theta,
+
+            theta / eigenvalue + (eigenvalue - theta) / eigenvalue^2 error
+
+        which is wide enough for importance sampling. Training narrows it.
         """
-        share = self.shares @ np.square(self.vectors)
-        excess = np.maximum(self.eigenvalues - level, 0.0)
-        return level / (level + share * excess)
+        gains = np.maximum(self.eigenvalues - level, 0.0) / np.square(self.eigenvalues)
+        return super().posterior_variances(level) + gains * self.errors
 
 
 def observed_components(
@@ -208,28 +209,27 @@ class _Turns:
 
 def _incomplete(found, turns, origin):
     """Returns the components with what the encoder makes of what it sees."""
-    seen, scores, here = 0.0, 0.0, 0.0
-    squares, products = 0.0, 0.0
-    for x in turns.model.blocks(turns.rows):
+    model, count = turns.model, len(turns.rows)
+    directions = found.vectors / np.sqrt(found.variance)[:, None]
+    seen, scores, squares, products = 0.0, 0.0, 0.0, 0.0
+    for x in model.blocks(turns.rows):
         gaps = np.isnan(x)
-        z = turns.model.posterior(x)[0]
-        residual = np.where(gaps, z @ turns.model.kernel.T, x - turns.model.mean)
-        coordinates = residual @ (found.vectors / np.sqrt(found.variance)[:, None])
+        expected = model.posterior(x)[0] @ model.kernel.T
+        coordinates = np.where(gaps, expected, x - model.mean) @ directions
         filled = np.where(gaps, np.ravel(origin), x)
         seen, scores = seen + filled.sum(axis=0), scores + coordinates.sum(axis=0)
-        squares, products = (
-            squares + filled.T @ filled,
-            products + filled.T @ coordinates,
-        )
-        here = here + (~gaps).sum(axis=0)
-    count = len(turns.rows)
+        squares = squares + filled.T @ filled
+        products = products + filled.T @ coordinates
     seen, scores = seen / count, scores / count
     covariance = squares / count - np.outer(seen, seen)
+    products = products / count - np.outer(seen, scores)
     inverse = np.linalg.pinv(covariance, rcond=_SMALLEST_VARIANCE, hermitian=True)
+    of_seen = inverse @ products
+    explained = np.einsum("ij,ij->j", of_seen, products)
     values = {f.name: getattr(found, f.name) for f in dataclasses.fields(Components)}
     return IncompleteComponents(
         **values,
         mean_of_seen=seen,
-        of_seen=inverse @ (products / count - np.outer(seen, scores)),
-        shares=here / count,
+        of_seen=of_seen,
+        errors=np.maximum(found.eigenvalues - explained, 0.0),
     )

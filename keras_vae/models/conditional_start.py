@@ -41,13 +41,24 @@ class ConditionalBatches:
         declared = self.model.conditions
         for batch in itertools.islice(self._batches(), self.steps):
             x, given = checks.split_inputs(declared, checks.unpack(batch)[0], "x")
-            x = np.asarray(checks.as_array(checks.check_array(x, "x")))
+            x = self._whole(x)
             checks.check_conditions(declared, given, len(x), all_known=True)
             encoded = {n: declared.encode(n, v).numpy() for n, v in given.items()}
             taken = self.model.decoder.declared
             flat = [np.zeros((len(x), 0))]
             flat += [encoded[name].reshape(len(x), -1) for name in taken]
             yield x, np.concatenate(flat, axis=1)
+
+    def _whole(self, x):
+        x = checks.check_array(x, "x", self.model.missing)
+        x = np.asarray(checks.as_array(x))
+        if x.dtype.kind == "f" and np.isnan(x).any():
+            raise ValueError(
+                "`x` must be whole for `adapt` with conditions, on which its elements "
+                "are regressed: pass the examples that are, or those that `impute` "
+                "filled in. Received: x with NaN"
+            )
+        return x
 
     def _batches(self):
         data = self.data

@@ -57,7 +57,9 @@ class Inference(TakesConditions, ReadsTarget):
                 `keras.utils.PyDataset`, or any iterable of batches x, (x,), (x, y) or
                 (x, y, sample_weight), of which only x counts. An iterator is read to
                 its end. A list is an array. With conditions a dict of arrays, or
-                batches of dicts, as for `fit`, that can be read twice.
+                batches of dicts, as for `fit`, that can be read twice. With a
+                `missing="nan"` NaN is a missing element; data that lack some are held
+                in memory, and have neither conditions nor classes.
             steps: Integer, batches to read at most, or None to read all. Data without
                 an end need it.
 
@@ -85,7 +87,7 @@ class Inference(TakesConditions, ReadsTarget):
             pairs = conditional_start.ConditionalBatches(self, x, steps)
             x, steps = conditional_start.Residuals(pairs), None
             regression = x.regression if self.decoder.declared else None
-        data = checks.Batches(x, steps)
+        data = checks.Batches(x, steps, missing=self.missing)
         if not self.built:
             self.build((None, *data.example_shape))
         linear_start.adapt(self, data, regression)

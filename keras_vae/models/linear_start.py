@@ -52,6 +52,12 @@ def adapt(model, x, regression=None):
     weights at once: its water levels follow beta exactly, up to .0005 nats for each
     closed unit. A noise that it learns starts at that of beta = 1.
 
+    Where elements of x are missing, mean and covariance are those of EM on the others,
+    see `keras_vae.linear.observed_components`. The decoder is then the most likely one
+    at beta = 1. The true posterior depends on which elements are there: mean_j is the
+    best linear map to its mean of what the encoder sees, and stddev_j^2 the mean
+    squared error of this map.
+
     With conditions c, x is regressed on them, `E[x|c] = mean + (c - E[c]) B`, and y is
     what they leave. The linear maps of c hold `(c - E[c]) B / v` on the decoder's side,
     the mean of x that the encoder subtracts on the other: under a normal likelihood the
@@ -106,10 +112,14 @@ def _components(model, x):
     likelihood, units = model.likelihood, model.latent_dim
     if isinstance(likelihood, likelihoods.Categorical):
         return linear.class_components(x, units, likelihood)
-    moments, psi = linear.Moments.of(x), None
-    if _has_own_noises(likelihood):
-        psi = linear.noise_variances(moments, units, model.objective.weight)
-    return linear.components(moments, units, _FAMILIES[type(likelihood)], variance=psi)
+    return linear.observed_components(
+        x,
+        units,
+        _FAMILIES[type(likelihood)],
+        _has_own_noises(likelihood),
+        model.objective.weight,
+        likelihood.origin,
+    )
 
 
 def _outputs(likelihood, found, lengths, shape):

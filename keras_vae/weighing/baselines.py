@@ -78,7 +78,8 @@ def baselines(train, x, latent_dim, likelihood="normal", seed=0):
     if is_normal or isinstance(likelihood, _DENSITIES):
         models = _observed_factor_models if has_gaps else _factor_models
         found |= models(train, x, latent_dim)
-    if not has_gaps and not is_normal and isinstance(likelihood, _STARTED):
+    is_small = not has_gaps or _is_table(train)
+    if is_small and not is_normal and isinstance(likelihood, _STARTED):
         found["linear_vae"] = _linear_vae(train, x, latent_dim, likelihood, seed)
     return {name: nats + units for name, nats in found.items()}
 
@@ -184,6 +185,7 @@ def _linear_vae(train, x, latent_dim, likelihood, seed):
         latent_dim,
         likelihood=fresh,
         linear_path=True,
+        missing="nan" if np.isnan(train).any() or np.isnan(x).any() else None,
         seed=seed,
     )
     vae.adapt(train)

@@ -148,10 +148,6 @@ def test_impossible_flags_of_filling_in(args, message, table):
         (("--missing=nan",), "`missing` must be left out.*npy.*csv"),
         (("--missing=mean",), "missing"),
         (
-            ("--dataset={table}/gaps.csv", "--missing=nan", "--linear_path=data"),
-            "`--linear_path`=data.*must be finite",
-        ),
-        (
             ("--dataset={table}/gaps.csv", "--missing=nan", "--standardize=noise"),
             "`--standardize`=noise.*finite",
         ),
@@ -171,6 +167,7 @@ def test_weights_of_data_with_gaps_are_those_of_their_linear_model(table):
     data = _data.load(settings.data, None)
     resolved = _resolve.weigh_on(settings, data)
     assert resolved.model.likelihood == "normal"
+    assert resolved.model.linear_path == "data"
     limits = kv.weighing.beta_range(data.train, 2)
     assert resolved.weigh.beta_range == limits
     # The noise of the columns, 0.04 of their variance, is among them.
