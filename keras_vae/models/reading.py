@@ -42,10 +42,17 @@ class ReadsTarget:
     `likelihood`, `missing`, `linear_path`, `event_shape` and `_decode`.
     """
 
+    # Whether the decoder takes z; a model of language has none.
+    uses_latent = True
+
     @property
     def reads_target(self):
         """Whether the decoder reads the target."""
         return conditions.takes(self.decoder, conditions.PREVIOUS)
+
+    def as_numbers(self, x):
+        """Returns data, or what it stands for if it is no array of numbers."""
+        return x
 
     def readable(self, x, condition=conditions.NONE):
         """Returns all that the decoder takes beside z.

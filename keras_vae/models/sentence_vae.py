@@ -119,10 +119,19 @@ class SentenceVAE(VAE):
         # Nothing depends on it in a model of language.
         self.latent.head.trainable = bool(uses_latent)
 
+    @property
+    def uses_latent(self):
+        """Whether the decoder takes z; see the class."""
+        return self._arguments["uses_latent"]
+
     # === Sentences ===
 
     def _tensor(self, x, name="x"):
         return super()._tensor(self._ids(x), name)
+
+    def as_numbers(self, x):
+        """Returns the ids (batch, words, 1) of strings as an array, others as is."""
+        return self._ids(x).numpy() if _are_strings(x) else x
 
     def _ids(self, x):
         """Returns ids (batch, words, 1) of strings; other inputs stay as they are."""

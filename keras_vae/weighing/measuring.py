@@ -61,7 +61,7 @@ def split(model, data, name="data"):
     Args:
         model: A `keras_vae.VAE`. It is built if it is not yet.
         data: Array x (examples, ...), dict with conditions, or tuple (x, y), as for
-            `fit`.
+            `fit`; of a `SentenceVAE` also strings.
         name: Name of `data` in errors.
 
     Returns:
@@ -70,7 +70,7 @@ def split(model, data, name="data"):
     Raises:
         ValueError: If the data cannot be encoded or scored.
     """
-    x, y = unpack(data, name)
+    x, y = unpack(model.as_numbers(data), name)
     checked = checks.check_data(model, x, y, name=name)
     x, y = checked["x"], checked["y"]
     if y is None and model.conditions:

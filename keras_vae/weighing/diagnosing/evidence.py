@@ -173,7 +173,7 @@ def _of_decoder(sample, evidence, seed):
     }
     if activation := sample.activation():
         found["activation"] = activation
-    if not drawn.heads:
+    if not drawn.heads or sample.subject.reads_classes:
         return found
     if sample.subject.may_bypass:
         found["bypass"] = _bypass(sample)

@@ -1,9 +1,15 @@
-"""What to do about a fault: arguments in Python, and flags of `trainers.train`."""
+"""What to do about a fault: arguments in Python, and flags of `trainers.train`.
+
+Of a decoder of sentences the flags are those of `trainers.sentence`.
+"""
 
 import typing
 
 from keras_vae.distributions.likelihoods import Normal
 from keras_vae.objectives import FreeBits
+
+# Nats that all units of a text model together have for free, as in Li et al., 2019.
+_FREE = 8.0
 
 
 class Remedy(typing.NamedTuple):
@@ -27,11 +33,6 @@ NARROWER = Remedy(
     "`optimizer=keras.optimizers.Adam(1e-3, clipnorm=1.0)`"
 )
 WEIGHT_ONE = Remedy("`objective=kv.ELBO(kl_weight=1.0)`", "--kl_weight=1.0")
-CODE_ALONE = Remedy(
-    "let z be all that the decoder gets, `decoder=kv.networks.mlp_decoder(...)`, "
-    "without connections past z, and check that its first layer trains",
-    "--network=mlp",
-)
 MIXTURE = Remedy(
     "`prior=kv.priors.VampPrior(num_components=100)` with "
     '`objective=kv.ELBO(kl="monte_carlo")`',
@@ -93,6 +94,33 @@ def later_weight(case):
         bits = f"`objective=kv.objectives.FreeBits(nats={nats:.1g})`"
         fix += f"; if that relapses, {bits}"
     return Remedy(fix, "--schedule=linear --warmup=50%")
+
+
+def code_alone(case):
+    """Returns the remedy for a decoder that has another way to the data than z."""
+    if case.subject.reads_classes:
+        return Remedy(
+            "hide words from the decoder, so that it needs z: `word_dropout=0.4`",
+            "--word_dropout=0.4",
+        )
+    return Remedy(
+        "let z be all that the decoder gets, `decoder=kv.networks.mlp_decoder(...)`, "
+        "without connections past z, and check that its first layer trains",
+        "--network=mlp",
+    )
+
+
+def new_decoder(case):
+    """Returns the remedy for a decoder that reads the target and ignores z."""
+    nats = _FREE / case["latent_dim"]
+    return Remedy(
+        "train anew with `objective=kv.ELBO(kl_weight=0.0)`, then go on with "
+        "`kv.models.with_new_decoder(vae, kv.objectives.FreeBits("
+        f'nats={nats:.2g}, over="example"))` and '
+        '`callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`',
+        f"--pretraining=10 --free_bits={nats:.2g} --free_bits_over=example "
+        "--schedule=linear --warmup=50%",
+    )
 
 
 def living_levels(case):

@@ -234,12 +234,15 @@ def _decoder_ignores_z(case):
     yield _finding(
         "decoder_ignores_z",
         message,
-        remedies.CODE_ALONE,
+        remedies.code_alone(case),
         case.pick("shuffle_cost", "rate", "mutual_information", "bypass"),
     )
 
 
 def _posterior_collapse(case):
+    if "missing_rate" not in case:
+        yield from _writing_collapse(case)
+        return
     missing = case.evidence.get("missing_rate", 0.0)
     if missing <= max(case["rate"], MISSING):
         return
@@ -255,6 +258,20 @@ def _posterior_collapse(case):
         case.pick(
             "active_units", "collapsed_units", "rate", "missing_rate", "kl_per_unit"
         ),
+    )
+
+
+def _writing_collapse(case):
+    """Of words no error is measured: a decoder that writes without z is the fault."""
+    subject = case.subject
+    if not (subject.reads_classes and subject.uses_latent) or case["rate"] >= USED:
+        return
+    yield _finding(
+        "posterior_collapse",
+        f"z carries {case['rate']:.2g} nats in {case['latent_dim']} units: the decoder "
+        "writes from what it has read alone, as a model of language",
+        remedies.new_decoder(case),
+        case.pick("active_units", "collapsed_units", "rate", "kl_per_unit"),
     )
 
 

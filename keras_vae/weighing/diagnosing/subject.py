@@ -9,10 +9,12 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae.distributions.likelihoods import Categorical
 from keras_vae.layers import Latent
 from keras_vae.layers.latent import example_mask
 from keras_vae.models import VAE
 from keras_vae.models import HierarchicalVAE
+from keras_vae.models import SentenceVAE
 from keras_vae.models import observed
 from keras_vae.weighing import heads
 from keras_vae.weighing import measuring
@@ -35,6 +37,9 @@ class Subject:
         compiled_target: What `fit` takes as y, or None.
         has_conditional_prior: Boolean, whether p(z) is another for each example.
         is_hierarchy: Boolean, whether a variable depends on the draws of another.
+        reads_classes: Boolean, whether the decoder reads the target, of class ids such
+            as those of words, which have no error.
+        uses_latent: Boolean, whether the decoder takes z.
         reconstructs_itself: Boolean, whether the only target is the only input.
     """
 
@@ -44,6 +49,8 @@ class Subject:
     compiled_target = None
     has_conditional_prior = False
     is_hierarchy = False
+    reads_classes = False
+    uses_latent = True
 
     @property
     def reconstructs_itself(self):
@@ -137,7 +144,10 @@ class VAESubject(Subject):
         self.objectives = [model.objective] * len(self.variables)
         self.likelihoods = [model.likelihood]
         # A subclass may have another loss.
-        self.is_plain = type(model) in (VAE, HierarchicalVAE)
+        self.is_plain = type(model) in (VAE, HierarchicalVAE, SentenceVAE)
+        of_classes = isinstance(model.likelihood, Categorical)
+        self.reads_classes = model.reads_target and of_classes
+        self.uses_latent = model.uses_latent
         self.is_hierarchy = len(model.latents) > 1
         with keras.StatelessScope():
             params = model.infer(_first(self.x))
