@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_vae import _keras
 from keras_vae import checks
+from keras_vae import metrics
 from keras_vae import random
 from keras_vae.training import choice
 
@@ -97,6 +98,45 @@ def log_weights(estimate, left):
     """
     weights = estimate.log_likelihood - estimate.log_ratio
     return tf.where(tf.range(weights.shape[1]) < left, weights, -np.inf)
+
+
+def mutual_information(model, x, batch_size=256, seed=0):
+    """Estimates I(x; z) by one draw of z per example, in blocks.
+
+    Args:
+        model: `VAE` with one latent.
+        x: Array (examples, ...), or strings of a `SentenceVAE`.
+        batch_size: Integer, examples of a block; the estimate of a block, see
+            `metrics.mutual_information`, never exceeds log(batch_size).
+        seed: Integer, seed of the noise.
+
+    Returns:
+        Float, nats, the mean over blocks weighted by their size.
+
+    Example:
+    >>> sentences = ["a cat sat", "a dog sat"]
+    >>> vocabulary = kv.datasets.Vocabulary.of(sentences)
+    >>> vae = kv.SentenceVAE(vocabulary, latent_dim=2, units=8, seed=0)
+    >>> bool(kv.evaluation.mutual_information(vae, sentences) < np.log(2))
+    True
+
+    Reference:
+        [ELBO surgery: yet another way to carve up the variational evidence lower
+        bound](http://approximateinference.org/accepted/HoffmanJohnson2016.pdf)
+    """
+    starts = range(0, len(x), batch_size)
+    blocks = [x[start : start + batch_size] for start in starts]
+
+    def estimate(index, block):
+        (params,) = model.infer(block)
+        z = model.latent.sample(params, 1, random.key(seed, index))
+        densities = model.latent.posterior.distribution(params).log_prob(z)
+        return metrics.mutual_information(densities)
+
+    # In this scope layers neither keep losses nor change their state.
+    with keras.StatelessScope():
+        values = [estimate(*block) for block in enumerate(blocks)]
+    return float(np.average(values, weights=[len(block) for block in blocks]))
 
 
 # === Blocks ===

@@ -388,13 +388,22 @@ def reading_classes_and_conditions():
 
 @recipe
 def reading_sentences():
+    return _sentences(kv.SentenceVAE)
+
+
+@recipe
+def aggressive_sentences():
+    recipe = _sentences(kv.models.AggressiveSentenceVAE, max_steps=1)
+    return dataclasses.replace(recipe, steps_per_update=2)
+
+
+def _sentences(model, **kwargs):
     generator = np.random.default_rng(5)
     lengths = generator.integers(1, 7, size=EXAMPLES)
     sentences = [" ".join(generator.choice(list("abc"), n)) for n in lengths]
     vocabulary = kv.datasets.Vocabulary.of(sentences)
-    model = kv.SentenceVAE(
-        vocabulary, latent_dim=3, units=6, embedding_dim=4, max_length=8, seed=7
-    )
+    settings = {"units": 6, "embedding_dim": 4, "max_length": 8, "seed": 7}
+    model = model(vocabulary, latent_dim=3, **settings, **kwargs)
     ids = vocabulary.encode(sentences).numpy()
     return Recipe(model, ids, served=sentences, supports_xla=False)
 

@@ -1,11 +1,10 @@
 """A callback that ends the aggressive training of an encoder."""
 
 import keras
-import numpy as np
 from absl import logging
 
 from keras_vae import checks
-from keras_vae import metrics
+from keras_vae import evaluation
 from keras_vae import random
 from keras_vae.callbacks.hyperparameter_scheduler import number
 from keras_vae.models import AggressiveVAE
@@ -100,17 +99,6 @@ class AggressiveStopping(keras.callbacks.Callback):
         Returns:
             Float, nats, the mean over batches weighted by their size.
         """
-        starts = range(0, len(self.data), self.batch_size)
-        batches = [self.data[start : start + self.batch_size] for start in starts]
-        # In this scope layers neither keep losses nor change their state.
-        with keras.StatelessScope():
-            values = [self._estimate(*batch) for batch in enumerate(batches)]
-        return float(np.average(values, weights=[len(batch) for batch in batches]))
-
-    def _estimate(self, index, batch):
-        latent = self.model.latent
-        (params,) = self.model.infer(batch)
-        z = latent.sample(params, 1, random.key(self.seed, index))
-        return metrics.mutual_information(
-            latent.posterior.distribution(params).log_prob(z)
+        return evaluation.mutual_information(
+            self.model, self.data, self.batch_size, self.seed
         )

@@ -207,3 +207,8 @@ class InnerLoop(keras.layers.Layer):
         for variable, value in state:
             value = tf.where(restarts, tf.zeros_like(value), value)
             replicas.assign(variable, value)
+
+    def get_config(self):
+        """Returns the config; `from_config` makes an equal layer from it."""
+        config = {"window": self.window, "max_steps": self.max_steps}
+        return {**super().get_config(), **config}

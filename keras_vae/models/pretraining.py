@@ -44,11 +44,7 @@ def with_new_decoder(vae, objective=None):
         [A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text](
         https://arxiv.org/abs/1909.00868)
     """
-    if not isinstance(vae, VAE) or not vae.built:
-        raise ValueError(
-            "`vae` must be a `keras_vae.VAE` that is built: first call `fit` or "
-            f"`build`. Received: vae={vae!r}"
-        )
+    _check_built("vae", vae)
     config = vae.get_config()
     if objective is not None:
         new = objectives.get(objective)
@@ -56,6 +52,44 @@ def with_new_decoder(vae, objective=None):
     made = type(vae).from_config(config)
     if not made.built:
         made.build(vae.get_build_config()["input_shape"])
-    snapshot.copy_weights(vae.encoder, made.encoder)
-    snapshot.copy_weights(vae.latent, made.latent)
+    copy_encoder(vae, made)
     return made
+
+
+def copy_encoder(source, target):
+    """Copies the weights of encoder and q(z|x) from one model to another.
+
+    The second half of `with_new_decoder`, for a target that exists: it may have another
+    class or objective, or stand at the start of a run that is resumed.
+
+    Args:
+        source: `VAE` that is built.
+        target: `VAE` that is built, with equal networks.
+
+    Raises:
+        ValueError: If one of them is no `VAE` that is built.
+
+    Example:
+    >>> sentences = ["a cat sat", "a dog sat"]
+    >>> vocabulary = kv.datasets.Vocabulary.of(sentences)
+    >>> one, other = (kv.SentenceVAE(vocabulary, 2, units=4) for _ in range(2))
+    >>> kv.models.copy_encoder(one, other)
+    >>> bool(np.all(one.encode(sentences)[0] == other.encode(sentences)[0]))
+    True
+
+    Reference:
+        [A Surprisingly Effective Fix for Deep Latent Variable Modeling of Text](
+        https://arxiv.org/abs/1909.00868)
+    """
+    _check_built("source", source)
+    _check_built("target", target)
+    snapshot.copy_weights(source.encoder, target.encoder)
+    snapshot.copy_weights(source.latent, target.latent)
+
+
+def _check_built(name, vae):
+    if not isinstance(vae, VAE) or not vae.built:
+        raise ValueError(
+            f"`{name}` must be a `keras_vae.VAE` that is built: first call `fit` or "
+            f"`build`. Received: {name}={vae!r}"
+        )
