@@ -42,13 +42,28 @@ class SentenceSettings:
     output_dropout: float
     tie_weights: bool
     language_model: bool
-    free_bits: float
     importance_samples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RemedySettings:
+    """What is done against a KL that vanishes; see the flags of these names."""
+
+    pretraining: int = 0
+    free_bits: float = 0.0
+    free_bits_over: str = "batch"
+    free_bits_group: int = 1
+    target_rate: float | None = None
+    delta: float = 0.0
+    mean_spread: float = 0.0
+    aggressive_steps: int = 0
+    aggressive_period: int = 1
 
 
 _KINDS = {
     "data": TextSettings,
     "model": SentenceSettings,
+    "remedies": RemedySettings,
     "train": _settings.TrainSettings,
     "fit": _settings.FitSettings,
     "run": _settings.RunSettings,
@@ -61,6 +76,7 @@ class Settings:
 
     data: TextSettings
     model: SentenceSettings
+    remedies: RemedySettings
     train: _settings.TrainSettings
     fit: _settings.FitSettings
     run: _settings.RunSettings
@@ -74,6 +90,20 @@ class Settings:
     def flat(self):
         """Dict, flags to values."""
         return {n: v for part in _KINDS for n, v in vars(getattr(self, part)).items()}
+
+    @property
+    def autoencoder(self):
+        """`Settings` of the run that trains an autoencoder before."""
+        kept = {n: getattr(self.remedies, n) for n in ("delta", "mean_spread")}
+        train = {"kl_weight": 0.0, "schedule": "none", "warmup": None}
+        run_dir = str(pathlib.Path(self.run_dir, "autoencoder"))
+        return dataclasses.replace(
+            self,
+            remedies=RemedySettings(**kept),
+            train=dataclasses.replace(self.train, **train),
+            fit=dataclasses.replace(self.fit, epochs=self.remedies.pretraining),
+            run=dataclasses.replace(self.run, run_dir=run_dir, resume=True),
+        )
 
 
 def define(values):
@@ -105,7 +135,7 @@ def define(values):
         add.number(name, 0.0, text, high=high)
     add.boolean("tie_weights", False, "Take the embedding as the last kernel.")
     add.boolean("language_model", False, "Train the decoder alone, without z.")
-    add.number("free_bits", 0.0, "Nats of the rate that each unit has for free.")
+    _define_remedies(add)
     add.number("kl_weight", 1.0, "Weight of the KL, at the end of the schedule.")
     schedules = ("none", *_flag_checks.SCHEDULES)
     add.enum("schedule", "sigmoid", schedules, "How the weight gets there.")
@@ -118,6 +148,45 @@ def define(values):
     _flags.define_training(add, epochs=10)
     values.set_default("batch_size", 32)
     _flags.define_run(add)
+
+
+def _define_remedies(add):
+    add.integer(
+        "pretraining",
+        0,
+        "Epochs as an autoencoder, at weight 0, after which the decoder begins anew.",
+        low=0,
+    )
+    add.number("free_bits", 0.0, "Nats of the rate that each group has for free.")
+    add.enum(
+        "free_bits_over",
+        "batch",
+        ("batch", "example"),
+        "Whether the rate of a group is the mean of a batch, or that of each sentence.",
+    )
+    add.integer(
+        "free_bits_group", 1, "Units of a group; --latent_dim makes one group of all."
+    )
+    add.number(
+        "target_rate", None, "Nats of the rate to which the weight is controlled."
+    )
+    add.number("delta", 0.0, "Nats of the rate that each unit has at least: delta-VAE.")
+    add.number(
+        "mean_spread",
+        0.0,
+        "Standard deviation of the means of q(z|x) over each batch: BN-VAE.",
+    )
+    add.integer(
+        "aggressive_steps",
+        0,
+        "Most steps of the encoder before each one of the decoder, until the mutual "
+        "information of validation data falls; 0 trains both at once. Such an epoch "
+        "has fewer steps of the decoder, which --warmup counts.",
+        low=0,
+    )
+    add.integer(
+        "aggressive_period", 1, "Epochs between estimates of the mutual information."
+    )
 
 
 def resolve(values):
@@ -138,8 +207,37 @@ def resolve(values):
     settings = Settings(**{name: part(kind) for name, kind in _KINDS.items()})
     schedules = tuple(_flag_checks.SCHEDULES)
     _flag_checks.check_only_with("warmup", settings, "schedule", schedules)
+    _flag_checks.check_only_with("target_rate", settings, "schedule", ("none",))
     _flag_checks.kl_schedule(settings)
+    _check_remedies(settings)
     name = settings.run.name or f"{pathlib.Path(settings.data.dataset).stem}-sentences"
     run_dir = settings.run.run_dir or str(pathlib.Path("runs", name))
     run = dataclasses.replace(settings.run, name=name, run_dir=run_dir)
     return dataclasses.replace(settings, run=run)
+
+
+# What does the same in another way, so that one of them has to be chosen.
+_ALTERNATIVES = ("free_bits", "target_rate"), ("delta", "mean_spread")
+
+
+def _check_remedies(settings):
+    given = {name: v for name, v in vars(settings.remedies).items() if v}
+    units, size = settings.model.latent_dim, settings.remedies.free_bits_group
+    if settings.model.language_model:
+        plain = vars(RemedySettings())
+        if used := [name for name in given if given[name] != plain[name]]:
+            raise _settings.FlagError(
+                f"`--{used[0]}` must be left out with --language_model, which has no "
+                f"rate. Received: {_settings.written(used[0], given[used[0]])}"
+            )
+    for pair in _ALTERNATIVES:
+        if all(name in given for name in pair):
+            texts = " ".join(_settings.written(name, given[name]) for name in pair)
+            raise _settings.FlagError(
+                f"`--{pair[0]}` must be left out with --{pair[1]}. Received: {texts}"
+            )
+    if units % size:
+        raise _settings.FlagError(
+            f"`--free_bits_group` must divide --latent_dim={units}. Received: "
+            f"--free_bits_group={size}"
+        )

@@ -11,12 +11,13 @@ unweighted bound on the validation data, and `last.keras`), the chosen one as Sa
 from strings to strings (`saved_model/`), what it writes (`sentences.txt`), and the
 figures of the table that it ends with (`metrics.json`).
 
+With `--pretraining` the run of the autoencoder stands in `autoencoder/`.
+
 A run that was stopped continues with the same command and `--resume`, to the weights
 that it would have had.
 """
 
 import dataclasses
-import functools
 
 import keras
 import numpy as np
@@ -33,6 +34,10 @@ from trainers import _run
 from trainers import _sentence_settings
 
 _SHOWN, _STEPS = 8, 6
+# Sentences of the diagnosis, of which all logits are in memory at once.
+_DIAGNOSED = 200
+# Sentences among which the mutual information tells one from the others.
+_COMPARED = 1000
 # About as many epochs take the figures and files at the end.
 _MEASURED = 1
 
@@ -64,6 +69,19 @@ def main(argv):
 
 def prepare(settings):
     """Returns the arguments of `train`: settings, run, `Text` and compiled model."""
+    text = read(settings)
+    return settings, _run.Run(settings), text, build(settings, text)
+
+
+def read(settings):
+    """Returns the `Text` that the flags name, on which the settings can be followed.
+
+    Args:
+        settings: `_sentence_settings.Settings`.
+
+    Raises:
+        _settings.FlagError: If there are no such sentences.
+    """
     given = {"max_length": settings.data.max_length}
     given = {} if given["max_length"] is None else given
     with _flag_checks.blamed("dataset", settings.data.dataset):
@@ -76,10 +94,15 @@ def prepare(settings):
     words = settings.data.max_words
     vocabulary = kv.datasets.Vocabulary.of(data.train, max_words=words)
     text = Text(*data, vocabulary=vocabulary, description=data.description)
-    run = _run.Run(settings)
+    if settings.remedies.aggressive_steps and text.validation is None:
+        raise _flag_checks.FlagError(
+            "`--validation_fraction` must be positive with --aggressive_steps, which "
+            "measures the mutual information of validation data. Received: "
+            f"--validation_fraction={settings.data.validation_fraction:g}"
+        )
     steps = text.steps_per_epoch(settings.fit.batch_size)
     _flag_checks.check_length(settings, steps)
-    return settings, run, text, _build(settings, text, steps)
+    return text
 
 
 def _strings(loaded):
@@ -88,26 +111,54 @@ def _strings(loaded):
     return loaded
 
 
-def _build(settings, text, steps):
+def build(settings, text):
+    """Returns the compiled model that the flags ask for.
+
+    Args:
+        settings: `_sentence_settings.Settings`.
+        text: `Text`.
+    """
     keras.utils.set_random_seed(settings.fit.seed)
     keras.config.set_dtype_policy(settings.fit.precision)
-    options = dict(vars(settings.model))
+    options, kind = dict(vars(settings.model)), kv.SentenceVAE
     del options["importance_samples"]
-    uses_latent = not options.pop("language_model")
-    objective, nats = kv.ELBO, options.pop("free_bits")
-    if nats:
-        objective = functools.partial(kv.objectives.FreeBits, nats=nats)
-    longest = max(kv.datasets.count_words([x]) for x in text.train)
-    model = kv.SentenceVAE(
+    options["uses_latent"] = not options.pop("language_model")
+    if settings.remedies.aggressive_steps:
+        kind = kv.models.AggressiveSentenceVAE
+        options["max_steps"] = settings.remedies.aggressive_steps
+    model = kind(
         text.vocabulary,
-        uses_latent=uses_latent,
-        max_length=longest,
-        objective=objective(kl_weight=settings.train.kl_weight),
+        max_length=max(kv.datasets.count_words([x]) for x in text.train),
+        posterior=_posterior(settings.remedies),
+        objective=_objective(settings),
         seed=settings.fit.seed,
         **options,
     )
+    steps = text.steps_per_epoch(settings.fit.batch_size)
     _model.compile_model(model, settings, steps)
     return model
+
+
+def _posterior(remedies):
+    if remedies.delta:
+        return kv.distributions.CommittedNormal(remedies.delta)
+    if remedies.mean_spread:
+        return kv.distributions.BatchNormalizedNormal(remedies.mean_spread)
+    return "diagonal_normal"
+
+
+def _objective(settings):
+    remedies, weight = settings.remedies, settings.train.kl_weight
+    if remedies.target_rate:
+        return kv.objectives.RateTarget(remedies.target_rate, kl_weight=weight)
+    if remedies.free_bits:
+        return kv.objectives.FreeBits(
+            remedies.free_bits,
+            over=remedies.free_bits_over,
+            group_size=remedies.free_bits_group,
+            kl_weight=weight,
+        )
+    return kv.ELBO(kl_weight=weight)
 
 
 def train(settings, run, text, model):
@@ -125,9 +176,9 @@ def train(settings, run, text, model):
     with run.held():
         run.start(model)
         _say(run, text, model)
-        epochs = settings.fit.epochs + _MEASURED
-        with _progress.Progress(epochs, run.finished_epochs) as progress:
-            _fit(settings, run, text, model, progress)
+        epochs = settings.remedies.pretraining + settings.fit.epochs + _MEASURED
+        with _progress.Progress(epochs) as progress:
+            trained(settings, run, text, model, progress)
             with progress.stage("Measuring", _MEASURED):
                 return _finished(settings, run, text)
 
@@ -148,17 +199,56 @@ def _parts(text):
     return text.train, text.validation, text.test
 
 
-def _fit(settings, run, text, model, progress):
+def trained(settings, run, text, model, progress, name=""):
+    """Trains what is missing of a run that is held and started.
+
+    Args:
+        settings: `_sentence_settings.Settings`.
+        run: `_run.Run`.
+        text: `Text`.
+        model: Compiled `keras_vae.SentenceVAE`.
+        progress: `_progress.Progress`.
+        name: String, what is trained, or "" for the run itself.
+
+    Returns:
+        The path of the model that is chosen.
+    """
+    before = settings.remedies.pretraining
+    if not run.finished_epochs and before:
+        _pretrain(settings.autoencoder, text, model, progress)
+    else:
+        progress.skip(before + run.finished_epochs)
+    _fit(settings, run, text, model, progress, name)
+    return _chosen(run)
+
+
+def _pretrain(settings, text, model, progress):
+    """Gives a model the encoder of an autoencoder, a run within its own."""
+    run, autoencoder = _run.Run(settings), build(settings, text)
+    with run.held():
+        run.start(autoencoder)
+        progress.skip(run.finished_epochs)
+        watched = "val_reconstruction_loss"
+        _fit(settings, run, text, autoencoder, progress, "autoencoder", watched)
+        chosen = _chosen(run)
+        run.finish({"model": chosen.name})
+    kv.models.copy_encoder(keras.saving.load_model(chosen), model)
+
+
+def _fit(settings, run, text, model, progress, name="", watched="val_negative_elbo"):
     last = run.path / "last.keras"
     if last.is_file():
         return
     run.restore(model)
-    schedule = _flag_checks.kl_schedule(settings)
+    schedule, remedies = _flag_checks.kl_schedule(settings), settings.remedies
     chain = _program.annealing(settings, run.planned_epochs, text, schedule)
     chain.append(kv.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False))
     if text.validation is not None:
-        chain.append(kv.callbacks.ModelCheckpoint(run.path / "best.keras"))
-    shown = progress.training()
+        chain.append(kv.callbacks.ModelCheckpoint(run.path / "best.keras", watched))
+    if remedies.aggressive_steps:
+        ids = text.vocabulary.encode(list(text.validation)).numpy()
+        chain.append(kv.AggressiveStopping(ids, period=remedies.aggressive_period))
+    shown = progress.training(name)
     if run.finished_epochs < settings.fit.epochs:
         model.fit(
             list(text.train),
@@ -174,13 +264,23 @@ def _fit(settings, run, text, model, progress):
         model.save(path)
 
 
+def _chosen(run):
+    """Returns the path of the best model, or of the last one if none was compared."""
+    best = run.path / "best.keras"
+    return best if best.is_file() else run.path / "last.keras"
+
+
 def _finished(settings, run, text):
     """Measures and writes the chosen model; returns the table."""
-    which = "best" if (run.path / "best.keras").is_file() else "last"
-    model = keras.saving.load_model(run.path / f"{which}.keras")
-    metrics = _measure(settings, model, text)
+    chosen = _chosen(run)
+    model = keras.saving.load_model(chosen)
+    metrics = measure(settings, model, text.test)
     steps = text.steps_per_epoch(settings.fit.batch_size)
     kv.figures.annealing(run.history, steps, run.path / "annealing.png")
+    diagnosis = None
+    if model.uses_latent:
+        diagnosis = kv.diagnose(model, text.test, max_examples=_DIAGNOSED)
+        metrics["diagnosis"] = diagnosis.to_dict()
     written = _written(model, text, settings.fit.seed)
     lines = [line for title, part in written.items() for line in ("", title, *part)]
     with _run.replaced(run.path / "sentences.txt") as path:
@@ -190,27 +290,42 @@ def _finished(settings, run, text):
         for title, part in written.items():
             _pages.text(f"sentences/{title.lower()}", ["\n".join(part)])
     model.export(run.path / "saved_model", verbose=False)
-    run.finish({"model": f"{which}.keras", **metrics})
-    return "\n".join(["", _table(metrics), *lines, "", f"In {run.path}: {which}.keras"])
+    run.finish({"model": chosen.name, **metrics})
+    verdict = [] if diagnosis is None else ["", str(diagnosis)]
+    return "\n".join(
+        ["", _table(metrics), *verdict, *lines, "", f"In {run.path}: {chosen.name}"]
+    )
 
 
-def _measure(settings, model, text):
-    """Returns the figures of the table, in nats for a sentence."""
+def measure(settings, model, sentences):
+    """Returns the figures of the table, in nats for a sentence.
+
+    Args:
+        settings: `_sentence_settings.Settings`.
+        model: Compiled `keras_vae.SentenceVAE`.
+        sentences: Array of strings.
+    """
     draws = settings.run.eval_samples
-    repeated = list(text.test) * draws
+    repeated = list(sentences) * draws
     size = settings.fit.batch_size
     logs = model.evaluate(repeated, batch_size=size, verbose=0, return_dict=True)
-    words = kv.datasets.count_words(text.test)
+    words = kv.datasets.count_words(sentences)
     samples = settings.model.importance_samples
-    log_likelihood = model.log_likelihood(list(text.test), num_samples=samples)
+    log_likelihood = model.log_likelihood(list(sentences), num_samples=samples)
     nll = -float(np.mean(log_likelihood))
     return {
         "reconstruction": float(logs["reconstruction_loss"]),
         "rate": float(logs["kl_loss"]),
         "negative_elbo": float(logs["negative_elbo"]),
         "negative_log_likelihood": nll,
-        "perplexity": float(np.exp(nll * len(text.test) / words)),
-        "test_sentences": len(text.test),
+        "perplexity": float(np.exp(nll * len(sentences) / words)),
+        "mutual_information": kv.evaluation.mutual_information(
+            model, sentences, _COMPARED
+        ),
+        "active_units": kv.metrics.active_units(
+            _program.encode(model, sentences)
+        ).number,
+        "test_sentences": len(sentences),
         "test_words": words,
         "importance_samples": samples,
     }
@@ -223,13 +338,15 @@ def _table(metrics):
         "negative_elbo": "-ELBO",
         "negative_log_likelihood": "-log p",
         "perplexity": "perplexity of a word",
+        "mutual_information": "mutual information",
     }
     head = (
         f"Test split, {metrics['test_sentences']} sentences, {metrics['test_words']} "
         "words with ends, nats for a sentence"
     )
     cells = [f"  {text}".ljust(26) + f"{metrics[n]:10.2f}" for n, text in names.items()]
-    return "\n".join([head, *cells])
+    units = f"  active units {metrics['active_units']:20d}"
+    return "\n".join([head, *cells, units])
 
 
 def _written(model, text, seed):

@@ -1,14 +1,20 @@
 """The program of sentences, on a text of a few lines."""
 
 import json
+import subprocess
+import sys
+import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from programs import Program
+from programs import check_same_weights
+from programs import killed
 
 import keras_vae as kv
+from trainers import _progress
 from trainers import _resolve
 from trainers import _sentence_settings
 from trainers import _settings
@@ -84,14 +90,106 @@ def test_a_resumed_run_ends_in_the_same_weights(run, text, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def trained(directory, *flags):
+    """Trains without figures and files; returns the path of the chosen model."""
+    settings, run, read, model = PROGRAM.prepare(directory, *SMALL, *flags)
+    with run.held(), _progress.Progress(9) as progress:
+        run.start(model)
+        return sentence.trained(settings, run, read, model, progress)
+
+
+def logs(directory):
+    return json.loads((directory / "history.json").read_text())
+
+
+def test_training_begins_with_the_encoder_of_an_autoencoder(text, tmp_path):
+    flags = text, "--pretraining=1", "--epochs=1", "--learning_rate=1e-9"
+    path = tmp_path / "a"
+    trained(path, *flags, "--delta=0.2")
+    assert logs(path / "autoencoder")[0]["kl_weight"] == 0
+    assert logs(path)[0]["kl_weight"] == 1
+    old, new = (
+        keras.saving.load_model(p / "last.keras") for p in (path / "autoencoder", path)
+    )
+    for one, other in zip(
+        old.encoder.get_weights(), new.encoder.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert new.latent.posterior.delta == 0.2
+    assert logs(path)[0]["kl_loss"] > 2 * 0.2 - 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_pretraining_resumes_in_both_phases(text, tmp_path):
+    flags = text, "--pretraining=2", "--epochs=2", "--free_bits=0.3", "--max_length=9"
+    flags += "--schedule=linear", "--warmup=1 epochs", "--free_bits_group=2", "--resume"
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    trained(whole, *flags)
+    first, last = (row["kl_weight"] for row in logs(whole))
+    assert first < last == 1
+    model = keras.saving.load_model(whole / "last.keras")
+    assert (model.objective.nats, model.objective.group_size) == (0.3, 2)
+    # Killed after the first epoch of the autoencoder, then after that of the model.
+    for _ in range(2):
+        with killed(1, "state"):
+            trained(resumed, *flags)
+    assert not (resumed / "last.keras").exists()
+    trained(resumed, *flags)
+    check_same_weights(whole / "last.keras", resumed / "last.keras")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_ended_by_a_signal_goes_on_to_the_same_weights(text, tmp_path):
+    flags = text, "--epochs=30", "--word_dropout=0.3", "--resume"
+    whole, path = tmp_path / "whole", tmp_path / "killed"
+    trained(whole, *flags)
+    command = [sys.executable, "-m", "trainers.sentence", f"--run_dir={path}"]
+    process = subprocess.Popen([*command, *SMALL, *flags], stdout=subprocess.DEVNULL)
+    while process.poll() is None and not list(path.glob("state-000003.bin")):
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert list(path.glob("state-*.bin"))
+    assert not (path / "last.keras").exists()
+    trained(path, *flags)
+    assert len(logs(path)) == 30
+    check_same_weights(whole / "last.keras", path / "last.keras")
+
+
+def test_remedies_are_what_the_flags_say(text, tmp_path):
+    def model(*flags):
+        path = tmp_path / str(len(list(tmp_path.iterdir())))
+        return PROGRAM.prepare(path, *SMALL, text, *flags)[-1]
+
+    assert model("--target_rate=3").objective.rate_target == 3
+    assert model("--mean_spread=0.6").latent.posterior.gamma == 0.6
+    over = model("--free_bits=2", "--free_bits_over=example").objective.over
+    assert over == "example"
+
+
+def test_an_aggressive_run_measures_the_information(text, tmp_path):
+    path = tmp_path / "a"
+    trained(path, text, "--aggressive_steps=2", "--epochs=1")
+    (row,) = logs(path)
+    assert row["aggressive"] == 1
+    assert 0 <= row["mutual_information"] < np.log(256)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (("--target_rate=3", "--schedule=linear"), "`--target_rate` must be left out"),
+        (("--target_rate=3", "--free_bits=1"), "`--free_bits` must be left out"),
+        (("--language_model", "--pretraining=1"), "--language_model, which has no"),
+        (("--free_bits_group=3",), "must divide --latent_dim=2"),
+        (("--aggressive_steps=9", "--validation_fraction=0"), "must be positive"),
         (("--dataset=none.txt",), "`path` must be an existing file"),
         (("--dataset=digits",), "must hold sentences"),
         (("--warmup=3", "--schedule=none"), "warmup"),
     ],
 )
-def test_flags_that_cannot_be_followed(flags, message, tmp_path):
+def test_flags_that_cannot_be_followed(flags, message, text, tmp_path):
     with pytest.raises(_settings.FlagError, match=message):
-        PROGRAM.prepare(tmp_path / "a", *flags)
+        PROGRAM.prepare(tmp_path / "a", *SMALL, text, *flags)
