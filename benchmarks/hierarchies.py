@@ -16,7 +16,6 @@ tiny budgets, to try it.
 
 import json
 import pathlib
-import sys
 import time
 
 import keras
@@ -25,10 +24,10 @@ from absl import app
 from absl import flags
 
 import keras_vae as kv
+from benchmarks import table_of_runs
 from trainers import _data
 from trainers import _flags
 from trainers import _resolve
-from trainers import _run
 from trainers import train
 
 ROWS = {
@@ -53,17 +52,9 @@ _TIMED_STEPS = 50
 
 def define(values=flags.FLAGS):
     """Defines the flags."""
+    table_of_runs.define(values, ROWS, 200, "runs/hierarchies")
     common = {"flag_values": values}
-    flags.DEFINE_string(
-        "data_dir", None, "Directory of the data; or KERAS_VAE_DATA.", **common
-    )
-    flags.DEFINE_list("rows", list(ROWS), "Rows to run; all by default.", **common)
     flags.DEFINE_integer("seeds", 2, "How many.", lower_bound=1, **common)
-    flags.DEFINE_integer("epochs", 200, "Of each model.", lower_bound=1, **common)
-    flags.DEFINE_integer(
-        "importance_samples", 100, "Draws of the bound.", lower_bound=1, **common
-    )
-    flags.DEFINE_string("results", "runs/hierarchies", "Directory.", **common)
     flags.DEFINE_boolean("quick", False, "Digits, tiny budgets.", **common)
 
 
@@ -74,14 +65,10 @@ def settings_of(name, seed, chosen):
         args += _WARM_UP
     if chosen.data_dir is not None:
         args.append(f"--data_dir={chosen.data_dir}")
-    directory = pathlib.Path(chosen.results, f"{_file_name(name)}-{seed}")
+    directory = pathlib.Path(chosen.results, f"{table_of_runs.file_name(name)}-{seed}")
     args += [f"--seed={seed}", f"--epochs={chosen.epochs}", f"--run_dir={directory}"]
     args += ["--resume", "--learning_rate=1e-3", "--batch_size=100"]
     return _resolve.train(_resolve.parsed(_flags.define_train, args))
-
-
-def _file_name(name):
-    return name.replace(",", "").replace(" ", "_")
 
 
 def cost(name, chosen):
@@ -124,28 +111,20 @@ def measure(name, seed, chosen):
 
 def benchmark(chosen):
     """Measures what is missing and returns the table."""
-    directory = pathlib.Path(chosen.results)
-    directory.mkdir(parents=True, exist_ok=True)
-    results = directory / "results.json"
-    found = json.loads(results.read_text()) if results.is_file() else {}
-    missing = [
-        (name, seed)
+    results = table_of_runs.Results(chosen.results)
+    keys = {
+        _key(name, seed, chosen): (name, seed)
         for name in chosen.rows
         for seed in range(chosen.seeds)
-        if _key(name, seed, chosen) not in found
-    ]
+    }
+    missing = [keys[key] for key in results.missing(keys)]
     for name in dict(missing):
         minutes = cost(name, chosen)
         print(f"{name}: about {minutes:.0f} minutes of training a seed", flush=True)
     for name, seed in missing:
         print(f"{name}, seed {seed}", flush=True)
-        found[_key(name, seed, chosen)] = measure(name, seed, chosen)
-        with _run.replaced(results) as partial:
-            partial.write_text(json.dumps(found) + "\n")
-    text = table(found, chosen)
-    with _run.replaced(directory / "table.md") as partial:
-        partial.write_text(text)
-    return text
+        results.add(_key(name, seed, chosen), measure(name, seed, chosen))
+    return results.write(table(results.found, chosen))
 
 
 def _key(name, seed, chosen):
@@ -182,11 +161,8 @@ _BOUNDS = ("negative_elbo", "negative_bound")
 
 def main(argv):
     """Runs the program."""
-    if len(argv) > 1:
-        sys.exit(f"Arguments must be flags, --name=value. Received: {argv[1:]}")
     chosen = flags.FLAGS
-    if unknown := [name for name in chosen.rows if name not in ROWS]:
-        sys.exit(f"`--rows` must be of {list(ROWS)}. Received: {unknown}")
+    table_of_runs.check(argv, chosen, ROWS)
     print(benchmark(chosen))
 
 

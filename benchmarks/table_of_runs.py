@@ -1,0 +1,83 @@
+"""What tables whose rows are runs have in common: they go on where they stopped."""
+
+import json
+import pathlib
+import sys
+
+from absl import flags
+
+from trainers import _run
+
+
+def define(values, rows, epochs, results):
+    """Defines the flags of all such programs.
+
+    Args:
+        values: `absl.flags.FlagValues` that takes them up.
+        rows: Iterable of names.
+        epochs: Integer, the default.
+        results: String, the default directory.
+    """
+    common = {"flag_values": values}
+    flags.DEFINE_string(
+        "data_dir", None, "Directory of the data; or KERAS_VAE_DATA.", **common
+    )
+    flags.DEFINE_list("rows", list(rows), "Rows to run; all by default.", **common)
+    flags.DEFINE_integer("epochs", epochs, "Of each model.", lower_bound=1, **common)
+    flags.DEFINE_integer(
+        "importance_samples", 100, "Draws of the bound.", lower_bound=1, **common
+    )
+    flags.DEFINE_string("results", results, "Directory.", **common)
+
+
+def check(argv, chosen, rows):
+    """Ends the program if its arguments are not those of such a table.
+
+    Args:
+        argv: List, what flags left of the command line.
+        chosen: `absl.flags.FlagValues`.
+        rows: Iterable of the names that there are.
+    """
+    if len(argv) > 1:
+        sys.exit(f"Arguments must be flags, --name=value. Received: {argv[1:]}")
+    if unknown := [name for name in chosen.rows if name not in rows]:
+        sys.exit(f"`--rows` must be of {list(rows)}. Received: {unknown}")
+
+
+def file_name(name):
+    """Returns the name of the directory of a row."""
+    return name.replace(",", "").replace(" ", "_")
+
+
+class Results:
+    """What is measured, in `results.json` of a directory.
+
+    Args:
+        directory: String or path; it is made.
+
+    Attributes:
+        found: Dict of keys to what was measured.
+    """
+
+    def __init__(self, directory):
+        self._directory = pathlib.Path(directory)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._path = self._directory / "results.json"
+        is_there = self._path.is_file()
+        self.found = json.loads(self._path.read_text()) if is_there else {}
+
+    def missing(self, keys):
+        """Returns those of some keys that are not measured, in their order."""
+        return [key for key in keys if key not in self.found]
+
+    def add(self, key, value):
+        """Keeps what was measured."""
+        self.found[key] = value
+        with _run.replaced(self._path) as partial:
+            partial.write_text(json.dumps(self.found) + "\n")
+
+    def write(self, text):
+        """Writes `table.md` and returns its text."""
+        with _run.replaced(self._directory / "table.md") as partial:
+            partial.write_text(text)
+        return text
