@@ -137,6 +137,7 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
     Raises:
         _settings.FlagError: If there are no such data or the flags do not suit them.
     """
+    _flag_checks.check_numbers(settings.dataset)
     with _flag_checks.blamed("dataset", settings.dataset):
         loaded = datasets.load(
             settings.dataset, data_dir=settings.data_dir, **reading(settings)

@@ -18,8 +18,37 @@ WITHOUT_CLOSED_FORM = (*MIXTURES, "flow", *FLOWS)
 CONVOLUTIONAL = ("conv", "resnet")
 # Models with several levels of latents, by their inference.
 HIERARCHIES = ("bottom_up", "ladder", "top_down")
+# Data sets of sentences, beside .txt files.
+TEXTS = ("ptb", "grammar")
 # Likelihoods of real numbers, whose units are free.
 REAL = ("normal", "optimal_normal", "laplace")
+
+
+def holds_sentences(dataset):
+    """Returns whether the name of a data set is that of sentences.
+
+    Args:
+        dataset: String, what --dataset says.
+    """
+    return dataset in TEXTS or pathlib.Path(dataset).suffix.lower() == ".txt"
+
+
+def check_numbers(dataset):
+    """Checks that a data set is not one of sentences.
+
+    Args:
+        dataset: String, what --dataset says.
+
+    Raises:
+        FlagError: If it is, with the programs that take it.
+    """
+    if holds_sentences(dataset):
+        raise FlagError(
+            "`--dataset` must hold numbers here. Received: "
+            f"{_settings.written('dataset', dataset)}, which holds sentences: train on "
+            f"them with python -m trainers.sentence --dataset={dataset}, or weigh with "
+            f"python -m trainers.weigh --mode=sweep --dataset={dataset}"
+        )
 
 
 def check_together(settings):

@@ -220,7 +220,7 @@ def evaluate(values):
     Returns:
         `_settings.EvaluateSettings`.
     """
-    found = _parsed_lists(_given(values, _flags.define_evaluate))
+    found = parsed_lists(_given(values, _flags.define_evaluate))
     names = [field.name for field in dataclasses.fields(_settings.DataSettings)]
     given = {name: found.pop(name) for name in names if name in found}
     data = _settings.DataSettings(**given)
@@ -273,12 +273,12 @@ def _is_binary(settings, data):
 def _read(values, define):
     """Returns settings as the flags are, and the recipe that set some, or None."""
     recipe = _recipes.apply(values, list(_given(values, define)))
-    found = _parsed_lists(_given(values, define))
+    found = parsed_lists(_given(values, define))
     return _settings.Settings.of(found), recipe
 
 
-def _parsed_lists(found):
-    """Returns the values of flags with those of lists as tuples."""
+def parsed_lists(found):
+    """Returns the values of flags, a dict, with those of lists as tuples."""
     for name, parse in (
         ("drop_columns", lambda _, texts: tuple(texts)),
         ("image_size", _height_and_width),

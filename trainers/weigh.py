@@ -4,6 +4,7 @@
     python -m trainers.weigh --dataset=table.csv --target_rmse=0.3
     python -m trainers.weigh --dataset=mnist --binarize=dynamic --latent_dim=32 --check
     python -m trainers.weigh --mode=sweep --betas=0.1,1,10 --num_processes=2
+    python -m trainers.weigh --mode=sweep --dataset=mine.txt --target_rate=5
 
 Trains one Multi-Rate VAE for all weights (with `--mode=sweep` a VAE for each of
 `--betas`), and writes to `runs/<name>/`, beside what `trainers.train` writes of a run,
@@ -12,6 +13,10 @@ the rate-distortion curve (`curve.png`, `curve.csv`), what it says about the wei
 (`pictures.png`), and the model of the advised weight, or of `--export_beta`, as
 `model.keras` and SavedModel (`saved_model/`). TensorBoard has all of it, with a table
 of the weights under HPARAMS.
+
+Of sentences, `ptb` or a `.txt` file, a sweep trains models of `trainers.sentence` with
+its defaults, `--hidden` for the units of both networks, and says which is the largest
+weight at which z still carries `--target_rate` nats, by default 5.
 
 A run that was stopped continues with the same command and `--resume`: after its last
 epoch, in a sweep after its last model.
@@ -23,6 +28,7 @@ from absl import flags
 import keras_vae as kv
 from trainers import _data
 from trainers import _final
+from trainers import _flag_checks
 from trainers import _flags
 from trainers import _program
 from trainers import _progress
@@ -33,6 +39,7 @@ from trainers import _sources
 from trainers import _units
 from trainers import _weigh_report
 from trainers import _weigh_table
+from trainers import _weigh_text
 
 _RESAMPLES = 400  # Of the bootstrap.
 _MEANS = (
@@ -56,7 +63,10 @@ _REPORT = (
 
 def main(argv):
     """Runs the program."""
-    _program.main("weigh", argv, lambda: prepare(_resolve.weigh(flags.FLAGS)), weigh)
+    prepared, perform = lambda: prepare(_resolve.weigh(flags.FLAGS)), weigh
+    if _flag_checks.holds_sentences(flags.FLAGS.dataset):
+        prepared, perform = lambda: _weigh_text.prepare(flags.FLAGS), _weigh_text.weigh
+    _program.main("weigh", argv, prepared, perform)
 
 
 def prepare(settings):

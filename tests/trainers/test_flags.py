@@ -15,6 +15,8 @@ RECIPES = sorted(path.stem for path in _recipes.RECIPES.glob("[!_]*.py"))
 IMPOSSIBLE = [
     # What each flag takes.
     ("--epochs=0", "epochs"),
+    ("--dataset=ptb", "holds sentences: train on .* trainers.sentence --dataset=ptb"),
+    ("--dataset=mine.txt", "python -m trainers.sentence --dataset=mine.txt"),
     ("--epochs=three", "epochs"),
     ("--batch_size=-1", "batch_size"),
     ("--learning_rate=-0.1", "learning_rate"),

@@ -216,6 +216,7 @@ def test_of_several_crossings_the_better_one_is_taken():
         (lambda c: c.recommend("best"), "`purpose` must be one of .*'best'"),
         (lambda c: c.recommend("rate"), "`target` must be given for .*'rate'"),
         (lambda c: c.recommend("active_units", 4), "`target` must be a number of un"),
+        (lambda c: c.recommend("code"), "`target` must be a rate of at most"),
         (lambda c: c.compare(known([50.0, 60.0])), "`other` must have weights in"),
         (
             lambda c: known(BETAS, beta=[0.0, *BETAS[1:]]),
@@ -279,6 +280,10 @@ def test_targets_and_units_are_recommended(measured):
     units = [measured.recommend("active_units", n) for n in (3, 2, 1)]
     assert [u.beta for u in units] == [2.0, 4.0, 8.0]
     assert measured.recommend("active_units").interval == (2.0, 4.0)
+    code = measured.recommend("code", 1.5)
+    assert (code.beta, code.interval) == (1.0, (1.0, 2.0))
+    assert "at 2 it is" in code.reason
+    assert measured.recommend("code", 1e-9).interval == (8.0, 16.0)
     assert measured.collapses() == [(2, 4, 3, 2), (4, 8, 2, 1), (8, 16, 1, 0)]
 
 

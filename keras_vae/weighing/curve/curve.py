@@ -193,6 +193,7 @@ class RateDistortionCurve:
         | "rate" | at which a code costs that much | nats |
         | "distortion" | at which data are lost that much | nats |
         | "active_units" | the largest that still uses the units | how many; all |
+        | "code" | the largest at which z still carries so much | nats; 5 |
         | "knee" | see `knee` | |
         | "samples" | whose generated events are nearest to the data | |
         | "samples" | the smallest whose gap, KL(q(z), p(z)), is small | nats; 1 |

@@ -12,6 +12,8 @@ from keras_vae.weighing.curve.likeliest import likeliest
 
 # The default for the largest gap of the aggregate posterior, in nats.
 _GAP = 1.0
+# The default for what a code is to carry, in nats.
+_CODE = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +113,26 @@ def _active_units(curve, target):
     return beta, reason, interval
 
 
+def _code(curve, target):
+    wanted = _CODE if target is None else target
+    carrying = np.flatnonzero(curve.rate >= wanted)
+    if not carrying.size:
+        raise ValueError(
+            f"`target` must be a rate of at most {curve.rate.max():.4g} nats, the most "
+            f"of the curve. Received: target={wanted}"
+        )
+    place = carrying[-1]
+    beta = float(curve.beta[place])
+    reason = (
+        f"the largest measured weight at which z carries {wanted:.4g} nats, there "
+        f"{curve.rate[place]:.4g}"
+    )
+    if place + 1 == curve.beta.size:
+        return beta, reason, None
+    following, rate = float(curve.beta[place + 1]), curve.rate[place + 1]
+    return beta, f"{reason}; at {following:.4g} it is {rate:.3g}", (beta, following)
+
+
 def _knee(curve, _):
     beta = curve.knee.beta
     reason = (
@@ -185,6 +207,7 @@ _RULES = {
     "rate": _rate,
     "distortion": _distortion,
     "active_units": _active_units,
+    "code": _code,
     "knee": _knee,
     "samples": _samples,
 }

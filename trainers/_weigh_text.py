@@ -1,0 +1,210 @@
+"""Weighs the KL of sentences: a run of `trainers.sentence` for each weight."""
+
+import dataclasses
+import pathlib
+
+import keras
+
+import keras_vae as kv
+from trainers import _files
+from trainers import _flags
+from trainers import _progress
+from trainers import _resolve
+from trainers import _run
+from trainers import _sentence_settings
+from trainers import _settings
+from trainers import sentence
+
+# The flags of `trainers.weigh` that say which weights, and what is asked of them.
+_OWN = ("mode", "betas", "beta_range", "target_rate", "hidden", "name", "run_dir")
+_RANGE, _NUMBER = (0.1, 1.0), 5
+# In nats, less than which is no code to speak of.
+_CODE = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Weighing:
+    """What was asked for.
+
+    Args:
+        settings: `_sentence_settings.Settings` of a model of weight 1.
+        betas: Tuple of floats, the weights, rising.
+        code: Float, nats that z is to carry.
+    """
+
+    settings: _sentence_settings.Settings
+    betas: tuple
+    code: float
+
+    @property
+    def run(self):
+        """`_settings.RunSettings`."""
+        return self.settings.run
+
+    @property
+    def run_dir(self):
+        """String, the directory of the run."""
+        return self.settings.run_dir
+
+    def of(self, beta):
+        """Returns the settings of the model of one weight."""
+        settings = self.settings
+        directory = str(pathlib.Path(self.run_dir, "models", f"beta-{beta:g}"))
+        run = dataclasses.replace(self.run, run_dir=directory, resume=True)
+        train = dataclasses.replace(settings.train, kl_weight=beta)
+        return dataclasses.replace(settings, run=run, train=train)
+
+
+def resolve(values):
+    """Returns the `Weighing` that the flags of `trainers.weigh` ask for.
+
+    Args:
+        values: Parsed `absl.flags.FlagValues`.
+
+    Raises:
+        _settings.FlagError: If the flags are not for sentences.
+    """
+    if values["mode"].value != "sweep":
+        raise _settings.FlagError(
+            "`--mode` must be sweep for sentences, a model for each weight. Received: "
+            f"--mode={values['mode'].value} --dataset={values['dataset'].value}"
+        )
+    known = _resolve.parsed(_sentence_settings.define, [])
+    names = _resolve.parsed(_flags.define_weigh, [])
+    given = [name for name in names if values[name].present]
+    if others := [name for name in given if name not in (*known, *_OWN)]:
+        raise _settings.FlagError(
+            f"`--{others[0]}` must be left out with sentences. Received: "
+            f"{_settings.written(others[0], values[others[0]].value)}"
+        )
+    name = values["name"].value
+    if name is None:
+        name = f"{pathlib.Path(values['dataset'].value).stem}-weigh"
+    args = [f"--name={name}", *_units(values)]
+    if values["run_dir"].present:
+        args = [f"--run_dir={values['run_dir'].value}", *_units(values)]
+    args += [
+        values[name].serialize()
+        for name in given
+        if name in known and name not in ("name", "run_dir", "target_rate")
+    ]
+    settings = _sentence_settings.resolve(
+        _resolve.parsed(_sentence_settings.define, args)
+    )
+    code = values["target_rate"].value
+    return Weighing(settings, _betas(values), _CODE if code is None else code)
+
+
+def _units(values):
+    """Returns the flags of the units, which --hidden gives."""
+    hidden = values["hidden"].value
+    if hidden is None:
+        return []
+    if len(hidden) != 1:
+        raise _settings.FlagError(
+            "`--hidden` must be one number with sentences, units of both networks and "
+            f"size of the embeddings. Received: {_settings.written('hidden', hidden)}"
+        )
+    return [f"--units={hidden[0]}", f"--embedding_dim={hidden[0]}"]
+
+
+def _betas(values):
+    names = "betas", "beta_range"
+    found = _resolve.parsed_lists({name: values[name].value for name in names})
+    if found["betas"] is not None:
+        return found["betas"]
+    low, high = found["beta_range"] or _RANGE
+    with_one = low <= 1 <= high
+    return tuple(kv.weighing.betas_between(low, high, _NUMBER, with_one, digits=3))
+
+
+def prepare(values):
+    """Returns the arguments of `weigh`: `Weighing`, run and `sentence.Text`.
+
+    Args:
+        values: Parsed `absl.flags.FlagValues`.
+    """
+    asked = resolve(values)
+    return asked, _run.Run(asked.settings), sentence.read(asked.settings)
+
+
+def weigh(asked, run, text):
+    """Trains, measures, and writes the run.
+
+    Args:
+        asked: `Weighing`.
+        run: `_run.Run`.
+        text: `sentence.Text`.
+
+    Returns:
+        What the program ends with, a string.
+    """
+    epochs = (asked.settings.fit.epochs + 1) * len(asked.betas)
+    with run.held(), _progress.Progress(epochs) as progress:
+        run.start(None)
+        found = {b: _measured(asked.of(b), text, progress) for b in asked.betas}
+        curve = _curve(found, asked.settings.model.latent_dim)
+        advice = _advice(curve, asked)
+        curve.to_csv(run.path / "curve.csv")
+        curve.plot(run.path / "curve.png")
+        with _run.replaced(run.path / "advice.txt") as path:
+            path.write_text(advice + "\n", "utf-8")
+        run.finish({"betas": list(asked.betas), "metrics": list(found.values())})
+    return f"{advice}\n\nIn {run.path}: curve.png  curve.csv  advice.txt  models/"
+
+
+def _measured(settings, text, progress):
+    """Returns the figures of one weight on the data that choose."""
+    run, beta = _run.Run(settings), settings.train.kl_weight
+    metrics = _files.read_json(run.path / "metrics.json", dict, "It is made anew.")
+    if metrics is not None:
+        progress.skip(settings.fit.epochs + 1)
+        return metrics
+    model = sentence.build(settings, text)
+    held_out = text.test if text.validation is None else text.validation
+    with run.held():
+        run.start(model)
+        name = f"beta = {beta:g}"
+        path = sentence.trained(settings, run, text, model, progress, name)
+        with progress.stage(f"Measuring {name}", 1):
+            metrics = sentence.measure(
+                settings, keras.saving.load_model(path), held_out
+            )
+        run.finish({"model": path.name, **metrics})
+    keras.backend.clear_session()
+    return metrics
+
+
+def _curve(found, latent_dim):
+    rows = list(found.values())
+    names = {
+        "rate": "rate",
+        "distortion": "reconstruction",
+        "negative_log_likelihood": "negative_log_likelihood",
+    }
+    values = {name: [row[key] for row in rows] for name, key in names.items()}
+    values["gap"] = [max(0.0, r["rate"] - r["mutual_information"]) for r in rows]
+    return kv.weighing.RateDistortionCurve(
+        list(found),
+        values,
+        [row["active_units"] for row in rows],
+        latent_dim,
+        rows[0]["test_sentences"],
+    )
+
+
+def _advice(curve, asked):
+    """Returns the table of the weights, and which of them serves what."""
+    lines = ["", "Held-out sentences, nats for a sentence", curve.table(), ""]
+    most = float(curve.rate.max())
+    if most < asked.code:
+        lines.append(
+            f"At no weight does z carry {asked.code:g} nats; most is {most:.2f}, at "
+            f"beta = {curve.beta[curve.rate.argmax()]:.4g}. Take smaller --betas, or a "
+            "remedy of python -m trainers.sentence, such as --pretraining and "
+            "--free_bits."
+        )
+    else:
+        lines.append(str(curve.recommend("code", asked.code)))
+    lines.append(str(curve.recommend("likelihood")))
+    return "\n".join(lines)
