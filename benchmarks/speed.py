@@ -45,6 +45,7 @@ TARGETS = {
     ("conv", "Pythae"): 1.4,
     ("conv", "torch, fused Adam"): 1.0,
     ("lstm", "torch, fused Adam"): 1.35,
+    ("text", "torch, fused Adam"): 1.0,
     ("log_likelihood", "Pythae"): 2.0,
 }
 
@@ -201,6 +202,22 @@ def lstm(flags, directory):
     )
 
 
+def text(flags, directory):
+    """`SentenceVAE` on sentences of 5 to 40 words, in batches of like length."""
+    x = uneven_sentences(320 if flags.quick else 1_280)
+    data = {"data": _save(directory / "text.npy", x)}
+    contenders = [
+        ("keras_vae", "ours", "text"),
+        ("torch, fused Adam", "pytorch", "text"),
+    ]
+    return Workload(
+        "text",
+        f"Sentence VAE, LSTM 256, z 32, batch 32, {len(x):,} sentences, 5 to 40 words",
+        "sentences",
+        [Contender(*c, data, len(x)) for c in contenders],
+    )
+
+
 def log_likelihood(flags, directory):
     """Importance-sampled log p(x)."""
     images, draws = (20, 1_000) if flags.quick else (100, 5_000)
@@ -247,6 +264,7 @@ WORKLOADS = {
     "mlp": mlp,
     "conv": conv,
     "lstm": lstm,
+    "text": text,
     "log_likelihood": log_likelihood,
     "start": start,
     "scaling": scaling,
@@ -288,6 +306,13 @@ def sentences(size, words=30, vocabulary=10_000):
     generator = np.random.default_rng(0)
     frequencies /= frequencies.sum()
     return generator.choice(vocabulary, (size, words), p=frequencies).astype("int32")
+
+
+def uneven_sentences(size, longest=40):
+    """The same of 5 to 40 words, whose ids begin at 1; 0 is padding."""
+    x = sentences(size, longest, 9_999) + 1
+    lengths = np.random.default_rng(1).integers(5, longest + 1, size)
+    return np.where(np.arange(longest) < lengths[:, None], x, 0)
 
 
 def _save(path, array):

@@ -124,6 +124,24 @@ def lstm_stock(data, batch_size=32):
     return _sentences(keras.Model, data, batch_size)
 
 
+def text(data, batch_size=32):
+    """A `SentenceVAE` of strings, with the library's defaults of `compile`."""
+    sentences = [
+        " ".join(f"w{word}" for word in row[row > 0]) for row in shared.load(data)
+    ]
+    words = [f"w{word}" for word in range(1, shared.VOCABULARY)]
+    vae = kv.SentenceVAE(
+        kv.datasets.Vocabulary(words),
+        shared.TEXT_LATENTS,
+        shared.UNITS,
+        shared.EMBEDDING,
+        output_dropout=shared.TEXT_DROPOUT,
+        seed=0,
+    )
+    vae.compile("adam")
+    return _epochs(vae, batch_size, sentences)
+
+
 def _sentences(model_class, data, batch_size):
     x = shared.load(data)
     inputs = keras.Input(x.shape[1:], dtype="int32")

@@ -25,6 +25,15 @@ def lstm(data, batch_size=32):
     return _epochs(SentenceVAE(), x, batch_size, lambda model, x: model(x), False)
 
 
+def text(data, batch_size=32):
+    x = torch.from_numpy(shared.load(data).astype("int64"))
+    # After its last word a sentence has an end, of the last id.
+    x = functional.pad(x, (0, 1))
+    x[torch.arange(len(x)), (x > 0).sum(dim=1)] = shared.VOCABULARY
+    model = TextVAE()
+    return _epochs(model, x, batch_size, lambda model, x: model(x), False, _of_length)
+
+
 def mlp_networks(pixels):
     """Returns an encoder to means and log variances, and a decoder to logits."""
     sizes = (pixels, shared.HIDDEN, shared.HIDDEN)
@@ -88,6 +97,38 @@ class SentenceVAE(nn.Module):
         return cross_entropy / len(x) + _kl(mean, log_variance)
 
 
+class TextVAE(SentenceVAE):
+    """`keras_vae.SentenceVAE`: z sets the decoder's first state too, and masks."""
+
+    def __init__(self):
+        super().__init__()
+        words = shared.VOCABULARY + 1
+        self.embedding = nn.Embedding(words, shared.EMBEDDING)
+        self.read = nn.Embedding(words, shared.EMBEDDING)
+        self.start = nn.Linear(shared.TEXT_LATENTS, shared.UNITS)
+        self.logits = nn.Linear(shared.UNITS, words)
+        _initialize(self)
+        for embedding in (self.embedding, self.read):
+            nn.init.uniform_(embedding.weight, -0.05, 0.05)
+
+    def forward(self, x):
+        """Returns the loss of a batch, in which 0 is padding."""
+        last = (x > 0).sum(dim=1) - 1
+        states, _ = self.encoder(self.embedding(x))
+        state = states[torch.arange(len(x)), last]
+        mean, log_variance = self.head(state).chunk(2, dim=1)
+        z = _sample(mean, log_variance)
+        before = self.read(functional.pad(x[:, :-1], (1, 0)))
+        words = torch.cat([before, z[:, None].expand(-1, x.shape[1], -1)], dim=2)
+        cell = self.start(z)[None]
+        hidden, _ = self.decoder(words, (torch.tanh(cell), cell))
+        logits = self.logits(functional.dropout(hidden, shared.TEXT_DROPOUT))
+        cross_entropy = functional.cross_entropy(
+            logits.flatten(0, 1), x.flatten(), ignore_index=0, reduction="sum"
+        )
+        return cross_entropy / len(x) + _kl(mean, log_variance)
+
+
 def _dense(*sizes):
     layers = []
     for before, after in zip(sizes[:-1], sizes[1:], strict=True):
@@ -130,19 +171,37 @@ def _image_loss(networks, x):
     return cross_entropy / len(x) + _kl(mean, log_variance)
 
 
-def _epochs(model, x, batch_size, loss_of, compiled):
+def _at_random(x, batch_size):
+    """Yields batches."""
+    for rows in torch.randperm(len(x)).split(batch_size):
+        yield x[rows]
+
+
+def _of_length(x, batch_size):
+    """Yields batches of sentences of like length."""
+    lengths = (x > 0).sum(dim=1)
+    widths = -(-lengths // shared.TEXT_WIDTH) * shared.TEXT_WIDTH
+    parts = []
+    for width in widths.unique():
+        rows = torch.nonzero(widths == width)[:, 0]
+        order = rows[torch.randperm(len(rows))].split(batch_size)
+        parts += [x[some, :width] for some in order]
+    for place in torch.randperm(len(parts)):
+        yield parts[place]
+
+
+def _epochs(model, x, batch_size, loss_of, compiled, batches=_at_random):
     optimizer = torch.optim.Adam(model.parameters(), shared.LEARNING_RATE, fused=True)
     batch_loss = torch.compile(loss_of) if compiled else loss_of
 
     def epoch():
         total = torch.zeros(())
-        batches = torch.randperm(len(x)).split(batch_size)
-        for rows in batches:
+        for part in batches(x, batch_size):
             optimizer.zero_grad(set_to_none=True)
-            loss = batch_loss(model, x[rows])
+            loss = batch_loss(model, part)
             loss.backward()
             optimizer.step()
-            total += loss.detach()
-        return float(total) / len(batches)
+            total += len(part) * loss.detach()
+        return float(total) / len(x)
 
     return epoch

@@ -14,6 +14,9 @@ CONV_LATENTS = 10
 VOCABULARY = 10_000
 UNITS = EMBEDDING = 256
 TEXT_LATENTS = 32
+TEXT_DROPOUT = 0.5
+# Sentences in a batch are padded to a multiple of it.
+TEXT_WIDTH = 10
 
 
 def load(path):
