@@ -1,6 +1,7 @@
 """Models of all weights: one that has them all, or one for each."""
 
 import concurrent.futures
+import math
 import multiprocessing
 import os
 
@@ -31,6 +32,7 @@ def build_multi(settings, data):
         with _flag_checks.blamed("network", settings.model.network):
             return kv.MultiRateVAE(
                 beta_range=settings.weigh.beta_range,
+                beta=_watched(settings, parts["likelihood"]),
                 kl=settings.model.kl,
                 num_samples=settings.model.num_samples,
                 **_with_unit_noise(parts),
@@ -67,6 +69,17 @@ def warmup(settings, data, epochs):
     if settings.model.linear_path != "data" and steps >= 1 / _WARMUP:
         schedule = kv.schedules.linear(round(_WARMUP * steps))
     return _program.annealing(settings, epochs, data, schedule)
+
+
+def _watched(settings, likelihood):
+    """Returns the weight of what training shows, or None for the ELBO's.
+
+    A normal's noise is known when all is measured, so the middle of the range stands
+    in for it: at beta = 1, the variance of the data, most data leave nothing to code.
+    """
+    if isinstance(likelihood, kv.distributions.Normal):
+        return math.sqrt(math.prod(settings.weigh.beta_range))
+    return None
 
 
 def _with_unit_noise(parts):

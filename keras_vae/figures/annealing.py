@@ -62,7 +62,9 @@ def annealing(history: dict, steps_per_epoch: int | None = None, path=None):
     left.set_xlabel("step" if steps_per_epoch else "epoch", **drawing.LABEL)
     left.grid(alpha=0.25)
     lines = [*left.get_lines(), *right.get_lines()]
-    left.legend(lines, [line.get_label() for line in lines], **drawing.LEGEND)
+    # Beside the title, because lines may lie anywhere within the axes.
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": len(lines)}
+    left.legend(lines, [line.get_label() for line in lines], **place, **drawing.LEGEND)
     if path is not None:
         drawing.save(figure, pathlib.Path(path))
     return figure

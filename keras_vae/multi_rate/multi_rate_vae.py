@@ -47,8 +47,8 @@ class MultiRateVAE(VAE):
     Embedding, GroupNormalization, LayerNormalization, Normalization and PReLU, are
     shared by all betas. Any other layer with weights is a ValueError.
 
-    All other methods of a `VAE` (`evaluate`, `predict`, `encode`, `export`...) use beta
-    = 1, or the end of `beta_range` nearest to 1: see `beta`. For another beta use `at`.
+    All other methods of a `VAE` (`evaluate`, `predict`, `encode`, `export`...) use the
+    argument `beta`. For another beta use `at`.
     In the training logs, `reconstruction_loss`, `kl_loss` and their sum `negative_elbo`
     are means over the drawn betas; in the validation logs they are values at `beta`.
     `kl_weight` multiplies all betas; `KLAnnealing` may warm it up.
@@ -64,6 +64,8 @@ class MultiRateVAE(VAE):
         posterior: Name, config or `Posterior` q(z|x).
         prior: Name, config or `Prior` p(z).
         beta_range: Pair of positive floats, the smallest and the largest beta.
+        beta: Float within `beta_range`, at which the model itself evaluates, encodes
+            and decodes. Defaults to 1, or the end of `beta_range` nearest to 1.
         gates: "spline" or "original".
         tilt: Float, at least 1. The relative position of log beta in its range is a
             uniform number to this power; 1 draws log beta uniformly.
@@ -111,11 +113,13 @@ class MultiRateVAE(VAE):
         kl="analytic",
         num_samples=1,
         seed=None,
+        beta=None,
         **kwargs,
     ):
         checks.check_output_activation(decoder, likelihoods.get(likelihood))
         posterior = check_posterior(posteriors.get(posterior))
         self.beta_range = check_beta_range(beta_range)
+        self.beta = self._nearest_to_1() if beta is None else self._checked(beta)
         self.gates = check_gates(gates)
         self.tilt = check_tilt(tilt)
         self.rank = check_count("rank", rank, 0)
@@ -164,11 +168,19 @@ class MultiRateVAE(VAE):
         """See `VAE.deep_decoder`: the layers within the gated network."""
         return self._networks["decoder"].network
 
-    @property
-    def beta(self):
-        """The beta at which the model itself evaluates, encodes and decodes."""
+    def _nearest_to_1(self):
         low, high = self.beta_range
         return min(max(1.0, low), high)
+
+    def _checked(self, beta):
+        beta = check_number("beta", beta, positive=True)
+        low, high = self.beta_range
+        if low <= beta <= high:
+            return beta
+        raise ValueError(
+            f"`beta` must lie in `beta_range`, [{low}, {high}], the range that the "
+            f"model is trained for. Received: beta={beta}"
+        )
 
     def _u(self, beta):
         low, high = (math.log(limit) for limit in self.beta_range)
@@ -245,13 +257,7 @@ class MultiRateVAE(VAE):
         Raises:
             ValueError: If beta lies outside `beta_range` or the model is not built.
         """
-        beta = check_number("beta", beta, positive=True)
-        low, high = self.beta_range
-        if not low <= beta <= high:
-            raise ValueError(
-                f"`beta` must lie in `beta_range`, [{low}, {high}], the range that the "
-                f"model is trained for. Received: beta={beta}"
-            )
+        beta = self._checked(beta)
         self._require_built("at")
         u = self._u(beta)
         scale = self.latent.z_scale(tf.constant([[u]]))
@@ -301,6 +307,7 @@ class MultiRateVAE(VAE):
         return {
             **config,
             "beta_range": self.beta_range,
+            "beta": self.beta,
             "gates": self.gates,
             "tilt": self.tilt,
             "rank": self.rank,

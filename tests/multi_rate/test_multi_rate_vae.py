@@ -207,12 +207,17 @@ def test_the_model_itself_is_what_it_folds_into_at_its_beta():
 
 
 @pytest.mark.parametrize(
-    ("beta_range", "beta"),
-    [((0.01, 10.0), 1.0), ((2.0, 4.0), 2.0), ((0.1, 0.5), 0.5)],
+    ("beta_range", "given", "beta"),
+    [
+        ((0.01, 10.0), None, 1.0),
+        ((2.0, 4.0), None, 2.0),
+        ((0.1, 0.5), None, 0.5),
+        ((0.01, 10.0), 0.3, 0.3),
+    ],
 )
-def test_beta_of_the_model_itself_is_as_near_to_1_as_it_can(beta_range, beta):
-    model = mlp(beta_range=beta_range)
-    assert model.beta == beta
+def test_beta_of_the_model_itself_is_given_or_near_to_1(beta_range, given, beta):
+    model = mlp(beta_range=beta_range, beta=given)
+    assert model.beta == type(model).from_config(model.get_config()).beta == beta
     np.testing.assert_allclose(model(X)["beta"], beta)
     np.testing.assert_allclose(
         model._infer(X), model._infer(X, {"u": gated(model, beta)}), atol=1e-6
@@ -283,6 +288,8 @@ def test_what_cannot_be_copied_leaves_the_plain_model_to_be_compiled():
 def test_beta_outside_of_the_range_is_an_error_that_names_it(beta):
     with pytest.raises(ValueError, match=rf"`beta_range`, \[0.01, 10.0\].*beta={beta}"):
         mlp().at(beta)
+    with pytest.raises(ValueError, match=rf"`beta_range`, \[0.01, 10.0\].*beta={beta}"):
+        mlp(beta=beta)
 
 
 @pytest.mark.parametrize("beta", [0.0, -1.0, np.nan, "1", None])

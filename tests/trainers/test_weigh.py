@@ -150,7 +150,8 @@ def test_what_training_and_validation_measure_is_said_once(
     printed = printed_by_finished.getvalue()
     said, lines = printed.split("epoch       mean loss", 1)
     assert said.count("draws a weight beta of the KL for each example") == 1
-    assert "The validation rate is that at beta = 0.5 alone" in said
+    # The middle of the range.
+    assert "The validation rate is that at beta = 0.05 alone" in said
     assert "draws a weight" not in lines
     history = read(finished[0], "history.json")
     for i, row in enumerate(history):
