@@ -27,6 +27,7 @@ from keras_vae import multi_rate
 from keras_vae import networks
 from keras_vae import normalization
 from keras_vae import objectives
+from keras_vae import optimizers
 from keras_vae import priors
 from keras_vae import random
 from keras_vae import replicas

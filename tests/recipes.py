@@ -529,6 +529,39 @@ def maps_top_down():
     return Recipe(model, binary_images(shape), updates_until_all_move=2)
 
 
+@recipe
+def maps_bottom_up():
+    conv = keras.layers.Conv2D
+    model = kv.HierarchicalVAE(
+        encoder=[conv(4, 3, padding="same"), conv(4, 3, 2, "same", activation="gelu")],
+        decoder=[
+            conv(1, 3, padding="same"),
+            keras.layers.Conv2DTranspose(4, 3, 2, "same", activation="gelu"),
+        ],
+        latent_dim=[(4, 4, 2), (2, 2, 2)],
+        inference="bottom_up",
+        seed=7,
+    )
+    return Recipe(model, binary_images(), updates_until_all_move=2)
+
+
+@recipe
+def residual_maps_ladder():
+    declared = {"label": 3, "age": None}
+    networks = kv.networks.resnet_levels(
+        EVENT_SHAPE, levels=[2, 2], filters=[4, 6], conditions=declared
+    )
+    objective = kv.objectives.FreeBits(nats=0.02, group_size="latent")
+    model = kv.HierarchicalVAE(
+        *networks,
+        inference="ladder",
+        objective=objective,
+        conditions=declared,
+        seed=7,
+    )
+    return Recipe(model, conditional_images(), updates_until_all_move=2)
+
+
 # === Conditions ===
 
 

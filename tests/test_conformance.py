@@ -33,6 +33,8 @@ SLOW = {
     "reading_classes_and_conditions",
     "top_down_importance_weighted",
     "maps_top_down",
+    "maps_bottom_up",
+    "residual_maps_ladder",
     "conditional_levels_with_missing_elements",
     "functional_ladder",
 }

@@ -78,6 +78,7 @@ MODULES = [
     "models",
     "networks",
     "objectives",
+    "optimizers",
     "priors",
     "random",
     "replicas",

@@ -116,12 +116,13 @@ def check_levels(settings):
                 "--batch_normalization"
             )
         return
-    simple = {"network": "mlp", "linear_path": ("auto", "none")}
+    simple = {"network": ("mlp",), "linear_path": ("auto", "none")}
     if model.model != "bottom_up":
-        simple["posterior"] = "diagonal_normal"
+        simple["network"] += ("resnet",)
+        simple["posterior"] = ("diagonal_normal",)
     for name, allowed in simple.items():
         value = settings.flat[name]
-        if value not in (allowed if isinstance(allowed, tuple) else (allowed,)):
+        if value not in allowed:
             raise FlagError(
                 f"`--{name}` must be left out with --model={model.model}. Received: "
                 f"--{name}={value}"
@@ -131,12 +132,44 @@ def check_levels(settings):
             "`--prior` must not encode inputs of its own with --model="
             f"{model.model}. Received: --prior=vamp_prior"
         )
-    if model.hidden is not None and len(model.hidden) != len(model.levels):
+    if model.network == "resnet":
+        _check_maps(model)
+    elif model.hidden is not None and len(model.hidden) != len(model.levels):
         raise FlagError(
             "`--hidden` must have one number for each of --levels="
             f"{','.join(map(str, model.levels))}. Received: --hidden="
             f"{','.join(map(str, model.hidden))}"
         )
+
+
+def _check_maps(model):
+    """Checks the flags of levels that are maps."""
+    for name, default in (("hidden", None), ("batch_normalization", False)):
+        value = getattr(model, name)
+        if value != default:
+            raise FlagError(
+                f"`--{name}` must be left out with --network=resnet and levels, which "
+                f"have convolutions alone. Received: {_settings.written(name, value)}"
+            )
+
+
+def check_free_nats(settings):
+    """Checks that the objective can have rates that are free.
+
+    Args:
+        settings: `_settings.Settings` of `trainers.train`.
+
+    Raises:
+        FlagError: If it cannot.
+    """
+    train, kl = settings.train, settings.model.kl
+    needed = {"objective": (train.objective, "elbo"), "kl": (kl, "analytic")}
+    for name, (value, allowed) in needed.items():
+        if train.free_nats and value != allowed:
+            raise FlagError(
+                f"`--free_nats` must be 0 with --{name}={value}; floors need "
+                f"--{name}={allowed}. Received: --free_nats={train.free_nats:g}"
+            )
 
 
 def check_only_with(name, settings, other, allowed):

@@ -54,6 +54,15 @@ def define_train(values):
         "warmup", None, "'50%', '5 epochs' or '1000' steps; default: schedule's."
     )
     define_training(add, epochs=100)
+    add.number(
+        "clip_norm", None, "Norm to which longer gradients are shortened.", low=1e-12
+    )
+    add.number(
+        "skip_norm",
+        None,
+        "Norm of gradients above which an update is skipped, ten in a row at most.",
+        low=1e-12,
+    )
     define_run(add)
 
 
@@ -284,10 +293,15 @@ def define_levels(add):
         "levels",
         "Dimensions of z of each level, that next to x first, in place of "
         "--latent_dim; default 64,32,16. --hidden are the units of their dense layers, "
-        "one each; default 512, halved from level to level.",
+        "one each; default 512, halved from level to level. With --network=resnet the "
+        "channels of maps, as many levels at each resolution of --filters; default "
+        "4,4,4,4,4,4 and 16,24,32.",
     )
     add.boolean(
         "batch_normalization", False, "Normalize over the batch in the levels' layers."
+    )
+    add.number(
+        "free_nats", 0.0, "Nats that each level, or each unit of a VAE, has for free."
     )
 
 

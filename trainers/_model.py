@@ -35,11 +35,9 @@ def build(settings, data, make):
     for x in data:
         if x is not None:
             _check_data(likelihood, x, settings)
-    encoder, decoder = _networks(settings, data, likelihood)
+    networks = _networks(settings, data, likelihood)
     model = make(
-        encoder=encoder,
-        decoder=decoder,
-        latent_dim=settings.model.levels or settings.model.latent_dim,
+        **networks,
         likelihood=likelihood,
         posterior=settings.model.posterior,
         prior=_prior(settings, data.train),
@@ -85,12 +83,20 @@ def compile_model(model, settings, steps_per_epoch):
         steps_per_epoch: Integer.
     """
     model.compile(
-        keras.optimizers.Adam(learning_rate(settings, steps_per_epoch)),
+        _optimizer(settings, steps_per_epoch),
         jit_compile={"auto": "auto", "true": True, "false": False}[
             settings.fit.jit_compile
         ],
         steps_per_execution=settings.fit.steps_per_execution or "auto",
     )
+
+
+def _optimizer(settings, steps_per_epoch):
+    fit, rate = settings.fit, learning_rate(settings, steps_per_epoch)
+    options = {"global_clipnorm": fit.clip_norm}
+    if fit.skip_norm is None:
+        return keras.optimizers.Adam(rate, **options)
+    return kv.optimizers.SkippingAdam(rate, fit.skip_norm, **options)
 
 
 def learning_rate(settings, steps_per_epoch):
@@ -131,58 +137,75 @@ def _check_data(likelihood, x, settings):
         ) from error
 
 
-def _level_networks(settings, data, likelihood):
-    """Returns the lists of encoders and decoders of a hierarchy."""
-    model, x = settings.model, data.train
+def _networks(settings, data, likelihood):
+    """Returns the encoder, the decoder and the shape of z, of each level if some."""
+    model, event_shape = settings.model, data.train.shape[1:]
+    convolves = model.network in _flag_checks.CONVOLUTIONAL
+    if convolves and len(event_shape) != 3:
+        raise _settings.FlagError(
+            f"`--network` must be mlp or linear for data that are no images of shape "
+            f"(height, width, channels). Received: --network={model.network} for "
+            f"examples of shape {event_shape}"
+        )
+    # All pixels of a channel share the bias of a convolution.
+    mean = _mean(data.train, (0, 1, 2) if convolves else 0)
+    options = {
+        "activation": model.activation or "relu",
+        "output_bias": likelihood.initial_bias(mean),
+        "conditions": data.conditions,
+    }
+    output_shape = likelihood.params_shape(event_shape)
+    if model.levels is not None:
+        return _level_networks(settings, data, output_shape, options)
+    encoder, decoder = _encoder_and_decoder(
+        settings, event_shape, output_shape, options
+    )
+    return {"encoder": encoder, "decoder": decoder, "latent_dim": model.latent_dim}
+
+
+def _level_networks(settings, data, output_shape, options):
+    """Returns the networks and shapes of a hierarchy."""
+    model = settings.model
     if data.scaling is not None:
         raise _settings.FlagError(
             f"`--model` must be vae for data that are standardised. Received: "
             f"--model={model.model}; pass --standardize=none, or data in [0, 1]"
         )
+    if model.network == "resnet":
+        options |= {"activation": model.activation or "gelu", "levels": model.levels}
+        options |= {} if model.filters is None else {"filters": model.filters}
+        with _flag_checks.blamed("filters", model.filters):
+            made = kv.networks.resnet_levels(output_shape, **options)
+        return dict(zip(("encoder", "decoder", "latent_dim"), made, strict=True))
     sizes = [max(_WIDEST >> place, 1) for place in range(len(model.levels))]
-    return kv.networks.mlp_levels(
+    encoder, decoder = kv.networks.mlp_levels(
         sizes if model.hidden is None else model.hidden,
-        likelihood.params_shape(x.shape[1:]),
-        activation=model.activation or "relu",
+        output_shape,
         batch_normalization=model.batch_normalization,
-        output_bias=likelihood.initial_bias(_mean(x, 0)),
-        conditions=data.conditions,
+        **options,
     )
+    return {"encoder": encoder, "decoder": decoder, "latent_dim": model.levels}
 
 
-def _networks(settings, data, likelihood):
-    if settings.model.levels is not None:
-        return _level_networks(settings, data, likelihood)
-    x, event_shape = data.train, data.train.shape[1:]
-    has_mask = settings.data.missing == "nan_with_mask"
-    seen_shape = (*event_shape[:-1], event_shape[-1] * (2 if has_mask else 1))
-    hidden = (
-        _HIDDEN[settings.model.network]
-        if settings.model.hidden is None
-        else settings.model.hidden
-    )
-    activation = settings.model.activation or "relu"
-    options = {"activation": activation, "conditions": data.conditions}
-    output_shape = likelihood.params_shape(event_shape)
-    if settings.model.network in ("mlp", "linear"):
-        options["output_bias"] = likelihood.initial_bias(_mean(x, 0))
-        decoder = kv.networks.mlp_decoder(hidden[::-1], output_shape, **options)
-        options.pop("output_bias")
-        return kv.networks.mlp_encoder(hidden, seen_shape, **options), decoder
-    if len(event_shape) != 3:
-        raise _settings.FlagError(
-            f"`--network` must be mlp or linear for data that are no images of shape "
-            f"(height, width, channels). Received: --network={settings.model.network} "
-            f"for examples of shape {event_shape}"
+def _encoder_and_decoder(settings, event_shape, output_shape, options):
+    """Returns the networks of one latent."""
+    model = settings.model
+    widened = 2 if settings.data.missing == "nan_with_mask" else 1
+    seen_shape = (*event_shape[:-1], event_shape[-1] * widened)
+    hidden = _HIDDEN[model.network] if model.hidden is None else model.hidden
+    bias = {"output_bias": options.pop("output_bias")}
+    if model.network in ("mlp", "linear"):
+        encoder = kv.networks.mlp_encoder(hidden, seen_shape, **options)
+        reverse = hidden[::-1]
+        return encoder, kv.networks.mlp_decoder(
+            reverse, output_shape, **options, **bias
         )
-    make_encoder = getattr(kv.networks, f"{settings.model.network}_encoder")
-    make_decoder = getattr(kv.networks, f"{settings.model.network}_decoder")
-    options |= {"hidden": hidden, "filters": settings.model.filters}
-    # All pixels of a channel share a bias.
-    bias = likelihood.initial_bias(_mean(x, (0, 1, 2)))
-    with _flag_checks.blamed("filters", settings.model.filters):
+    make_encoder = getattr(kv.networks, f"{model.network}_encoder")
+    make_decoder = getattr(kv.networks, f"{model.network}_decoder")
+    options |= {"hidden": hidden, "filters": model.filters}
+    with _flag_checks.blamed("filters", model.filters):
         encoder = make_encoder(seen_shape, **options)
-        return encoder, make_decoder(output_shape, output_bias=bias, **options)
+        return encoder, make_decoder(output_shape, **options, **bias)
 
 
 def _mean(x, axis):

@@ -24,7 +24,7 @@ from trainers import _weigh_checks
 _NUM_BETAS = {"multi": 13, "sweep": 7}
 # Of `trainers.weigh`: epochs, and the steps at which larger data stop earlier.
 _EPOCHS, _STEPS = 200, 20_000
-_LEVELS = (64, 32, 16)
+_LEVELS = {"mlp": (64, 32, 16), "resnet": (4,) * 6}
 # For how many examples the linear optimum is the default: on more, compared on grey
 # drawings alone, a random start ended ahead.
 _STARTED_EXAMPLES = 10_000
@@ -79,14 +79,16 @@ def train(values):
     _flag_checks.check_together(settings)
     _flag_checks.kl_schedule(settings)
     several = settings.train.objective == "importance_weighted"
-    return _filled(settings, recipe, 5 if several else 1)
+    settings = _filled(settings, recipe, 5 if several else 1)
+    _flag_checks.check_free_nats(settings)
+    return settings
 
 
 def _with_levels(settings):
     """Returns settings whose levels, if the model has some, are known."""
     model = settings.model
     if model.model in _flag_checks.HIERARCHIES:
-        levels = model.levels or _LEVELS
+        levels = model.levels or _LEVELS.get(model.network, _LEVELS["mlp"])
         settings = settings.with_values(levels=levels, latent_dim=sum(levels))
     _flag_checks.check_levels(settings)
     return settings

@@ -33,6 +33,9 @@ _EARLIER = {
     "model": "vae",
     "levels": None,
     "batch_normalization": False,
+    "free_nats": 0.0,
+    "clip_norm": None,
+    "skip_norm": None,
 }
 _CONFIG = "Choose another --name: it holds the flags of the run."
 _HISTORY = "Remove it to report without the curves of the run."

@@ -84,6 +84,7 @@ class TrainSettings:
     kl_weight: float
     schedule: str | None
     warmup: str | None
+    free_nats: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,9 @@ class FitSettings:
     precision: str
     jit_compile: str
     steps_per_execution: int | None
+    # Only what trains one model has the flags.
+    clip_norm: float | None = None
+    skip_norm: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

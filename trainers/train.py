@@ -150,10 +150,13 @@ def callbacks(settings, run, data):
 def objective(settings):
     """Returns the objective that the flags ask for."""
     make = {"elbo": kv.ELBO, "importance_weighted": kv.ImportanceWeighted}
-    model = settings.model
-    return make[settings.train.objective](
-        kl_weight=settings.train.kl_weight, kl=model.kl, num_samples=model.num_samples
-    )
+    model, train = settings.model, settings.train
+    options = {"kl": model.kl, "num_samples": model.num_samples}
+    if train.free_nats:
+        groups = 1 if model.levels is None else "latent"
+        free = functools.partial(kv.objectives.FreeBits, train.free_nats)
+        return free(group_size=groups, kl_weight=train.kl_weight, **options)
+    return make[train.objective](kl_weight=train.kl_weight, **options)
 
 
 def _start(settings, run, data, model):

@@ -14,6 +14,7 @@ from keras_vae.networks.conditional import JoinConditions
 from keras_vae.networks.conv import conv_decoder
 from keras_vae.networks.conv import conv_encoder
 from keras_vae.networks.levels import mlp_levels
+from keras_vae.networks.levels import resnet_levels
 from keras_vae.networks.mlp import mlp_decoder
 from keras_vae.networks.mlp import mlp_encoder
 from keras_vae.networks.resnet import resnet_decoder
@@ -33,4 +34,5 @@ __all__ = [
     "mlp_levels",
     "resnet_decoder",
     "resnet_encoder",
+    "resnet_levels",
 ]

@@ -1,12 +1,22 @@
 """Networks of a hierarchy of latents."""
 
+import functools
+import itertools
 import math
 
 import keras
 
+from keras_vae.arguments import check_count
+from keras_vae.conditions import Conditions
 from keras_vae.networks import _arguments
 from keras_vae.networks import conditional
+from keras_vae.networks import conv
 from keras_vae.networks.mlp import dense_stack
+from keras_vae.networks.resnet import convolution
+from keras_vae.networks.resnet import residual_blocks
+
+# Variance of what a residual block adds at the start, near zero.
+_ADDED = 1e-4
 
 
 def mlp_levels(
@@ -76,3 +86,125 @@ def mlp_levels(
         encoders.append(keras.Sequential([flat(), *stack(units)]))
         decoders.append(keras.Sequential([flat(), *stack(units)]))
     return encoders, decoders
+
+
+def resnet_levels(
+    output_shape,
+    levels=(4,) * 6,
+    filters=(16, 24, 32),
+    blocks=1,
+    activation="gelu",
+    output_bias=None,
+    conditions=None,
+):
+    """Makes the networks of a hierarchy of maps in residual states, a small VDVAE.
+
+    Upwards and downwards a state of few channels passes all levels. Residual blocks add
+    to it, whose last convolutions start near zero. The image is halved between the
+    resolutions, each of which has as many levels. A level adds its z to the state that
+    comes from above:
+
+        h_l = f_l(h_{l+1} + W_l z_l)
+
+    The prior of the level below, and with `inference="top_down"` its posterior too, see
+    h_l.
+
+    Args:
+        output_shape: Tuple (height, width, channels), the shape of the likelihood's
+            parameters for one example.
+        levels: List of positive integers, the channels of z of each level, that next to
+            x first. Defaults to two levels of four channels at each of three
+            resolutions.
+        filters: List of positive integers, the channels of the state at each
+            resolution, that of the image first. Their number divides that of `levels`.
+        blocks: Positive integer, residual blocks of each network.
+        activation: Name of a Keras activation or a callable. Defaults to "gelu".
+        output_bias: Number or array of shape (channels,), the initial bias of the last
+            layer. Defaults to None, which is zero.
+        conditions: See `mlp_levels`.
+
+    Returns:
+        Three lists, the first arguments of a `HierarchicalVAE` with `inference`
+        "top_down" or "ladder": the encoders, the decoders, and the shapes of z.
+
+    Raises:
+        ValueError: If an argument is invalid.
+
+    Example:
+    >>> networks = kv.networks.resnet_levels((8, 8, 1), levels=[2, 2], filters=[4, 6])
+    >>> vae = kv.HierarchicalVAE(*networks, inference="top_down")
+    >>> [latent.shape for latent in vae.latents]
+    [(8, 8, 2), (4, 4, 2)]
+
+    Reference:
+        [Very Deep VAEs Generalize Autoregressive Models and Can Outperform Them on
+        Images](https://arxiv.org/abs/2011.10650)
+    """
+    output_shape = _arguments.check_image_shape("output_shape", output_shape)
+    levels = _arguments.check_sizes("levels", levels, empty=False)
+    filters = conv.check_filters(filters, output_shape)
+    blocks = check_count("blocks", blocks)
+    bias = conv.channel_bias(output_bias, output_shape)
+    states = _states(output_shape, filters, levels)
+    add = functools.partial(
+        residual_blocks, blocks=blocks, variance=_ADDED, activation=activation
+    )
+    given = Conditions(conditions)
+    first = [convolution(filters[0], None), _encoder(states[0], states[0], add)]
+    encoders = [conditional.encoder([], first, given.get_config(), None)]
+    encoders += [_encoder(*pair, add) for pair in itertools.pairwise(states)]
+    shapes = [(*s[:-1], channels) for s, channels in zip(states, levels, strict=True)]
+    decoders = []
+    for place, (state, channels) in enumerate(zip(states, levels, strict=True)):
+        seen = channels if place else channels + given.size
+        inputs, h = _with_latent(seen, state, has_above=place + 1 < len(states))
+        h = add(h)
+        if not place:
+            h = keras.layers.Activation(activation)(h)
+            h = convolution(output_shape[-1], None, bias_initializer=bias)(h)
+        elif states[place - 1] != state:
+            h = _enlarged(keras.layers.Activation(activation)(h), states[place - 1])
+        decoders.append(keras.Model(inputs, h))
+    if given:
+        decoders[0] = conditional.ConditionalSequential(
+            [conditional.JoinConditions(conditions), decoders[0]]
+        )
+    return encoders, decoders, shapes
+
+
+def _states(image_shape, filters, levels):
+    """Returns the shape of the state at each level."""
+    if len(levels) % len(filters):
+        raise ValueError(
+            "`levels` must have as many entries for each of the resolutions of "
+            f"`filters`. Received: levels={levels}, filters={filters}"
+        )
+    sizes = conv.image_sizes(image_shape, len(filters) - 1)
+    maps = [(*size, c) for size, c in zip(sizes, filters, strict=True)]
+    return [state for state in maps for _ in range(len(levels) // len(filters))]
+
+
+def _encoder(below, state, add):
+    """Returns a network from the state below to that of a level, which may be less."""
+    features = keras.Input(below)
+    h = features
+    if below != state:
+        h = convolution(state[-1], None, kernel_size=4, strides=2)(h)
+    return keras.Model(features, add(h))
+
+
+def _with_latent(channels, state, has_above):
+    """Returns the inputs of a decoder, and the state with z added to it."""
+    z = keras.Input((*state[:-1], channels), name="z")
+    h = convolution(state[-1], None, kernel_size=1)(z)
+    if not has_above:
+        return z, h
+    above = keras.Input(state, name="above")
+    return {"z": z, "above": above}, keras.layers.Add()([above, h])
+
+
+def _enlarged(h, state):
+    *size, channels = state
+    for layer in conv.upsampling(channels, 4, size, activation=None):
+        h = layer(h)
+    return h

@@ -61,8 +61,8 @@ def resnet_encoder(
     images = keras.Input(input_shape)
     h = images
     for channels in filters:
-        h = _convolution(channels, None, kernel_size=4, strides=2)(h)
-        h = _residual_blocks(h, blocks, len(filters) * blocks, activation)
+        h = convolution(channels, None, kernel_size=4, strides=2)(h)
+        h = residual_blocks(h, blocks, 2.0 / (len(filters) * blocks), activation)
     h = keras.layers.Activation(activation)(h)
     trunk = keras.Model(images, h, name="trunk")
     flatten = keras.layers.Flatten(_arguments.DATA_FORMAT)
@@ -120,33 +120,51 @@ def resnet_decoder(
     for channels, size in zip(
         (*filters[-2::-1], filters[0]), sizes[-2::-1], strict=True
     ):
-        h = _residual_blocks(h, blocks, len(filters) * blocks, activation)
+        h = residual_blocks(h, blocks, 2.0 / (len(filters) * blocks), activation)
         h = keras.layers.Activation(activation)(h)
         for layer in conv.upsampling(channels, 4, size, activation=None):
             h = layer(h)
     h = keras.layers.Activation(activation)(h)
-    h = _convolution(output_shape[-1], None, bias_initializer=bias)(h)
+    h = convolution(output_shape[-1], None, bias_initializer=bias)(h)
     trunk = keras.Model(features, h, name="trunk")
     layers = [*conv.feature_map(hidden[::-1], smallest, activation), trunk]
     return conditional.decoder(layers, conditions, name)
 
 
-def _residual_blocks(h, blocks, depth, activation):
+def residual_blocks(h, blocks, variance, activation):
+    """Adds residual blocks with preactivations to a symbolic tensor.
+
+    Args:
+        h: `keras.KerasTensor` (batch, height, width, channels).
+        blocks: Integer, how many.
+        variance: Float, the variance of the output of each block's last convolution at
+            the start, for inputs of variance 1.
+        activation: Name of a Keras activation or a callable.
+    """
     for _ in range(blocks):
         residual = keras.layers.Activation(activation)(h)
-        residual = _convolution(h.shape[-1], _arguments.initializer(activation))(
+        residual = convolution(h.shape[-1], _arguments.initializer(activation))(
             residual
         )
         residual = keras.layers.Activation(activation)(residual)
         last = keras.initializers.VarianceScaling(
-            2.0 / depth, mode="fan_in", distribution="truncated_normal"
+            variance, mode="fan_in", distribution="truncated_normal"
         )
-        residual = _convolution(h.shape[-1], last)(residual)
+        residual = convolution(h.shape[-1], last)(residual)
         h = keras.layers.Add()([h, residual])
     return h
 
 
-def _convolution(channels, initializer, kernel_size=3, strides=1, **kwargs):
+def convolution(channels, initializer, kernel_size=3, strides=1, **kwargs):
+    """Returns a convolution that keeps the size of the image or divides it.
+
+    Args:
+        channels: Integer.
+        initializer: Initializer of the kernel, or None for Glorot's.
+        kernel_size: Integer, side of the kernel.
+        strides: Integer.
+        **kwargs: See `keras.layers.Conv2D`.
+    """
     return keras.layers.Conv2D(
         channels,
         kernel_size,

@@ -46,3 +46,32 @@ def test_sizes_that_are_none():
     for hidden in ([], [4, 0], 3):
         with pytest.raises(ValueError, match="`hidden` must"):
             kv.networks.mlp_levels(hidden, (3,))
+    with pytest.raises(ValueError, match="`levels` must have as many entries for each"):
+        kv.networks.resnet_levels((8, 8, 1), levels=[4, 4, 4], filters=[4, 6])
+    with pytest.raises(ValueError, match="`filters` must not halve"):
+        kv.networks.resnet_levels((4, 4, 1), levels=[4] * 4, filters=[4] * 4)
+
+
+def test_residual_states_pass_all_levels():
+    encoders, decoders, shapes = kv.networks.resnet_levels(
+        (9, 6, 2), levels=[3, 2, 5, 1], filters=[4, 6], output_bias=[-3, 2]
+    )
+    assert shapes == [(9, 6, 3), (9, 6, 2), (5, 3, 5), (5, 3, 1)]
+    x = np.random.default_rng(0).normal(size=(2, 9, 6, 2)).astype("float32")
+    states = []
+    for encoder in encoders:
+        states.append(encoder(states[-1] if states else x))
+    assert [tuple(s.shape[1:]) for s in states] == [(9, 6, 4)] * 2 + [(5, 3, 6)] * 2
+    # At the start the blocks add next to nothing.
+    np.testing.assert_allclose(states[1], states[0], atol=0.05)
+    draws = [keras.ops.ones((2, *shape)) for shape in shapes]
+    above = decoders[3](draws[3])
+    lower = decoders[2]({"z": draws[2], "above": above})
+    assert above.shape == (2, 5, 3, 6)
+    assert lower.shape == (2, 9, 6, 4)
+    shift = decoders[1]({"z": draws[1], "above": lower}) - lower
+    np.testing.assert_allclose(
+        shift, np.broadcast_to(shift[:1, 4:5, 3:4], shift.shape), atol=0.05
+    )
+    params = decoders[0]({"z": 0 * draws[0], "above": 0 * lower})
+    np.testing.assert_allclose(params, np.broadcast_to([-3.0, 2.0], (2, 9, 6, 2)))

@@ -62,6 +62,21 @@ IMPOSSIBLE = [
         "`--posterior` must be left out with --model=top_down",
     ),
     ("--model=ladder --levels=4 --network=conv", "`--network` must be left out"),
+    ("--model=bottom_up --levels=4 --network=resnet", "`--network` must be left out"),
+    ("--model=ladder --network=resnet --hidden=4", "`--hidden` must be left out with"),
+    (
+        "--model=ladder --network=resnet --batch_normalization",
+        "`--batch_normalization` must be left out with --network=resnet",
+    ),
+    (
+        "--model=top_down --network=resnet --levels=4,4,4 --filters=4,6",
+        "`--filters.*`levels` must have as many entries",
+    ),
+    (
+        "--free_nats=1 --objective=importance_weighted",
+        "`--free_nats` must be 0 with --objective=importance_weighted",
+    ),
+    ("--free_nats=1 --prior=flow", "`--free_nats` must be 0 with --kl=monte_carlo"),
     ("--model=ladder --levels=4 --linear_path=data", "`--linear_path` must be left"),
     ("--model=bottom_up --levels=4 --prior=vamp_prior", "`--prior` must not encode"),
     # What the data allow.

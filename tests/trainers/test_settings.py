@@ -139,6 +139,9 @@ NEW = (
     "model",
     "levels",
     "batch_normalization",
+    "free_nats",
+    "clip_norm",
+    "skip_norm",
 )
 
 

@@ -215,6 +215,16 @@ def test_a_ladder_is_resumed_and_reports_its_levels(tmp_path):
     assert metrics["latent_dim"] == 6
 
 
+def test_levels_of_maps_are_made_of_flags(tmp_path):
+    args = "--model=top_down --network=resnet --filters=4,6 --levels=2,2"
+    args += " --free_nats=0.5 --clip_norm=50 --skip_norm=200"
+    *_, model = programs.TRAIN.prepare(tmp_path / "run", *args.split())
+    assert [latent.shape for latent in model.latents] == [(8, 8, 2), (4, 4, 2)]
+    objective, adam = model.objective, model.optimizer
+    assert (objective.nats, objective.group_size) == (0.5, "latent")
+    assert (adam.skip_norm, adam.global_clipnorm) == (200.0, 50.0)
+
+
 @pytest.mark.slow
 def test_vectors_of_ones_own(tmp_path):
     x = np.random.default_rng(0).normal(3.0, 2.0, size=(200, 6)).astype("float32")
