@@ -1,6 +1,7 @@
 """Batch normalization and warm-up beside the ladder: what keeps the levels alive?
 
     python -m benchmarks.hierarchies --data_dir=DATA
+    python -m benchmarks.hierarchies --data_dir=DATA --rows="top-down,MLP VAE"
     python -m benchmarks.hierarchies --quick
 
 Trains hierarchies of five levels, z 64-32-16-8-4 with dense layers of 512-256-128-64-32
@@ -10,8 +11,13 @@ the KL weight over half of the run. A row is a run of `trainers.train` in
 `--results`, so that a call which was stopped goes on within its row; what it is likely
 to take is printed first. Each finished row is printed with the mean over `--seeds` of
 -ELBO and the IW-100 bound on log p(x), in nats on the test images, and KL and active
-units of each level, that next to x first. `--quick` takes small scans of digits and
-tiny budgets, to try it.
+units of each level, that next to x first.
+
+The rows "top-down", residual states in the manner of VDVAE, and "MLP VAE" are on static
+MNIST, and train for `--minutes`: as many epochs as a few timed steps let expect, which
+are kept for later calls. Samples are in `report.png` of each run.
+
+`--quick` takes small scans of digits and tiny budgets, to try it.
 """
 
 import json
@@ -28,6 +34,7 @@ from benchmarks import table_of_runs
 from trainers import _data
 from trainers import _flags
 from trainers import _resolve
+from trainers import _run
 from trainers import train
 
 ROWS = {
@@ -36,7 +43,27 @@ ROWS = {
     "ladder": ["--model=ladder", "--schedule=none"],
     "ladder, normalized and warmed up": ["--model=ladder", "--batch_normalization"],
 }
+TIMED = {
+    "top-down": [
+        "--model=top_down",
+        "--network=resnet",
+        "--filters=16,16,32",
+        "--levels=4,4,4,4,4,4",
+        "--free_nats=0.25",
+        "--clip_norm=200",
+        "--skip_norm=1000",
+    ],
+    "MLP VAE": ["--hidden=512,256", "--latent_dim=64", "--linear_path=none"],
+}
+EVERY = {**ROWS, **TIMED}
 _WARM_UP = ["--schedule=linear", "--warmup=50%"]
+_STATIC = [
+    "--dataset=binarized_mnist",
+    "--schedule=linear",
+    "--warmup=10%",
+    "--learning_rate_decay=warmup_cosine",
+]
+_STATIC_QUICK = [*_STATIC, "--dataset=digits", "--binarize=static"]
 _FULL = [
     "--dataset=mnist",
     "--binarize=dynamic",
@@ -48,6 +75,9 @@ _QUICK = ["--dataset=digits", "--binarize=dynamic", "--levels=4,2", "--hidden=16
 # For an inference downwards the means are in units of the prior.
 _ACTIVE = "units are active if the variance of their posterior mean exceeds .01"
 _TIMED_STEPS = 50
+# Numbers of posteriors that are looked at: those of all units of 10,000 images fill the
+# memory where the latents are maps.
+_DIAGNOSED = 2 * 10**7
 
 
 def define(values=flags.FLAGS):
@@ -55,25 +85,27 @@ def define(values=flags.FLAGS):
     table_of_runs.define(values, ROWS, 200, "runs/hierarchies")
     common = {"flag_values": values}
     flags.DEFINE_integer("seeds", 2, "How many.", lower_bound=1, **common)
+    flags.DEFINE_float("minutes", 45.0, "Of each timed model.", lower_bound=0, **common)
     flags.DEFINE_boolean("quick", False, "Digits, tiny budgets.", **common)
 
 
-def settings_of(name, seed, chosen):
+def settings_of(name, seed, chosen, epochs):
     """Returns the settings of `trainers.train` for one row and seed."""
-    args = [*(_QUICK if chosen.quick else _FULL), *ROWS[name]]
+    full, quick = (_STATIC, _STATIC_QUICK) if name in TIMED else (_FULL, _QUICK)
+    args = [*(quick if chosen.quick else full), *EVERY[name]]
     if "--batch_normalization" in args:
         args += _WARM_UP
     if chosen.data_dir is not None:
         args.append(f"--data_dir={chosen.data_dir}")
     directory = pathlib.Path(chosen.results, f"{table_of_runs.file_name(name)}-{seed}")
-    args += [f"--seed={seed}", f"--epochs={chosen.epochs}", f"--run_dir={directory}"]
+    args += [f"--seed={seed}", f"--epochs={epochs}", f"--run_dir={directory}"]
     args += ["--resume", "--learning_rate=1e-3", "--batch_size=100"]
     return _resolve.train(_resolve.parsed(_flags.define_train, args))
 
 
-def cost(name, chosen):
-    """Returns about how many minutes a row and seed take, by a few timed steps."""
-    settings, _, data, model = train.prepare(settings_of(name, 0, chosen))
+def seconds_of_epoch(name, chosen):
+    """Returns about how many seconds an epoch of a row takes, by a few timed steps."""
+    settings, _, data, model = train.prepare(settings_of(name, 0, chosen, epochs=100))
     size = settings.fit.batch_size
     x = _data.as_seen(data.train[: size * _TIMED_STEPS], settings.data.binarize)
     # The first epoch traces.
@@ -82,7 +114,22 @@ def cost(name, chosen):
     model.fit(x, batch_size=size, verbose=0)
     seconds = (time.monotonic() - start) / len(x) * len(data.train)
     keras.backend.clear_session()
-    return chosen.epochs * seconds / 60
+    return seconds
+
+
+def epochs_of(name, chosen):
+    """Returns the epochs of a row; those of a given time are counted once."""
+    if name not in TIMED:
+        return chosen.epochs
+    path = pathlib.Path(chosen.results, "epochs.json")
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    key = f"{name}, {chosen.minutes:g} minutes"
+    if key not in known:
+        seconds = seconds_of_epoch(name, chosen)
+        known[key] = max(round(60 * chosen.minutes / seconds), 2)
+        with _run.replaced(path) as partial:
+            partial.write_text(json.dumps(known) + "\n")
+    return known[key]
 
 
 def measure(name, seed, chosen):
@@ -93,19 +140,23 @@ def measure(name, seed, chosen):
         "levels", a dict for each level by its name.
     """
     start = time.monotonic()
-    settings, run, data, model = train.prepare(settings_of(name, seed, chosen))
+    settings, run, data, model = train.prepare(
+        settings_of(name, seed, chosen, epochs_of(name, chosen))
+    )
     train.train(settings, run, data, model)
     model = keras.saving.load_model(run.path / "model.keras")
     x = data.test
     bound = model.log_likelihood(x, num_samples=chosen.importance_samples, verbose=0)
     found = json.loads((run.path / "metrics.json").read_text())
-    diagnosis = kv.diagnose(model, x, audit=False, max_examples=len(x))
+    few = max(min(len(x), _DIAGNOSED // model.latent_dim), 1)
+    evidence = kv.diagnose(model, x, audit=False, max_examples=few).evidence
+    only = {key: evidence[key] for key in ("rate", "active_units")}
     keras.backend.clear_session()
     return {
         "negative_elbo": found["negative_elbo"],
         "negative_bound": float(-bound.mean()),
         "minutes": (time.monotonic() - start) / 60,
-        "levels": diagnosis.evidence["levels"],
+        "levels": evidence.get("levels", {"level_1": only}),
     }
 
 
@@ -119,7 +170,9 @@ def benchmark(chosen):
     }
     missing = [keys[key] for key in results.missing(keys)]
     for name in dict(missing):
-        minutes = cost(name, chosen)
+        minutes = chosen.minutes
+        if name not in TIMED:
+            minutes = chosen.epochs * seconds_of_epoch(name, chosen) / 60
         print(f"{name}: about {minutes:.0f} minutes of training a seed", flush=True)
     for name, seed in missing:
         print(f"{name}, seed {seed}", flush=True)
@@ -128,7 +181,7 @@ def benchmark(chosen):
 
 
 def _key(name, seed, chosen):
-    return f"{name}, seed {seed}, {chosen.epochs} epochs"
+    return f"{name}, seed {seed}, {epochs_of(name, chosen)} epochs"
 
 
 def table(found, chosen):
@@ -147,7 +200,7 @@ def table(found, chosen):
             for key in ("rate", "active_units")
         )
         cells = [
-            name,
+            f"{name}, {epochs_of(name, chosen)} epochs" if name in TIMED else name,
             *(f"{value:.2f}" for value in nats),
             ", ".join(f"{value:.2f}" for value in kl),
             ", ".join(f"{value:.3g}" for value in active),
@@ -162,7 +215,7 @@ _BOUNDS = ("negative_elbo", "negative_bound")
 def main(argv):
     """Runs the program."""
     chosen = flags.FLAGS
-    table_of_runs.check(argv, chosen, ROWS)
+    table_of_runs.check(argv, chosen, EVERY)
     print(benchmark(chosen))
 
 
