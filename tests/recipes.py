@@ -479,7 +479,7 @@ def ladder():
 
 @recipe
 def top_down_importance_weighted():
-    objective = kv.ImportanceWeighted(num_samples=3)
+    objective = kv.ImportanceWeighted(3, latent_weights={"level_2": 0.5})
     model = levels("top_down", [3, 2], objective=objective, prior="learned_normal")
     return Recipe(model, binary_images(), updates_until_all_move=2)
 

@@ -148,7 +148,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the logs, and the measures and pictures if they are due."""
-        logs = {k: v for k, v in (logs or {}).items() if k != "val_kl_weight"}
+        kept = [n for n in logs or {} if n[:4] != "val_" or not n.endswith("kl_weight")]
+        logs = {name: logs[name] for name in kept}
         for name in _PATH if self._is_of_one_weight else _PLANE[:2]:
             if name in logs:
                 self._path.setdefault(name, []).append(float(logs[name]))

@@ -108,6 +108,7 @@ class Latent(LatentVariable):
                 "because `Latent` only has the rate; use `keras_vae.VAE`. "
                 f"Received: objective={objective!r}"
             )
+        self.objective.check_latents([self.name])
         self.deterministic = bool(deterministic)
         self.report = RateReport(self)
         self.objective.belong_to(self)

@@ -161,6 +161,7 @@ class LatentVariable(keras.layers.Layer):
             self.posterior.distribution(params),
             self.prior.distribution(prior_params, self.posterior),
             z,
+            name=self.name,
             **kwargs,
         )
 

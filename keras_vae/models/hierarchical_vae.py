@@ -45,8 +45,9 @@ class HierarchicalVAE(Levels, VAE):
     all latents is a dict with these names: z of `decode`, and what `encode`,
     `sample_posterior` and the call return. The logs have the rate of each level,
     `level_1_kl_loss`..., besides `kl_loss`, their sum. `kl_weight`, schedules and
-    targets act on the sum. Floors act on units, or with
-    `objectives.FreeBits(group_size="latent")` on levels.
+    targets act on the sum, or on single levels: `latent_weights` of objectives, a
+    schedule of "level_2_kl_weight", `objectives.RateTarget({"level_2": 5.0})`. Floors
+    act on units, or with `objectives.FreeBits(group_size="latent")` on levels.
 
     Args:
         encoder: List of `keras.Model`s or layers, one a level: the first one x ->

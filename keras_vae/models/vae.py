@@ -143,6 +143,7 @@ class VAE(
             dtype=self.dtype_policy,
         )
         self._check_conditions()
+        self.objective.check_latents([latent.name for latent in self.latents])
         self._make_trackers()
         self.objective.belong_to(self)
 
@@ -167,6 +168,10 @@ class VAE(
         names = [latent.name for latent in self.latents]
         several = names if len(names) > 1 else []
         self._kl_losses = [CountedMean(f"{name}_kl_loss") for name in several]
+        self._latent_weights = [
+            Gauge(weight.name, lambda weight=weight: weight.value)
+            for weight in self.objective.latent_weights.values()
+        ]
 
     def _make_latent(self, *args, **kwargs):
         """Returns a `LatentVariable` made with these arguments."""

@@ -22,7 +22,8 @@ class Capacity(ELBO):
     Args:
         capacity: Non-negative float, C in nats.
         gamma: Positive float.
-        **kwargs: See `ELBO`; `kl_weight` multiplies the distance.
+        **kwargs: See `ELBO`; `kl_weight` multiplies the distance, `latent_weights` the
+            rates in it.
 
     Example:
     >>> kv.objectives.Capacity(capacity=25.0, gamma=1000.0).capacity.initial_value
@@ -41,7 +42,7 @@ class Capacity(ELBO):
 
     def rate_loss(self, estimate, mean):
         """See `ELBO.rate_loss`."""
-        rate = mean.over_replicas(self.rate(estimate))
+        rate = mean.over_replicas(self.weighted_rate(estimate))
         distance = tf.abs(rate - self.capacity.value)
         return self.kl_weight.value * self.gamma * distance
 

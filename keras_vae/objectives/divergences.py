@@ -40,6 +40,7 @@ class MaximumMeanDiscrepancy(ELBO):
     """
 
     needs_prior_samples = True
+    weighs_latents = False
 
     def __init__(self, mmd_weight=10.0, kernel="imq", scale=1.0, **kwargs):
         super().__init__(**kwargs)
@@ -127,6 +128,8 @@ class SkewJensenShannon(ELBO):
         [Constraining Variational Inference with Geometric Jensen-Shannon Divergence](
         https://arxiv.org/abs/2006.10599)
     """
+
+    weighs_latents = False
 
     def __init__(self, skew=0.5, **kwargs):
         super().__init__(**kwargs)

@@ -23,6 +23,11 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
     negative of the bound of Kingma & Welling; `kl_weight` is beta of Higgins et al.
     Terms are summed over events and latents and averaged over the batch, in nats.
 
+    With several latents `latent_weights` are theirs beside `kl_weight`, which is common
+    to all: `loss = distortion + kl_weight sum_l w_l KL_l`. Each is a hyperparameter
+    called "<name>_kl_weight", in the logs and for schedules too, such as
+    `HyperparameterScheduler("level_2_kl_weight", schedule)`.
+
     A variant overrides `rate_loss`, `distortion_loss` or `losses`. A number that
     changes during training is a `Hyperparameter` made in `__init__`. It can also be
     assigned, as in `objective.kl_weight = 0.5`. Each model needs its own objective.
@@ -31,6 +36,8 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
         kl_weight: Non-negative float, the weight of the rate; 1 is the ELBO.
         kl: "analytic" or "monte_carlo", how the rate is computed.
         num_samples: Integer, draws of z per example.
+        latent_weights: Dict of names of latents, such as the levels of a hierarchy, to
+            non-negative floats, or None. Those that it does not name have the weight 1.
 
     Example:
     >>> kv.ELBO(kl_weight=4.0).kl_weight.initial_value
@@ -46,11 +53,21 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
     # Whether the `Estimate` must hold draws from the prior.
     needs_prior_samples = False
 
+    # Whether the loss is of rates that latents may have weights of their own for.
+    weighs_latents = True
+
     # A weak reference to the model or `Latent` that trains with this objective.
     _owner = None
     _is_traced = False
 
-    def __init__(self, kl_weight=1.0, kl="analytic", num_samples=1, **kwargs):
+    def __init__(
+        self,
+        kl_weight=1.0,
+        kl="analytic",
+        num_samples=1,
+        latent_weights=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if kl not in KL_ESTIMATORS:
             raise ValueError(
@@ -61,6 +78,19 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
         self.kl_weight = Hyperparameter(
             check_kl_weight(kl_weight), name="kl_weight", dtype=self.dtype_policy
         )
+        self.latent_weights = {
+            name: Hyperparameter(
+                check_number(f"latent_weights[{name!r}]", weight),
+                name=f"{name}_kl_weight",
+                dtype=self.dtype_policy,
+            )
+            for name, weight in (latent_weights or {}).items()
+        }
+        if self.latent_weights and not self.weighs_latents:
+            raise ValueError(
+                "`latent_weights` must be None with an objective of one latent. "
+                f"Received: latent_weights={latent_weights}"
+            )
         self.built = True
 
     @property
@@ -72,7 +102,9 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
     def is_weighted_sum(self):
         """Whether the loss is a multiple of distortion + `weight` rate."""
         terms = ("losses", "distortion_loss", "rate_loss")
-        return all(getattr(type(self), name) is getattr(ELBO, name) for name in terms)
+        return not self.latent_weights and all(
+            getattr(type(self), name) is getattr(ELBO, name) for name in terms
+        )
 
     @property
     def is_controlled(self):
@@ -89,6 +121,31 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
             self._is_traced = True
         return estimate.rate(self.kl)
 
+    def weighted_rate(self, estimate):
+        """Returns `rate`, (batch,), with the weight of each latent beside `kl_weight`.
+
+        Args:
+            estimate: `Estimate` of a batch.
+        """
+        if not self.latent_weights:
+            return self.rate(estimate)
+        return self.weighted_sum(estimate, self.rate)
+
+    def weighted_sum(self, estimate, quantity):
+        """Returns the sum over the latents of a quantity times the weight of each.
+
+        Args:
+            estimate: `Estimate` of a batch.
+            quantity: Callable, `LatentEstimate` -> tensor.
+        """
+        parts = [self.weight_of(one) * quantity(one) for one in estimate.latents]
+        return tf.add_n(parts)
+
+    def weight_of(self, latent):
+        """Returns the weight of a `LatentEstimate` beside `kl_weight`."""
+        weight = self.latent_weights.get(latent.name)
+        return tf.constant(1.0) if weight is None else tf.identity(weight.value)
+
     def rate_loss(self, estimate, mean):
         """Returns the part of the loss that comes from the rate, a scalar in nats.
 
@@ -96,7 +153,7 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
             estimate: `Estimate` of a batch.
             mean: `BatchMean` of the batch.
         """
-        return self.kl_weight.value * mean(self.rate(estimate))
+        return self.kl_weight.value * mean(self.weighted_rate(estimate))
 
     def distortion_loss(self, estimate, mean):
         """Returns the part of the loss that comes from the distortion, likewise."""
@@ -126,6 +183,21 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
             estimate: `Estimate` of the step's batch.
             mean: `BatchMean` of the batch.
         """
+
+    def check_latents(self, names):
+        """Checks that there are the latents that have weights of their own.
+
+        Args:
+            names: List of strings, the names of all latents.
+
+        Raises:
+            ValueError: If one is missing.
+        """
+        if unknown := [name for name in self.latent_weights if name not in names]:
+            raise ValueError(
+                f"`objective` must name latents of the model, of {list(names)}. "
+                f"Received: weights or targets of {unknown}"
+            )
 
     def belong_to(self, owner):
         """Records the model or layer that trains with this objective.
@@ -167,11 +239,13 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""
+        weights = {n: w.initial_value for n, w in self.latent_weights.items()}
         return {
             **super().get_config(),
             "kl_weight": self.kl_weight.initial_value,
             "kl": self.kl,
             "num_samples": self.num_samples,
+            **({"latent_weights": weights} if weights else {}),
         }
 
 

@@ -24,6 +24,7 @@ class LatentEstimate:
         prior_sees_z: Boolean, whether the prior depends on this z, through a latent
             that was drawn from it. Then the closed form of the KL would take z and the
             prior for independent, and the rate is always the mean of `log_ratio`.
+        name: String, by which an objective knows the latent variable, or None.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class LatentEstimate:
         log_posterior=None,
         prior_z=None,
         prior_sees_z=False,
+        name=None,
     ):
         self.posterior = posterior
         self.prior = prior
@@ -41,6 +43,7 @@ class LatentEstimate:
         self.log_posterior = log_posterior
         self.prior_z = prior_z
         self.prior_sees_z = prior_sees_z
+        self.name = name
 
     @property
     def log_ratio(self):

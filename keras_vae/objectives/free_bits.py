@@ -57,7 +57,25 @@ class FreeBits(ELBO):
             floored = tf.maximum(self.nats, mean.over_replicas(rates))
         else:
             floored = mean(tf.maximum(self.nats, rates))
+        if self.latent_weights:
+            floored *= self._weights(estimate)
         return self.kl_weight.value * tf.reduce_sum(floored)
+
+    def _weights(self, estimate):
+        """Returns the weight of each group, that of its latent."""
+        found = []
+        for latent in estimate.latents:
+            groups = 1
+            if self.group_size != LATENT:
+                groups, rest = divmod(latent.z.shape[-1], self.group_size)
+                if rest:
+                    raise ValueError(
+                        "`group_size` must divide the units of each latent where these "
+                        f"have weights. Received: group_size={self.group_size}, and "
+                        f"{latent.z.shape[-1]} units of {latent.name}"
+                    )
+            found += [self.weight_of(latent)] * groups
+        return tf.stack(found)
 
     def _rates(self, estimate):
         """Returns the rate of each group, (batch, groups)."""

@@ -33,8 +33,9 @@ class ImportanceWeighted(ELBO):
 
     def losses(self, estimate, mean):
         """See `ELBO.losses`."""
-        log_weights = (
-            estimate.log_likelihood - self.kl_weight.value * estimate.log_ratio
-        )
+        log_ratio = estimate.log_ratio
+        if self.latent_weights:
+            log_ratio = self.weighted_sum(estimate, lambda latent: latent.log_ratio)
+        log_weights = estimate.log_likelihood - self.kl_weight.value * log_ratio
         bound = tf.reduce_logsumexp(log_weights, axis=1) - np.log(self.num_samples)
         return {"importance_weighted_bound": -mean(bound)}

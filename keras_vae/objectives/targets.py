@@ -1,10 +1,14 @@
 """Controllers that adapt a weight until a target is met."""
 
+import dataclasses
+from collections.abc import Mapping
+
 import keras
 import tensorflow as tf
 
 from keras_vae import replicas
 from keras_vae.arguments import check_number
+from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.metrics.trackers import Gauge
 from keras_vae.objectives.elbo import ELBO
 from keras_vae.weights import add_float32
@@ -25,13 +29,19 @@ class RateTarget(ELBO):
     The weight of a step depends only on earlier steps. `fit` logs `rate_error`, KL -
     target in nats, and `rate_target_feasible`.
 
+    A dict of targets has a controller for each of these latents, such as the levels of
+    a hierarchy, which moves the weight of the latent beside a common `kl_weight`; see
+    `latent_weights` of `ELBO`. The logs are then `<name>_rate_error` and so on.
+
     Args:
-        rate: Positive float, the target in nats.
+        rate: Positive float, the target in nats, or a dict of the names of latents to
+            such floats.
         proportional: Non-negative float, K_p in the paper.
         integral: Positive float, K_i in the paper, per optimizer step.
         min_weight: Non-negative float.
         max_weight: Float above `min_weight`.
-        **kwargs: See `ELBO`; `kl_weight` is the weight of the first step.
+        **kwargs: See `ELBO`; `kl_weight`, or with a dict `latent_weights`, is the
+            weight of the first step.
 
     Example:
     >>> kv.objectives.RateTarget(rate=20.0).rate_target
@@ -51,52 +61,106 @@ class RateTarget(ELBO):
         max_weight=100.0,
         **kwargs,
     ):
+        targets = None
+        if isinstance(rate, Mapping):
+            targets = {n: _target(f"rate[{n!r}]", value) for n, value in rate.items()}
+            given = kwargs.pop("latent_weights", None) or {}
+            kwargs["latent_weights"] = {**dict.fromkeys(targets, 1.0), **given}
         super().__init__(**kwargs)
-        self.rate_target = check_number("rate", rate, positive=True)
+        self.rate_target = _target("rate", rate) if targets is None else targets
         self.proportional = check_number("proportional", proportional)
         self.integral = check_number("integral", integral, positive=True)
         self.min_weight = check_number("min_weight", min_weight)
         self.max_weight = check_number("max_weight", max_weight, positive=True)
-        if not self.min_weight <= self.kl_weight.initial_value <= self.max_weight:
-            raise ValueError(
-                "`kl_weight` must lie between `min_weight` and `max_weight`. Received: "
-                f"kl_weight={self.kl_weight.initial_value}, min_weight={min_weight}, "
-                f"max_weight={max_weight}"
-            )
-        self.kl_weight.controlled = True
-        self.summed = add_state(
-            self, "summed", self.kl_weight.initial_value - self.min_weight
-        )
-        self.error = add_state(self, "error", 0.0)
-        self.feasible = add_state(self, "feasible", 1.0)
-        self._reports = [
-            Gauge("rate_error", lambda: self.error),
-            Gauge("rate_target_feasible", lambda: self.feasible),
+        self._reports = []
+        if targets is None:
+            loop = self._loop(self.rate_target, "kl_weight", self.kl_weight)
+            self.summed, self.error, self.feasible = loop.state
+            self._loops = [loop]
+            return
+        self._loops = [
+            self._loop(value, "latent_weights", self.latent_weights[name], name)
+            for name, value in targets.items()
         ]
+
+    def _loop(self, target, argument, weight, name=None):
+        """Returns the controller of a weight, whose state this layer saves."""
+        prefix = "" if name is None else f"{name}_"
+        first = weight.initial_value
+        if not self.min_weight <= first <= self.max_weight:
+            raise ValueError(
+                f"`{argument}` must lie between `min_weight` and `max_weight`. "
+                f"Received: {argument}={first}, min_weight={self.min_weight}, "
+                f"max_weight={self.max_weight}"
+            )
+        weight.controlled = True
+        state = [
+            add_state(self, f"{prefix}summed", first - self.min_weight),
+            add_state(self, f"{prefix}error", 0.0),
+            add_state(self, f"{prefix}feasible", 1.0),
+        ]
+        self._reports += [
+            Gauge(f"{prefix}rate_error", lambda: state[1]),
+            Gauge(f"{prefix}rate_target_feasible", lambda: state[2]),
+        ]
+        return _Loop(name, target, weight, state)
 
     def control(self, estimate, mean):
         """See `ELBO.control`."""
-        rate = tf.stop_gradient(mean.over_replicas(self.rate(estimate)))
-        error = self.rate_target - rate
+        for loop in self._loops:
+            if loop.name is None:
+                self._control(loop, self.rate(estimate), mean)
+                continue
+            for latent in estimate.latents:
+                if latent.name == loop.name:
+                    self._control(loop, self.rate(latent), mean)
+
+    def _control(self, loop, rates, mean):
+        rate = tf.stop_gradient(mean.over_replicas(rates))
+        summed, last_error, feasible = loop.state
+        error = loop.target - rate
         proportional = self.proportional * tf.sigmoid(-error)
-        raw = proportional + self.summed - self.integral * error + self.min_weight
+        raw = proportional + summed - self.integral * error + self.min_weight
         weight = tf.clip_by_value(raw, self.min_weight, self.max_weight)
         # The amount removed by clipping is never summed: anti-windup.
-        replicas.assign(self.summed, weight - proportional - self.min_weight)
-        replicas.assign(self.kl_weight.value, weight)
-        replicas.assign(self.error, -error)
-        replicas.assign(self.feasible, tf.cast(raw == weight, tf.float32))
+        replicas.assign(summed, weight - proportional - self.min_weight)
+        replicas.assign(loop.weight.value, weight)
+        replicas.assign(last_error, -error)
+        replicas.assign(feasible, tf.cast(raw == weight, tf.float32))
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""
+        rate = self.rate_target
         return {
             **super().get_config(),
-            "rate": self.rate_target,
+            "rate": dict(rate) if isinstance(rate, Mapping) else rate,
             "proportional": self.proportional,
             "integral": self.integral,
             "min_weight": self.min_weight,
             "max_weight": self.max_weight,
         }
+
+
+@dataclasses.dataclass
+class _Loop:
+    """The controller of one weight.
+
+    Args:
+        name: String, the latent whose rate it looks at, or None for their sum.
+        target: Float, nats.
+        weight: `Hyperparameter`.
+        state: List of variables: the sum of errors, the last error, and whether the
+            target can be reached.
+    """
+
+    name: str | None
+    target: float
+    weight: Hyperparameter
+    state: list
+
+
+def _target(name, value):
+    return check_number(name, value, positive=True)
 
 
 @keras.saving.register_keras_serializable("keras_vae")

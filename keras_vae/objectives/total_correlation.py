@@ -37,6 +37,8 @@ class TotalCorrelation(ELBO):
         [Isolating Sources of Disentanglement in VAEs](https://arxiv.org/abs/1802.04942)
     """
 
+    weighs_latents = False
+
     def __init__(self, dataset_size, tc_weight=6.0, sampling="weighted", **kwargs):
         super().__init__(**kwargs)
         if sampling not in SAMPLING:
@@ -148,6 +150,8 @@ class DisentangledInferredPrior(ELBO):
         [Variational Inference of Disentangled Latent Concepts from Unlabeled
         Observations](https://arxiv.org/abs/1711.00848)
     """
+
+    weighs_latents = False
 
     def __init__(self, kind="ii", off_diagonal=5.0, diagonal=None, **kwargs):
         super().__init__(**kwargs)
