@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 import keras_vae as kv
+from keras_vae.datasets import numpy_files
 from trainers import _data
 from trainers import _files
 from trainers import _flag_checks
@@ -39,7 +40,7 @@ def write(settings, model, scaling):
 
     Args:
         settings: `_settings.EvaluateSettings`.
-        model: `keras_vae.VAE`.
+        model: `keras_vae.VAE`, which takes no conditions or the labels of the file.
         scaling: `_data.Scaling` of the data that it takes, or None.
 
     Returns:
@@ -48,14 +49,16 @@ def write(settings, model, scaling):
     reading = _data.reading(settings.data)
     dataset, path = settings.data.dataset, pathlib.Path(settings.impute)
     is_table = path.suffix == ".csv"
+    labels = None
     with _flag_checks.blamed("dataset", dataset):
         if is_table:
             x, columns, _ = kv.datasets.tables.read(dataset, **reading)
         else:
-            x = kv.datasets.arrays(dataset, **reading)
+            x, labels = numpy_files.arrays_and_labels(dataset, **reading)
     own = _units.in_own_units(model, scaling)
     number = settings.importance_samples or _SAMPLES
-    filled = own.impute(x, num_samples=number, seed=settings.seed)
+    inputs = {"x": x, "label": labels} if model.conditions else x
+    filled = own.impute(inputs, num_samples=number, seed=settings.seed)
     with _files.replaced(path) as partial:
         if is_table:
             import pandas as pd  # It imports slowly.

@@ -173,7 +173,8 @@ def _linear_path(settings, data):
     if not known or len(data.train) > _STARTED_EXAMPLES or weight <= 0:
         return other
     has_gaps = _data.has_gaps(data)
-    if has_gaps and math.prod(data.train.shape[1:]) > _WITH_GAPS:
+    is_large = math.prod(data.train.shape[1:]) > _WITH_GAPS
+    if has_gaps and (is_large or data.conditions):
         return other
     try:
         if has_gaps:

@@ -73,11 +73,6 @@ def prepare(settings):
             f"`--dataset` must suit the likelihood of --model={settings.model}. "
             f"{received}: {error}"
         ) from error
-    if settings.impute is not None and model.conditions:
-        raise _settings.FlagError(
-            "`--impute` must be left out with a model that takes conditions, which the "
-            f"file has not: see `VAE.impute`. Received: --model={settings.model}"
-        )
     if settings.impute is not None and model.missing is None:
         raise _settings.FlagError(
             f"`--impute` needs a model that was trained with --missing. Received: "

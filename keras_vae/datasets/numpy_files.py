@@ -66,6 +66,19 @@ def arrays(path, key=None, max_bytes=limits.MAX_BYTES, missing=None):
     return _numbers(path, key, max_bytes, missing)
 
 
+def arrays_and_labels(path, key=None, max_bytes=limits.MAX_BYTES, missing=None):
+    """Returns the array of a file, see `arrays`, and its labels (n,), None without."""
+    path = _checked(path)
+    x = arrays(path, key, max_bytes, missing)
+    if not _is_archive(path):
+        return x, None
+    names = _Names(_headers(path))
+    name = names.labels.get("train")
+    if name is None or not names.is_one_for_each(name, x):
+        return x, None
+    return x, np.ravel(read_array(path, name))
+
+
 def load(path, key=None, max_bytes=limits.MAX_BYTES, missing=None, **kwargs):
     """Returns the `Dataset` of a file; an archive with splits keeps them."""
     path = _checked(path)

@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 
 from keras_vae import datasets
+from keras_vae.datasets import numpy_files
 from trainers import _data
+from trainers import _resolve
 from trainers import _settings
 
 LABELS = "--condition=labels"
@@ -154,7 +156,57 @@ def test_evaluation_refuses_what_the_model_does_not_know(run, tmp_path):
         with pytest.raises(_settings.FlagError, match=message):
             programs.evaluated(model, f"--dataset={tmp_path / name}")
     np.savez(tmp_path / "ten.npz", x=x, y=np.arange(60) % 10)
-    with pytest.raises(_settings.FlagError, match="`--impute` must be left out with a"):
+    with pytest.raises(_settings.FlagError, match="`--impute` needs a model that was"):
         programs.evaluated(
             model, f"--dataset={tmp_path / 'ten.npz'}", f"--impute={tmp_path}/a.npy"
         )
+
+
+@pytest.mark.parametrize("key", [None, "rows"])
+def test_labels_of_an_array_stand_beside_it(tmp_path, key):
+    x, labels = np.arange(12.0).reshape(6, 2), np.arange(6)[:, None]
+    others = {} if key is None else {"scaled": 2 * x}
+    np.savez(tmp_path / "file.npz", rows=x, y=labels, **others)
+    read = numpy_files.arrays_and_labels
+    found, of_found = read(tmp_path / "file.npz", key)
+    np.testing.assert_array_equal(found, x)
+    np.testing.assert_array_equal(of_found, np.arange(6))
+    np.savez(tmp_path / "fewer.npz", x=x, y=labels[:3])
+    np.save(tmp_path / "none.npy", x)
+    for name in ("fewer.npz", "none.npy"):
+        assert read(tmp_path / name)[1] is None
+
+
+def test_gaps_and_labels_together_have_no_linear_start(tmp_path):
+    x = np.where(np.eye(40, 3), np.nan, np.random.default_rng(0).normal(size=(40, 3)))
+    np.savez(tmp_path / "file.npz", x=x, y=np.arange(40) % 2)
+    args = (f"--dataset={tmp_path / 'file.npz'}", "--missing=nan", "--latent_dim=1")
+    for condition, path in (("labels", "random"), ("none", "data")):
+        settings = programs.TRAIN.parse(*args, f"--condition={condition}")
+        data = _data.load(settings.data, None)
+        assert _resolve.train_on(settings, data).model.linear_path == path
+
+
+@pytest.mark.slow
+def test_gaps_are_filled_in_given_the_labels(tmp_path):
+    labels = np.arange(90) % 3
+    generator = np.random.default_rng(0)
+    whole = 3.0 * np.eye(3)[labels] + generator.normal(scale=0.1, size=(90, 3))
+    gaps = generator.random(whole.shape) < 0.2
+    x = np.where(gaps, np.nan, whole).astype("float32")
+    np.savez(tmp_path / "file.npz", x=x, y=labels)
+    dataset, run = f"--dataset={tmp_path / 'file.npz'}", tmp_path / "run"
+    programs.TRAIN.run(run, dataset, LABELS, "--missing=nan", "--epochs=2")
+    output, model = tmp_path / "filled.npy", run / "model.keras"
+    text = programs.evaluated(
+        f"--model={model}", dataset, f"--impute={output}", "--importance_samples=20"
+    )
+    assert f"{gaps.sum()} missing elements of 270 are filled in" in text
+    filled = np.load(output)
+    vae = keras.saving.load_model(model)
+    expected, others = (
+        vae.impute({"x": x, "label": one}, num_samples=20)
+        for one in (labels, np.roll(labels, 1))
+    )
+    np.testing.assert_allclose(filled, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(others - expected)[gaps].mean() > 0.01
