@@ -260,16 +260,6 @@ def test_exported_model_classifies_and_takes_unknown_labels(vae, tmp_path):
     np.testing.assert_allclose(bounds, -vae.elbo(DATA, seed=5), rtol=1e-5)
 
 
-def test_a_label_that_is_no_class_in_a_later_batch_shows_as_nan(vae):
-    labels = LABEL.copy()
-    labels[40] = 7
-    data = tf.data.Dataset.from_tensor_slices({"x": X, "label": labels}).batch(16)
-    predicted = vae.predict(data, verbose=0)
-    assert np.isnan(predicted[40]).all()
-    assert np.isfinite(np.delete(predicted, 40, axis=0)).all()
-    assert np.isnan(vae.evaluate(data, verbose=0)[0])
-
-
 def test_other_conditions_may_be_one_value_for_all():
     conditions = {"label": 3, "age": None}
     vae = kv.SemiSupervisedVAE(
