@@ -218,7 +218,7 @@ class SemiSupervisedVAE(TakesUnknownLabels, VAE):
             self.alpha.advance()
         self.add_loss(rate)
         self.add_loss(self._classification(label, log_probs, weights, mean))
-        x, y, sample_weight = self._rows(x, y, y_pred, sample_weight)
+        x, y, sample_weight = self.rows(x, y, y_pred, sample_weight)
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         self._kl_loss.add(rate, mean)
         self._negative_elbo.add(rate, mean)
@@ -241,8 +241,19 @@ class SemiSupervisedVAE(TakesUnknownLabels, VAE):
         self._accuracy.update(labelled(best), labelled)
         return self.alpha.value * mean(loss)
 
-    def _rows(self, x, y, y_pred, sample_weight):
-        """Returns the arguments of a loss over examples and classes, see `call`."""
+    def rows(self, x, y, y_pred, sample_weight=None):
+        """Returns data with each example once for each class, as `call` scores them.
+
+        Args:
+            x: Dict of tensors (batch, ...), see `call`.
+            y: Target (batch, ...), or None.
+            y_pred: What `call` returned of x.
+            sample_weight: Tensor (batch,), or None.
+
+        Returns:
+            x and y, (batch * classes, ...), and weights (batch * classes,): those of
+            the examples times q(y|x), or 1 for the class that is known.
+        """
         label, log_probs = x[self.label], y_pred["class_log_probs"]
         weights, _ = self._posterior_of_label(label, log_probs)
         if sample_weight is not None:
@@ -253,7 +264,7 @@ class SemiSupervisedVAE(TakesUnknownLabels, VAE):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Compares the target with the mean of each class, weighted by q(y|x)."""
-        x, y, sample_weight = self._rows(x, y, y_pred, sample_weight)
+        x, y, sample_weight = self.rows(x, y, y_pred, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     def get_config(self):

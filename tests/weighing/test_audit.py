@@ -1161,3 +1161,53 @@ def test_a_posterior_that_is_the_prior_hides_the_weight():
     assert report.sound
     assert not report.kl
     assert "the prior for every example" in report.notes[0]
+
+
+# === Labels that may be unknown ===
+
+
+@pytest.mark.parametrize("known", ["some", "none"])
+def test_each_class_counts_by_its_probability(known):
+    conditions = {"label": 3}
+    x = data((6,))
+    label = np.arange(len(x)) % 3
+    label[:: 2 if known == "some" else 1] = -1
+    model = kv.SemiSupervisedVAE(
+        kv.networks.mlp_encoder([8], conditions=conditions),
+        kv.networks.mlp_decoder([8], (6,), conditions=conditions),
+        latent_dim=2,
+        classifier=keras.Sequential([keras.layers.Dense(3)]),
+        objective=kv.ELBO(kl_weight=0.5),
+        conditions=conditions,
+        alpha=10.0,
+    )
+    model.compile("adam")
+    report = audit(model, {"x": x, "label": label})
+    assert report.sound, str(report)
+    assert report.kl[0].coefficients == pytest.approx((0.5, 0.5), rel=3e-3)
+    assert report.reconstruction.form == "likelihood"
+    assert report.reconstruction.coefficients == pytest.approx((1.0, 1.0), rel=3e-3)
+    assert report.weight.beta == pytest.approx(0.5, rel=3e-3)
+
+
+def test_a_class_that_counts_twice_is_found():
+    """Rows that are not weighted by q(y|x) are three losses in place of one."""
+    conditions = {"label": 3}
+    x = data((6,))
+
+    class Unweighted(kv.SemiSupervisedVAE):
+        def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+            x, y, _ = self.rows(x, y, y_pred)
+            return kv.VAE.compute_loss(self, x, y, y_pred)
+
+    model = Unweighted(
+        kv.networks.mlp_encoder([8], conditions=conditions),
+        kv.networks.mlp_decoder([8], (6,), conditions=conditions),
+        latent_dim=2,
+        classifier=keras.Sequential([keras.layers.Dense(3)]),
+        conditions=conditions,
+    )
+    model.compile("adam")
+    report = audit(model, {"x": x, "label": np.arange(len(x)) % 3})
+    assert report.reconstruction is None
+    assert "was not recognised" in str(report)

@@ -10,7 +10,9 @@ from keras_vae.distributions.likelihoods import Likelihood
 from keras_vae.layers import Latent
 from keras_vae.losses import NegativeLogLikelihood
 from keras_vae.models import VAE
+from keras_vae.models import SemiSupervisedVAE
 from keras_vae.models import observed
+from keras_vae.objectives import BatchMean
 from keras_vae.weighing import heads
 
 
@@ -96,6 +98,10 @@ class AuditedModel:
         index = sorted(outputs).index(head.name) if outputs else head.index
         return [seen for seen in reversed(of_model) if seen.index == index]
 
+    def mean(self, step):
+        """Returns the `BatchMean` by which the loss averages over a batch."""
+        return BatchMean(step.batch.size)
+
     def losses(self):
         """Returns the list of the compiled `NegativeLogLikelihood`s."""
         compiled = tf.nest.flatten(getattr(self.model, "loss", None))
@@ -133,6 +139,25 @@ class AuditedVAE(AuditedModel):
         return step.results[id(self.model), 0]
 
 
+class AuditedSemiSupervisedVAE(AuditedVAE):
+    """A `SemiSupervisedVAE`, which scores each example for each class."""
+
+    def heads(self, step):
+        """See `AuditedModel.heads`."""
+        x, y, _ = self._rows(step)
+        target = self.model.conditions.main(x) if y is None else y
+        heads = super().heads(step)
+        return [dataclasses.replace(head, targets=[target]) for head in heads]
+
+    def mean(self, step):
+        """See `AuditedModel.mean`."""
+        weights = self._rows(step)[2]
+        return BatchMean(len(weights), weights)
+
+    def _rows(self, step):
+        return self.model.rows(step.batch.x, step.batch.y, self._outputs(step))
+
+
 def _of_size(step, likelihood):
     """Returns the outputs of a size of the targets, the last one first."""
     sizes = {math.prod(target.shape) for target in step.batch.targets}
@@ -145,4 +170,6 @@ def _of_size(step, likelihood):
 
 def adapt(model):
     """Returns the `AuditedModel` of a compiled model."""
+    if isinstance(model, SemiSupervisedVAE):
+        return AuditedSemiSupervisedVAE(model)
     return AuditedVAE(model) if isinstance(model, VAE) else AuditedModel(model)

@@ -3,7 +3,6 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.objectives import BatchMean
 from keras_vae.weighing.auditing import solve
 from keras_vae.weighing.auditing.probe import trainable
 from keras_vae.weighing.auditing.terms import MeasuredKL
@@ -23,7 +22,7 @@ def of_layers(audited, step, loss):
         List of `MeasuredKL`s, one for each latent variable and call.
     """
     with step.tape:
-        mean = BatchMean(step.batch.size)
+        mean = audited.mean(step)
         draws = [
             (latent, objective, params, mean(objective.rate(estimate)))
             for latent, objective, params, estimate in audited.draws(step)

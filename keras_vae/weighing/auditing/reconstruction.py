@@ -5,7 +5,6 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_vae.objectives import BatchMean
 from keras_vae.weighing.auditing import activations
 from keras_vae.weighing.auditing import solve
 from keras_vae.weighing.auditing.terms import MeasuredReconstruction
@@ -71,30 +70,33 @@ def _best(gradient, references, form, limit):
 
 def _references(audited, step, head, seen):
     """Returns the gradients by an output of all possible reconstructions, by form."""
-    references = {}
+    references, mean = {}, audited.mean(step)
     shape = seen.tensor.shape
     for target in head.targets:
         same_size = math.prod(shape) == math.prod(target.shape)
         if same_size and shape[0] == target.shape[0]:
-            references |= _forms(seen.tensor.numpy(), target.numpy())
+            references |= _forms(seen.tensor.numpy(), target.numpy(), mean)
     target = head.targets[0]
     if head.likelihood is not None:
         needed = head.likelihood.params_shape(tuple(target.shape[1:]))
         if tuple(needed) == tuple(shape[1:]):
             mask = audited.mask(step, seen, target)
-            references["likelihood"] = _of_likelihood(head, seen, target, mask)
+            references["likelihood"] = _of_likelihood(head, seen, target, mask, mean)
     return references
 
 
-def _forms(p, target):
+def _forms(p, target, mean):
     """Returns gradients by p of sums over the event, averaged over the batch."""
-    batch = len(target)
+    shares = 1 / len(target)
+    if mean.weights is not None:
+        shares = mean.weights.numpy() / np.sum(mean.weights)
+        shares = shares.reshape(-1, *[1] * (p.ndim - 1))
     p, target = p.astype("float64"), target.reshape(p.shape).astype("float64")
-    error = (p - target) / batch
+    error = (p - target) * shares
     forms = {
         "squared_error": 2 * error,
-        "bernoulli_logits": (1 / (1 + np.exp(-p)) - target) / batch,
-        "absolute_error": np.sign(p - target) / batch,
+        "bernoulli_logits": (1 / (1 + np.exp(-p)) - target) * shares,
+        "absolute_error": np.sign(p - target) * shares,
     }
     inside = (p > 0) & (p < 1)
     if inside.all():
@@ -102,12 +104,11 @@ def _forms(p, target):
     return forms
 
 
-def _of_likelihood(head, seen, target, mask):
+def _of_likelihood(head, seen, target, mask, mean):
     """Returns the gradient of -log p(x|z) of a likelihood of this library."""
     size = len(target)
     options = {} if mask is None else {"mask": mask}
     p = tf.cast(seen.tensor, tf.float32)
-    mean = BatchMean(size)
     with tf.GradientTape() as tape:
         tape.watch(p)
         params = tf.reshape(p, [size, -1, *p.shape[1:]])
