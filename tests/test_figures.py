@@ -4,6 +4,7 @@ import matrix
 import numpy as np
 import pytest
 
+import keras_vae as kv
 from keras_vae import figures
 from keras_vae.figures import drawing
 from keras_vae.figures import epochs
@@ -284,3 +285,18 @@ def test_annealing_has_two_axes_and_a_file(tmp_path):
     assert left.get_xlabel() == "step"
     assert path.read_bytes()[1:4] == b"PNG"
     assert figures.pixels(figures.annealing({})).shape == (460, 720, 3)
+
+
+def test_the_forecast_lies_dashed_below_the_curves():
+    x, _ = kv.datasets.digits()
+    found = kv.linear_forecast(x[:200], latent_dim=3, noise=1.0)
+    names = ("beta", "rate", "distortion", "negative_elbo", "active_units")
+    columns = {name: getattr(found, name) for name in names}
+    figure = kv.figures.rate_distortion({"": columns}, forecast=columns)
+    for axes, across, up in zip(
+        figure.axes, ("rate", "beta", "beta"), names[2:], strict=True
+    ):
+        (line,) = [x for x in axes.get_lines() if x.get_label().startswith("Linear")]
+        np.testing.assert_array_equal(line.get_xdata(), columns[across])
+        np.testing.assert_array_equal(line.get_ydata(), columns[up])
+        assert line.get_linestyle() == "--"

@@ -10,6 +10,7 @@ import tensorflow as tf
 import keras_vae as kv
 from keras_vae import figures
 from trainers import _batches
+from trainers import _data
 from trainers import _model
 from trainers import _pages
 from trainers import _run
@@ -40,7 +41,7 @@ def write(settings, run, data, report, final, paragraphs):
     """
     _write_csv(run.path / "curve.csv", report.curve)
     with _run.replaced(run.path / "curve.png") as path:
-        _draw_curve(path, report)
+        _draw_curve(path, report, _forecast(data, report.curve))
     _draw_pictures(run.path / "pictures.png", settings, data, report, final)
     with _run.replaced(run.path / "advice.txt") as path:
         path.write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
@@ -81,25 +82,54 @@ def _write_csv(path, curve):
                 writer.writerow([*row, *map(float, more)])
 
 
-def _draw_curve(path, report):
-    curve, reading = report.curve, report.curve.reading
-    interval = reading.without_constant(curve.intervals["distortion"])
-    columns = {
+def _forecast(data, curve):
+    """Returns the curve of the best linear VAE of the training data, or None."""
+    is_known = curve.reading.is_noise and not data.conditions
+    if not is_known or _data.has_gaps(data):
+        return None
+    try:
+        found = kv.linear_forecast(data.train, curve.latent_dim, curve.beta, noise=1.0)
+    except ValueError:
+        # So many units explain all, for example.
+        return None
+    distortion = found.distortion + curve.meaning.log_units
+    return kv.weighing.RateDistortionCurve(
+        found.beta,
+        {"rate": found.rate, "distortion": distortion},
+        found.active_units,
+        curve.latent_dim,
+        len(data.train),
+        meaning=curve.meaning,
+    )
+
+
+def _columns(curve):
+    return {
         "beta": curve.beta,
         "rate": curve.rate,
-        "distortion": reading.without_constant(curve.distortion),
-        "negative_elbo": reading.bound,
+        "distortion": curve.reading.without_constant(curve.distortion),
+        "negative_elbo": curve.reading.bound,
         "active_units": curve.active_units,
     }
+
+
+def _draw_curve(path, report, forecast):
+    curve, reading = report.curve, report.curve.reading
+    interval = reading.without_constant(curve.intervals["distortion"])
+    columns = _columns(curve)
     columns["rate_low"], columns["rate_high"] = curve.intervals["rate"].T
     columns["distortion_low"], columns["distortion_high"] = interval.T
-    figure = figures.rate_distortion({"": columns})
+    figure = figures.rate_distortion(
+        {"": columns}, forecast=None if forecast is None else _columns(forecast)
+    )
     plane, bound, units = figure.axes
     plane.margins(x=0.12)
+    for axes in figure.axes:
+        if axes.get_legend() is not None:
+            axes.get_legend().remove()
     if reading.is_noise:
         plane.set_ylabel("half the squared error of an event")
     bound.set_title("\N{MINUS SIGN}ELBO of held-out data", **_TITLE)
-    bound.get_legend().remove()
     for i, (item, color) in enumerate(zip(report, _COLORS, strict=False)):
         for axes in (bound, units):
             if item.beta is not None:

@@ -12,9 +12,10 @@ _TITLES = (
     "What the data cost",
     "Active units",
 )
+_FORECAST = "Linear VAE, forecast"
 
 
-def rate_distortion(curves: dict, path=None):
+def rate_distortion(curves: dict, path=None, forecast=None):
     """Draws rate-distortion curves: the plane, -ELBO and active units over beta.
 
     Args:
@@ -23,6 +24,8 @@ def rate_distortion(curves: dict, path=None):
             Optional arrays `<name>_low` and `<name>_high` of each are drawn as error
             bars. A name may be empty.
         path: String or path, a PNG to write, or None. Defaults to None.
+        forecast: Dict of such arrays, as of `linear_forecast`, drawn dashed below all
+            others, or None. Defaults to None.
 
     Returns:
         A `matplotlib.figure.Figure` of three panels.
@@ -40,6 +43,8 @@ def rate_distortion(curves: dict, path=None):
     panels = [drawing.titled(figure, grid[i], text) for i, text in enumerate(_TITLES)]
     for i, (name, columns) in enumerate(curves.items()):
         _draw_curve(*panels, name, columns, _COLORS[i % len(_COLORS)])
+    if forecast is not None:
+        _draw_forecast(*panels, forecast)
     _finish(*panels)
     if path is not None:
         drawing.save(figure, pathlib.Path(path))
@@ -61,6 +66,19 @@ def _draw_curve(plane, bound, units, name, columns, color):
         likelihood = "negative_log_likelihood"
         _draw_points(bound, columns, "beta", likelihood, color, "--", nll)
     _draw_points(units, columns, "beta", "active_units", color, "-", name)
+
+
+def _draw_forecast(plane, bound, units, columns):
+    look = {"color": drawing.GREY, "lw": 1.2, "ls": (0, (5, 3)), "zorder": 1}
+    low, high = bound.get_ylim()
+    for axes, across, up in (
+        (plane, "rate", "distortion"),
+        (bound, "beta", "negative_elbo"),
+        (units, "beta", "active_units"),
+    ):
+        axes.plot(columns[across], columns[up], label=_FORECAST, **look)
+    # At small weights it may be so high that nothing else could be read.
+    bound.set_ylim(min(low, np.min(columns["negative_elbo"])), high)
 
 
 def _draw_points(axes, columns, across, up, color, style, name):
