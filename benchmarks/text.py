@@ -39,7 +39,8 @@ ROWS = {
     "language model": ["--schedule=none", "--language_model"],
     "fixed": ["--schedule=none"],
     "sigmoid": ["--schedule=sigmoid"],
-    "cyclical": ["--schedule=cyclical"],
+    # The last part of the run is at weight 1, so that its epochs compare.
+    "cyclical": ["--schedule=cyclical", "--warmup=80%"],
     "free bits": [*_LINEAR, *_FREE_BITS],
     "pre-training": [*_LINEAR, *_FREE_BITS],
     "word dropout": ["--schedule=sigmoid", "--word_dropout=0.4"],

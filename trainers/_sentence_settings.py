@@ -201,7 +201,8 @@ def resolve(values):
 
     def part(kind):
         names = [field.name for field in dataclasses.fields(kind)]
-        given = {name: values[name].value for name in names if name not in _FIXED}
+        # What has a flag in other programs alone keeps its default.
+        given = {name: values[name].value for name in names if name in values}
         return kind(**given, **{n: v for n, v in _FIXED.items() if n in names})
 
     settings = Settings(**{name: part(kind) for name, kind in _KINDS.items()})
