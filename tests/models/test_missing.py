@@ -355,14 +355,6 @@ def test_data_outside_of_the_support():
         vae.fit(X, verbose=0)
 
 
-def test_adapt_says_what_to_do():
-    vae = make_vae("normal", linear_path=True)
-    with pytest.raises(ValueError, match=r"must be finite.*Impute them, or leave"):
-        vae.adapt(X)
-    vae.adapt(WHOLE)
-    assert np.isfinite(vae.elbo(X)).all()
-
-
 @pytest.mark.parametrize("missing", [True, "NaN", 0, float("nan")])
 def test_unknown_missing(missing):
     with pytest.raises(ValueError, match="`missing` must be None, 'nan', "):
