@@ -583,6 +583,16 @@ def conditional_multi_rate():
 
 
 @recipe
+def conditional_vamp_prior():
+    model = mlp(
+        conditions={"label": 3, "age": None},
+        prior=priors.VampPrior(4, seed=2),
+        objective=kv.ELBO(kl="monte_carlo"),
+    )
+    return Recipe(model, conditional_images(), updates_until_all_move=2)
+
+
+@recipe
 def semi_supervised():
     x = conditional_images()
     x["label"][::2] = -1

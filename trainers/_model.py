@@ -7,6 +7,7 @@ import keras_vae as kv
 from trainers import _data
 from trainers import _flag_checks
 from trainers import _settings
+from trainers import _units
 
 _UNIT_INTERVAL = ("bernoulli", "continuous_bernoulli")
 # Units of the layers of level 1 of a hierarchy; each further level has half as many.
@@ -53,7 +54,8 @@ def build(settings, data, make):
         and settings.model.likelihood not in _UNIT_INTERVAL
     ):
         # Where an element is missing, the encoder sees 0.
-        model.latent.prior.initialize(np.nan_to_num(data.train))
+        x = _units.changed(data.inputs("train"), np.nan_to_num)
+        model.latent.prior.initialize(x)
     compile_model(model, settings, data.steps_per_epoch(settings.fit.batch_size))
     return model
 

@@ -20,7 +20,7 @@ def check_declared(declared, **parts):
             _check_inputs(declared, name, layer)
     (prior,), encoders = parts["prior"], parts["encoder"]
     taken = [name for name in declared if _take(encoders, name)]
-    if prior.calls_encoder and taken:
+    if prior.calls_encoder and not prior.encodes_conditions and taken:
         raise ValueError(
             f"`prior` {type(prior).__name__} encodes inputs of its own, which have no "
             f"conditions, but `encoder` takes {taken}: use another prior, or an "

@@ -167,7 +167,11 @@ def check_closed_form(latent, objective, condition=conditions.NONE):
     if objective.kl != "analytic":
         return
     size = latent.posterior.params_size(latent.units)
+
+    def encode(x, own=conditions.NONE):
+        return tf.zeros((x.shape[0], size))
+
     with keras.StatelessScope():
-        prior = latent.prior_params(lambda x: tf.zeros((x.shape[0], size)), condition)
+        prior = latent.prior_params(encode, condition)
     z = tf.zeros((1, 1, latent.units))
     objective.rate(latent.estimate(tf.zeros((1, size)), prior, z))

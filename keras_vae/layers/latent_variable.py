@@ -56,7 +56,11 @@ class LatentVariable(keras.layers.Layer):
         return heads.make(self.posterior.head_size, self.shape)
 
     def build_from_features(
-        self, features_shape, pseudo_input_shape, condition_shapes=conditions.NONE
+        self,
+        features_shape,
+        pseudo_input_shape,
+        condition_shapes=conditions.NONE,
+        encoder_conditions=None,
     ):
         """Creates all weights.
 
@@ -66,6 +70,8 @@ class LatentVariable(keras.layers.Layer):
                 first.
             condition_shapes: Dict of names to shapes of the conditions, batch axis
                 first.
+            encoder_conditions: Dict, the `conditions` of a model that the prior's
+                `encode` takes, or None.
         """
         if not self.head.built:
             self.head.build(self._head_shape(features_shape))
@@ -78,6 +84,8 @@ class LatentVariable(keras.layers.Layer):
             options = {"condition_shapes": shapes} if shapes else {}
             if shapes and len(self.shape) > 1:
                 options["latent_shape"] = self.shape
+            if encoder_conditions and self.prior.encodes_conditions:
+                options["encoder_conditions"] = encoder_conditions
             self.prior.build_for(
                 self.units, pseudo_input_shape, self.posterior, **options
             )

@@ -46,7 +46,11 @@ class ForwardPass:
         Returns:
             A dict of such shapes, of what the decoder takes beside the first z.
         """
-        self.latent.build_from_features(features_shape, input_shape, condition_shapes)
+        kinds = self.conditions.get_config() or {}
+        taken = {n: v for n, v in kinds.items() if named.takes(self.encoder, n)}
+        self.latent.build_from_features(
+            features_shape, input_shape, condition_shapes, taken
+        )
         return named.NONE
 
     def _call_networks(self, inputs, condition, key):
@@ -86,13 +90,25 @@ class ForwardPass:
 
     def _add_priors(self, draws, condition):
         """Adds the parameters of the priors that the draws lack."""
-        infer = functools.partial(self._infer, condition=condition)
         # Pseudo-inputs are not data: encoding them must not update batch statistics or
         # add losses a second time.
         with keras.StatelessScope():
             for latent, draw in zip(self.latents, draws, strict=True):
                 if "prior" not in draw:
-                    draw["prior"] = latent.prior_params(infer, condition)
+                    draw["prior"] = self.prior_params(latent, condition)
+
+    def prior_params(self, latent, condition):
+        """Returns what `sample_prior` and `estimate` of a latent need of its prior.
+
+        Args:
+            latent: One of `latents`.
+            condition: See `_outputs`.
+        """
+
+        def encode(x, own=named.NONE):
+            return self._infer(x, {**condition, **own})
+
+        return latent.prior_params(encode, condition)
 
     def _draw_latents(self, inputs, condition, num_samples, key, mark):
         """Draws all latents.

@@ -13,6 +13,8 @@ class Prior(keras.layers.Layer):
 
     # Whether `params` calls `encode`.
     calls_encoder = False
+    # Whether it has conditions for an `encode` that takes some.
+    encodes_conditions = False
     # The layer whose output `params` returns, a row for each example, if there is one.
     head = None
 
@@ -52,7 +54,9 @@ class Prior(keras.layers.Layer):
         """Makes all layer calls that the prior needs.
 
         Args:
-            encode: Callable that maps a batch of inputs to posterior parameters.
+            encode: Callable that maps a batch of inputs to posterior parameters. If the
+                encoder takes conditions, it takes a dict of these as the networks get
+                them, names to tensors, as its second argument.
                 A prior that takes conditions gets them as `condition`, a dict of names
                 to tensors.
 

@@ -237,6 +237,48 @@ def test_folded_model_of_all_weights_is_the_gated_one(kind, linear_path):
     )
 
 
+def with_pseudo_inputs(number):
+    vae = make(
+        conditions={"label": 3, "age": None},
+        prior=kv.priors.VampPrior(number),
+        objective=kv.ELBO(kl="monte_carlo"),
+    )
+    vae.build((None, 6))
+    return vae
+
+
+def test_a_pseudo_input_has_conditions_of_its_own():
+    vae, data = with_pseudo_inputs(1), {**DATA, "age": AGE}
+    prior, one = vae.latent.prior, {name: v[5:6] for name, v in data.items()}
+    prior.pseudo_inputs.assign(one["x"])
+    prior.pseudo_conditions["age"].assign(one["age"][:, None])
+    prior.pseudo_conditions["label"].assign(50 * np.eye(3)[one["label"]])
+    estimate = vae.estimate(data, X, 2, kv.random.key(0))
+    q = vae.latent.posterior.distribution(vae.infer(one)[0])
+    np.testing.assert_allclose(
+        estimate.prior.log_prob(estimate.z), q.log_prob(estimate.z), rtol=1e-5
+    )
+    # What an example is given does not change p(z).
+    other = vae.estimate({**data, "age": -AGE}, X, 2, kv.random.key(0))
+    z = estimate.z
+    np.testing.assert_array_equal(other.prior.log_prob(z), estimate.prior.log_prob(z))
+
+
+def test_pseudo_inputs_start_at_labelled_examples():
+    vae = with_pseudo_inputs(30)
+    prior = vae.latent.prior
+    started = np.argmax(prior.pseudo_conditions["label"], axis=1)
+    np.testing.assert_array_equal(np.bincount(started), [10, 10, 10])
+    assert not np.any(prior.pseudo_conditions["age"])
+    prior.initialize({**DATA, "age": AGE})
+    values = np.asarray(prior.pseudo_conditions["age"])[:, 0]
+    rows = [int(np.flatnonzero(value == AGE)[0]) for value in values]
+    assert len(set(rows)) == 30
+    np.testing.assert_array_equal(prior.pseudo_inputs, X[rows])
+    labels = np.argmax(prior.pseudo_conditions["label"], axis=1)
+    np.testing.assert_array_equal(labels, LABEL[rows])
+
+
 # === Data ===
 
 
@@ -433,6 +475,10 @@ def vae_with(conditions, of_networks=CONDITIONS, **kwargs):
     )
 
 
+class EncodesAlone(kv.priors.StandardNormal):
+    calls_encoder = True
+
+
 MODELS = {
     "taken by none": (
         lambda: vae_with({"label": 3, "age": None}),
@@ -459,10 +505,8 @@ MODELS = {
         "`encoder` must have one input for the data.*named \\['x', 'label'\\]",
     ),
     "pseudo-inputs": (
-        lambda: vae_with(
-            CONDITIONS, prior="vamp_prior", objective=kv.ELBO(kl="monte_carlo")
-        ),
-        "`prior` VampPrior encodes inputs of its own, which have no conditions",
+        lambda: vae_with(CONDITIONS, prior=EncodesAlone()),
+        "`prior` EncodesAlone encodes inputs of its own, which have no conditions",
     ),
     "prior without conditions": (
         lambda: vae_with(None, None, prior="conditional").build((None, 6)),

@@ -183,7 +183,7 @@ class VAESubject(Subject):
             params = None if params is None else _of_one(params)
         else:
             _, condition = self.model.split(x)
-            params = variable.prior_params(lambda x: self.encode(x)[0], condition)
+            params = self.model.prior_params(variable, condition)
         return variable.prior.distribution(params, variable.posterior)
 
     def is_free(self, index):
