@@ -18,9 +18,8 @@ import pathlib
 import platform
 import tempfile
 
-import numpy as np
-
 from benchmarks import contest
+from benchmarks import speed_data
 from benchmarks.contest import Contender
 
 LIBRARIES = (
@@ -42,6 +41,7 @@ TARGETS = {
     ("mlp", "Keras example"): 3.3,
     ("mlp", "Pythae"): 3.5,
     ("mlp", "matrix products alone"): 0.45,
+    ("ladder", "TF/XLA, epoch by hand"): 0.85,
     ("conv", "Pythae"): 1.4,
     ("conv", "torch, fused Adam"): 1.0,
     ("lstm", "torch, fused Adam"): 1.35,
@@ -143,8 +143,8 @@ class Seconds(Workload):
 
 def mlp(flags, directory):
     """Dense networks 784-200-200-50 on binary images, batches of 100."""
-    x = binary_images(10_000 if flags.quick else 60_000, flags.data_dir)
-    data = {"data": _save(directory / "mlp.npy", x)}
+    x = speed_data.binary_images(10_000 if flags.quick else 60_000, flags.data_dir)
+    data = {"data": speed_data.save(directory / "mlp.npy", x)}
     contenders = [
         ("keras_vae", "ours", "mlp", {}),
         ("Keras fit, same layers", "ours", "mlp_stock", {}),
@@ -166,10 +166,26 @@ def mlp(flags, directory):
     )
 
 
+def ladder(flags, directory):
+    """A Ladder VAE of five dense levels on binary images, batches of 100."""
+    x = speed_data.binary_images(10_000 if flags.quick else 60_000, flags.data_dir)
+    data = {"data": speed_data.save(directory / "ladder.npy", x)}
+    contenders = [
+        ("keras_vae", "ours", "ladder"),
+        ("TF/XLA, epoch by hand", "tensorflow_loop", "ladder"),
+    ]
+    return Workload(
+        "ladder",
+        f"Ladder, z 64-32-16-8-4, batch 100, {len(x):,} images",
+        "images",
+        [Contender(*c, data, len(x)) for c in contenders],
+    )
+
+
 def conv(flags, directory):
     """Convolutions on binary images of 64 x 64, batches of 64."""
-    x = shapes(640 if flags.quick else 3_200, flags.data_dir)
-    data = {"data": _save(directory / "conv.npy", x)}
+    x = speed_data.shapes(640 if flags.quick else 3_200, flags.data_dir)
+    data = {"data": speed_data.save(directory / "conv.npy", x)}
     contenders = [
         ("keras_vae", "ours", "conv", {}),
         ("Keras fit, same layers", "ours", "conv_stock", {}),
@@ -187,8 +203,8 @@ def conv(flags, directory):
 
 def lstm(flags, directory):
     """LSTMs that encode and, given the words before, decode sentences."""
-    x = sentences(320 if flags.quick else 1_280)
-    data = {"data": _save(directory / "lstm.npy", x)}
+    x = speed_data.sentences(320 if flags.quick else 1_280)
+    data = {"data": speed_data.save(directory / "lstm.npy", x)}
     contenders = [
         ("keras_vae", "ours", "lstm"),
         ("Keras fit, same layers", "ours", "lstm_stock"),
@@ -204,8 +220,8 @@ def lstm(flags, directory):
 
 def text(flags, directory):
     """`SentenceVAE` on sentences of 5 to 40 words, in batches of like length."""
-    x = uneven_sentences(320 if flags.quick else 1_280)
-    data = {"data": _save(directory / "text.npy", x)}
+    x = speed_data.uneven_sentences(320 if flags.quick else 1_280)
+    data = {"data": speed_data.save(directory / "text.npy", x)}
     contenders = [
         ("keras_vae", "ours", "text"),
         ("torch, fused Adam", "pytorch", "text"),
@@ -221,8 +237,8 @@ def text(flags, directory):
 def log_likelihood(flags, directory):
     """Importance-sampled log p(x)."""
     images, draws = (20, 1_000) if flags.quick else (100, 5_000)
-    x = binary_images(images, flags.data_dir)
-    options = {"data": _save(directory / "ll.npy", x), "num_samples": draws}
+    x = speed_data.binary_images(images, flags.data_dir)
+    options = {"data": speed_data.save(directory / "ll.npy", x), "num_samples": draws}
     contenders = [
         ("keras_vae", "ours", "log_likelihood"),
         ("Pythae", "pythae_trainer", "log_likelihood"),
@@ -237,10 +253,10 @@ def log_likelihood(flags, directory):
 
 def start(flags, directory):
     """Seconds from a fresh process to the end of the first step."""
-    x = binary_images(100, flags.data_dir)
+    x = speed_data.binary_images(100, flags.data_dir)
     contenders = mlp(flags, directory).contenders[:-1]
     for contender in contenders:
-        contender.options["data"] = _save(directory / "start.npy", x)
+        contender.options["data"] = speed_data.save(directory / "start.npy", x)
     return Seconds("start", "Import and first step", "", contenders)
 
 
@@ -250,11 +266,14 @@ def scaling(flags, directory):
     sizes, latents = [largest // 16, largest // 4, largest], [16, 64, 256]
     if flags.quick:
         del sizes[1], latents[1]
-    x = binary_images(largest, flags.data_dir)
+    x = speed_data.binary_images(largest, flags.data_dir)
     work = [(size, 50) for size in sizes] + [(largest // 4, z) for z in latents]
     contenders = []
     for size, z in work:
-        options = {"data": _save(directory / f"{size}.npy", x[:size]), "latents": z}
+        options = {
+            "data": speed_data.save(directory / f"{size}.npy", x[:size]),
+            "latents": z,
+        }
         name = f"{size:,} images, {z} latents"
         contenders.append(Contender(name, "ours", "mlp", options, size))
     return Seconds("scaling", "Seconds of an epoch as the work grows", "", contenders)
@@ -262,6 +281,7 @@ def scaling(flags, directory):
 
 WORKLOADS = {
     "mlp": mlp,
+    "ladder": ladder,
     "conv": conv,
     "lstm": lstm,
     "text": text,
@@ -269,55 +289,6 @@ WORKLOADS = {
     "start": start,
     "scaling": scaling,
 }
-
-
-# === Data ===
-
-
-def binary_images(size, data_dir=None):
-    """Binarised MNIST, or draws of as many pixels that depend on ten numbers."""
-    if data_dir:
-        path = pathlib.Path(data_dir, "binarized_mnist", "binarized_mnist_uint8.npz")
-        with np.load(path) as archive:
-            x = np.concatenate([archive["train"], archive["valid"], archive["test"]])
-        return x[:size].astype("float32")
-    generator = np.random.default_rng(0)
-    directions = generator.normal(size=(10, 784))
-    logits = generator.normal(size=(size, 10)) @ directions - 2
-    return (generator.logistic(size=logits.shape) < logits).astype("float32")
-
-
-def shapes(size, data_dir=None):
-    """Images of dSprites, or squares at random places."""
-    if data_dir:
-        with np.load(pathlib.Path(data_dir, "dsprites", "dsprites_subset.npz")) as data:
-            return data["imgs"][:size].astype("float32")
-    generator = np.random.default_rng(0)
-    corner = generator.integers(0, 40, (2, size, 1))
-    side = generator.integers(8, 24, (size, 1))
-    place = np.arange(64)
-    rows, columns = ((place >= c) & (place < c + side) for c in corner)
-    return (rows[:, :, None] & columns[:, None, :]).astype("float32")
-
-
-def sentences(size, words=30, vocabulary=10_000):
-    """Words that are as frequent as 1 over their rank."""
-    frequencies = 1 / np.arange(1, vocabulary + 1)
-    generator = np.random.default_rng(0)
-    frequencies /= frequencies.sum()
-    return generator.choice(vocabulary, (size, words), p=frequencies).astype("int32")
-
-
-def uneven_sentences(size, longest=40):
-    """The same of 5 to 40 words, whose ids begin at 1; 0 is padding."""
-    x = sentences(size, longest, 9_999) + 1
-    lengths = np.random.default_rng(1).integers(5, longest + 1, size)
-    return np.where(np.arange(longest) < lengths[:, None], x, 0)
-
-
-def _save(path, array):
-    np.save(path, array)
-    return str(path)
 
 
 # === Report ===

@@ -26,6 +26,16 @@ def mlp(data, batch_size=100, latents=shared.LATENTS):
     return _epochs(vae, batch_size, x)
 
 
+def ladder(data, batch_size=100):
+    """A `HierarchicalVAE` with all defaults."""
+    x = shared.load(data)
+    hidden, latents = zip(*shared.LEVELS, strict=True)
+    networks = kv.networks.mlp_levels(hidden, (x.shape[1],))
+    vae = kv.HierarchicalVAE(*networks, latents, seed=0)
+    vae.compile("adam")
+    return _epochs(vae, batch_size, x)
+
+
 def mlp_stock(data, batch_size=100):
     """The same layers and losses in a plain Keras model: Keras's own `fit`."""
     x = shared.load(data)

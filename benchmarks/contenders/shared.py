@@ -6,6 +6,8 @@ import threading
 import numpy as np
 
 HIDDEN = 200
+# Units and latents of each level of a hierarchy, that next to x first.
+LEVELS = ((512, 64), (256, 32), (128, 16), (64, 8), (32, 4))
 LATENTS = 50
 LEARNING_RATE = 1e-3
 FILTERS = (32, 32, 64, 64)

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import contest
 from benchmarks import speed
+from benchmarks import speed_data
 from benchmarks.contenders import shared
 from benchmarks.contest import Contender
 
@@ -51,7 +52,7 @@ def test_seconds_are_shown_beside_the_first():
 
 
 def test_what_is_not_installed_is_missing_and_the_others_go_on(tmp_path):
-    path = speed._save(tmp_path / "x.npy", speed.binary_images(2))
+    path = speed_data.save(tmp_path / "x.npy", speed_data.binary_images(2))
     missing = contender(module="not_there", function="mlp", options={})
     failing = contender(module="shared", function="load", options={"path": path})
     contest.run([missing, failing], repeats=1, report=lambda line: None)
@@ -60,17 +61,17 @@ def test_what_is_not_installed_is_missing_and_the_others_go_on(tmp_path):
 
 
 def test_the_data_are_what_they_are_said_to_be():
-    x = speed.binary_images(50)
+    x = speed_data.binary_images(50)
     assert x.shape == (50, 784)
     assert x.dtype == np.float32
     assert set(np.unique(x)) == {0, 1}
-    images = speed.shapes(5)
+    images = speed_data.shapes(5)
     assert images.shape == (5, 64, 64)
     # Squares: every row that is not empty is as long as there are such rows.
     for image in images:
         filled = image.sum(axis=1)
         assert set(filled) == {0, np.count_nonzero(filled)}
-    words = speed.sentences(40)
+    words = speed_data.sentences(40)
     assert words.shape == (40, 30)
     assert 0 <= words.min() <= words.max() < 10_000
     assert np.mean(words == 0) > np.mean(words == 1) > np.mean(words == 9)
@@ -91,7 +92,7 @@ def test_unknown_workloads_are_refused(capsys):
 @pytest.mark.slow
 def test_the_program_writes_its_report(tmp_path, monkeypatch, capsys):
     def small(flags, directory):
-        data = speed._save(directory / "x.npy", speed.binary_images(200))
+        data = speed_data.save(directory / "x.npy", speed_data.binary_images(200))
         rows = [contender("keras_vae", options={"data": data}, items=200)]
         rows += [contender("TF/XLA, epoch by hand", module="tensorflow_loop")]
         rows[1].options["data"] = data
