@@ -41,28 +41,12 @@ def define_train(values):
         "p(x|z); default bernoulli for zeros and ones, continuous_bernoulli for other "
         "data in [0, 1], normal for all else.",
     )
-    add.enum("objective", "elbo", ("elbo", "importance_weighted"), "What is optimised.")
-    add.number("kl_weight", 1.0, "Weight of the KL, at the end of the schedule.")
-    add.enum(
-        "schedule",
-        None,
-        ("none", *_flag_checks.SCHEDULES),
-        "How the weight gets there; default sigmoid, and none with --linear_path=data, "
-        "whose start is right for the weight.",
-    )
-    add.string(
-        "warmup", None, "'50%', '5 epochs' or '1000' steps; default: schedule's."
-    )
+    define_objective(add)
     define_training(add, epochs=100)
     add.number(
         "clip_norm", None, "Norm to which longer gradients are shortened.", low=1e-12
     )
-    add.number(
-        "skip_norm",
-        None,
-        "Norm of gradients above which an update is skipped, ten in a row at most.",
-        low=1e-12,
-    )
+    add.number("skip_norm", None, "Norm above which an update is skipped.", low=1e-12)
     define_run(add)
 
 
@@ -74,6 +58,7 @@ def define_weigh(values):
     """
     add = Definer(values)
     define_data(add)
+    define_levels(add)
     define_model(
         add,
         WEIGHED_LIKELIHOODS,
@@ -281,6 +266,25 @@ def define_model(add, likelihoods, text):
     )
 
 
+def define_objective(add):
+    """Defines the flags of what is optimised, by a `Definer`."""
+    add.enum("objective", "elbo", ("elbo", "importance_weighted"), "What is optimised.")
+    add.number("kl_weight", 1.0, "Weight of the KL, at the end of the schedule.")
+    add.enum(
+        "schedule",
+        None,
+        ("none", *_flag_checks.SCHEDULES),
+        "How the weight gets there; default sigmoid, and none with --linear_path=data, "
+        "whose start is right for the weight.",
+    )
+    add.string(
+        "warmup", None, "'50%', '5 epochs' or '1000' steps; default: schedule's."
+    )
+    add.number(
+        "free_nats", 0.0, "Nats that each level, or each unit of a VAE, has for free."
+    )
+
+
 def define_levels(add):
     """Defines the flags of several levels of latents, by a `Definer`."""
     add.enum(
@@ -299,9 +303,6 @@ def define_levels(add):
     )
     add.boolean(
         "batch_normalization", False, "Normalize over the batch in the levels' layers."
-    )
-    add.number(
-        "free_nats", 0.0, "Nats that each level, or each unit of a VAE, has for free."
     )
 
 

@@ -1,5 +1,7 @@
 """Models that flags describe."""
 
+import functools
+
 import keras
 import numpy as np
 
@@ -58,6 +60,17 @@ def build(settings, data, make):
         model.latent.prior.initialize(x)
     compile_model(model, settings, data.steps_per_epoch(settings.fit.batch_size))
     return model
+
+
+def kind(settings):
+    """Returns the class of the model of one weight that the flags ask for.
+
+    Args:
+        settings: `_settings.Settings`.
+    """
+    if settings.model.levels is None:
+        return kv.VAE
+    return functools.partial(kv.HierarchicalVAE, inference=settings.model.model)
 
 
 def _start(model, settings, data):
@@ -158,21 +171,15 @@ def _networks(settings, data, likelihood):
     }
     output_shape = likelihood.params_shape(event_shape)
     if model.levels is not None:
-        return _level_networks(settings, data, output_shape, options)
+        return _level_networks(model, output_shape, options)
     encoder, decoder = _encoder_and_decoder(
         settings, event_shape, output_shape, options
     )
     return {"encoder": encoder, "decoder": decoder, "latent_dim": model.latent_dim}
 
 
-def _level_networks(settings, data, output_shape, options):
+def _level_networks(model, output_shape, options):
     """Returns the networks and shapes of a hierarchy."""
-    model = settings.model
-    if data.scaling is not None:
-        raise _settings.FlagError(
-            f"`--model` must be vae for data that are standardised. Received: "
-            f"--model={model.model}; pass --standardize=none, or data in [0, 1]"
-        )
     if model.network == "resnet":
         options |= {"activation": model.activation or "gelu", "levels": model.levels}
         options |= {} if model.filters is None else {"filters": model.filters}

@@ -123,6 +123,8 @@ def train_on(settings, data):
 def weigh(values):
     """Returns what the flags of `trainers.weigh` ask for; see `train`."""
     settings, recipe = _read(values, _flags.define_weigh)
+    settings = _with_levels(settings)
+    _weigh_checks.check_levels(settings)
     _flag_checks.check_together(settings)
     _weigh_checks.check_range(settings)
     if settings.weigh.check:

@@ -48,7 +48,8 @@ def build_one(settings, data, beta):
         objective = kv.ELBO(
             beta, kl=settings.model.kl, num_samples=settings.model.num_samples
         )
-        return kv.VAE(objective=objective, **_with_unit_noise(parts))
+        kind = _model.kind(settings)
+        return kind(objective=objective, **_with_unit_noise(parts))
 
     return _model.build(settings, data, make)
 

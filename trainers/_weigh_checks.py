@@ -51,6 +51,23 @@ def _check_trained(weigh, are_listed):
             )
 
 
+def check_levels(settings):
+    """Checks that a hierarchy is trained at each weight alone.
+
+    Args:
+        settings: `_settings.Settings`.
+
+    Raises:
+        _settings.FlagError: If one is to be trained at all weights.
+    """
+    model, mode = settings.model, settings.weigh.mode
+    if model.levels is not None and mode != "sweep":
+        raise _settings.FlagError(
+            f"`--mode` must be sweep with --model={model.model}: one model of all "
+            f"weights has one latent. Received: --mode={mode}"
+        )
+
+
 def check_range(settings):
     """Checks the flags of the range, before the data are known.
 

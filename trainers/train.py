@@ -61,9 +61,7 @@ def prepare(settings):
 
 def _build(settings, data):
     _flag_checks.check_warmup(settings, data.steps_per_epoch(settings.fit.batch_size))
-    kind, inference = kv.VAE, settings.model.model
-    if inference in _flag_checks.HIERARCHIES:
-        kind = functools.partial(kv.HierarchicalVAE, inference=inference)
+    kind = _model.kind(settings)
     return _model.build(
         settings, data, lambda **parts: kind(objective=objective(settings), **parts)
     )

@@ -18,7 +18,7 @@ class TakesConditions:
         return config and {"input_shape": self.conditions.main(config["input_shape"])}
 
     def _check_conditions(self):
-        parts, plain = self._stacks, self._plain_networks
+        parts, plain = self.stacks, self._plain_networks
         parts = {name: [plain[name], *stack[1:]] for name, stack in parts.items()}
         prior = [self.latents[-1].prior]
         checks.check_declared(self.conditions, **parts, prior=prior)
@@ -42,14 +42,14 @@ class TakesConditions:
         )
 
     @property
-    def _stacks(self):
+    def stacks(self):
         """Lists of the networks of a part, that next to x first."""
         return {"encoder": [self.encoder], "decoder": [self.decoder]}
 
     @property
     def _takers(self):
         """Lists of the layers that may take conditions, by the name of their part."""
-        return {**self._stacks, "prior": [self.latents[-1].prior]}
+        return {**self.stacks, "prior": [self.latents[-1].prior]}
 
     def given(self, inputs):
         """Returns a dict of the conditions, as `condition` of any method.

@@ -179,6 +179,11 @@ class HierarchicalVAE(Levels, VAE):
         limits = {"min_scale": given.min_scale, "max_scale": given.max_scale}
         return merged(**limits, name=name)
 
+    def with_networks(self, encoder, decoder, **parts):
+        """See `VAE.with_networks`."""
+        units = [latent.get_config()["units"] for latent in self.latents]
+        return HierarchicalVAE(encoder, decoder, units, self.inference, **parts)
+
     # === Use ===
 
     def generate(

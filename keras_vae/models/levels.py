@@ -40,7 +40,8 @@ class Levels:
         return [self.decoder, *self.upper_decoders]
 
     @property
-    def _stacks(self):
+    def stacks(self):
+        """Lists of the networks of a part, that next to x first."""
         return {"encoder": self.encoders, "decoder": self.decoders}
 
     def _build_latents(self, features_shape, input_shape, condition_shapes):

@@ -12,6 +12,7 @@ from keras_vae.networks import ConditionalSequential
 from keras_vae.serialization import default_policy
 
 _HALF = ("float16", "bfloat16")
+_NETWORKS = ("encoder", "decoder")
 
 
 def in_original_units(vae, normalization):
@@ -31,9 +32,9 @@ def in_original_units(vae, normalization):
             built, or what `kv.normalization.layer(mean, stddev)` makes.
 
     Returns:
-        A plain compiled `VAE` with copies of all weights. It computes in float32 before
-        the encoder, whose layers keep their precision. A linear path is inside its
-        encoder and its decoder.
+        A plain compiled `VAE`, or `HierarchicalVAE`, with copies of all weights. It
+        computes in float32 before the encoder, whose layers keep their precision. A
+        linear path is inside its encoder and its decoder.
 
     Raises:
         ValueError: If `vae` is of many weights, not built, or has several inputs or a
@@ -61,16 +62,15 @@ def in_original_units(vae, normalization):
     # Half precision would round x before it is standardised.
     policy = "float32" if vae.compute_dtype in _HALF else vae.dtype_policy
     with default_policy(policy):
-        encoder, decoder = map(_copy, (vae.encoder, vae.decoder))
-        layers = [*_layers(vae, mean, stddev), encoder]
+        encoder, decoder = (list(map(_copy, vae.stacks[n])) for n in _NETWORKS)
+        layers = [*_layers(vae, mean, stddev), encoder[0]]
         kind = ConditionalSequential if vae.conditions else keras.Sequential
-        raw = VAE(
-            encoder=kind(layers),
-            decoder=decoder,
-            latent_dim=vae.latent_dim,
+        raw = vae.with_networks(
+            [kind(layers), *encoder[1:]],
+            decoder,
             likelihood=Standardized(_copy(vae.likelihood), normalization),
-            posterior=_copy(vae.latent.posterior),
-            prior=_copy(vae.latent.prior),
+            posterior=_copy(vae.latents[-1].posterior),
+            prior=_copy(vae.latents[-1].prior),
             objective=_copy(vae.objective),
             seed=vae.latent.noise.seed,
             conditions=vae.conditions.get_config(),
@@ -78,15 +78,12 @@ def in_original_units(vae, normalization):
             name=vae.name,
         )
         raw.build(input_shape)
-    for own, part in (
-        (encoder, vae.encoder),
-        (decoder, vae.decoder),
-        (raw.latent, vae.latent),
-        (raw.likelihood, vae.likelihood),
-        (raw.objective, vae.objective),
-    ):
+    made = [*encoder, *decoder, *raw.latents, raw.likelihood, raw.objective]
+    stacks = [part for name in _NETWORKS for part in vae.stacks[name]]
+    given = [*stacks, *vae.latents, vae.likelihood, vae.objective]
+    for own, part in zip(made, given, strict=True):
         snapshot.copy_weights(part, own)
-    raw.latent.prior.rescale(mean, stddev)
+    raw.latents[-1].prior.rescale(mean, stddev)
     raw.compile(keras.optimizers.Adam())
     return raw
 
@@ -120,11 +117,6 @@ def _check(vae):
         raise ValueError(
             "`vae` must have a decoder that takes z alone: this one reads the target, "
             f"which would no longer be standardised. Received: vae={vae!r}"
-        )
-    if len(vae.latents) > 1:
-        raise ValueError(
-            "`vae` must have one latent: of a hierarchy standardise the data that it "
-            f"sees. Received: {len(vae.latents)} levels"
         )
     shape = vae.get_build_config()["input_shape"]
     if not checks.is_shape(shape):

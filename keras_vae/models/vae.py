@@ -177,6 +177,17 @@ class VAE(
         """Returns a `LatentVariable` made with these arguments."""
         return LatentVariable(*args, **kwargs)
 
+    def with_networks(self, encoder, decoder, **parts):
+        """Returns a plain model with latents of the same shapes, which is not built.
+
+        Args:
+            encoder: List of networks, see `stacks`.
+            decoder: Likewise.
+            **parts: Further arguments of a `VAE`.
+        """
+        (units,) = [latent.get_config()["units"] for latent in self.latents]
+        return VAE(*encoder, *decoder, latent_dim=units, **parts)
+
     @property
     def deep_decoder(self):
         """The decoder without the linear path beside it."""

@@ -171,35 +171,38 @@ def test_terms_and_gradients_are_those_of_scipy(inference):
         np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=2e-5)
 
 
-def set_to_the_true_posterior(vae, inference, wider):
+def set_to_the_true_posterior(vae, inference, wider=1.0, is_dead=False):
     """Sets a model whose posteriors are the true ones, but wider by a factor.
 
-    The decoder's rows are orthogonal, so that all posteriors are diagonal:
-    z_2 ~ N(0, I), z_1 ~ N(slope' z_2, spread^2 I), x ~ N(rows' z_1, NOISE^2 I).
+    The decoder's rows are orthogonal, so that all posteriors are diagonal: z_2 ~ N(0,
+    I), z_1 ~ N(slope' z_2, diag(spread)), x ~ N(rows' z_1, NOISE^2 I). If level 2 is
+    dead its slope is 0, and the spread of z_1 makes up for it.
 
     Returns:
         The marginal p(x) of SciPy.
     """
-    spread, slope = 0.7, 0.8 * np.eye(2, 3)
+    slope = np.eye(2, 3) * (0.0 if is_dead else 0.8)
+    prior_variance = np.array([1.13, 1.13, 0.49])
+    told = np.append(np.diag(slope) ** 2, 0.0)
+    spread = prior_variance - told
     generator = np.random.default_rng(1)
     rows = 0.9 * np.linalg.qr(generator.normal(size=(SIZE, 3)))[0].T
     # x tells of z_1 what rows x / .81 does, a normal draw around it of this variance.
     error = NOISE**2 / 0.81
     seen = rows.T / 0.81
-    above = 1 / (1 + 0.64 / (error + spread**2))
-    gain = spread**2 / (spread**2 + error)
-    prior_variance = np.array([0.64 + spread**2] * 2 + [spread**2])
+    above = 1 / (1 + told / (error + spread))[:2]
+    gain = spread / (spread + error)
     if inference == "bottom_up":
         variances = 1 / (1 / prior_variance + 1 / error)
         own = [seen * variances / error, variances]
-        variance = 1 / (1 + 0.64 / spread**2)
-        top = [slope.T * variance / spread**2, [variance] * 2]
+        variance = 1 / (1 + told / spread)[:2]
+        top = [slope.T * variance / spread[:2], variance]
     else:
-        top = [seen @ slope.T * above / (error + spread**2), [above] * 2]
+        top = [seen @ slope.T * above / (error + spread)[:2], above]
         own = [seen, [error] * 3]
     if inference == "top_down":
         kernel = np.concatenate([seen, -slope]) * gain
-        own = [kernel, [error / (spread**2 + error)] * 3]
+        own = [kernel, error / (spread + error)]
 
     def head(kernel, variances, factor=1.0):
         limits = 1e-5, 1e3
@@ -214,7 +217,7 @@ def set_to_the_true_posterior(vae, inference, wider):
     values = {
         "encode_1": head(*own, wider),
         "encode_2": head(*top, wider),
-        "prior": head(slope, [spread**2] * 3),
+        "prior": head(slope, spread),
         "decode": (rows, np.zeros(SIZE)),
     }
     variables = weights(vae)
@@ -229,7 +232,7 @@ def set_to_the_true_posterior(vae, inference, wider):
 def test_importance_sampling_finds_the_marginal(inference):
     vae = linear(inference)
     options = {"verbose": 0, "jit_compile": False}
-    marginal = set_to_the_true_posterior(vae, inference, wider=1.0)
+    marginal = set_to_the_true_posterior(vae, inference)
     # Then the weights are all equal, and the ELBO is tight.
     few = vae.log_likelihood(X, num_samples=2, **options)
     np.testing.assert_allclose(few, marginal.logpdf(X), atol=2e-5)
@@ -237,6 +240,31 @@ def test_importance_sampling_finds_the_marginal(inference):
     assert np.mean(vae.elbo(X, num_samples=500)) < marginal.logpdf(X).mean() - 0.01
     found = vae.log_likelihood(X, num_samples=5000, **options)
     np.testing.assert_allclose(found, marginal.logpdf(X), atol=0.01)
+
+
+@pytest.mark.parametrize("inference", KINDS)
+def test_the_optimum_is_that_of_probabilistic_pca_also_if_level_2_is_dead(inference):
+    """As Dang et al. (2024) say of levels whose posteriors learn their variances.
+
+    https://arxiv.org/abs/2306.05023
+    """
+    vae, totals, rates = linear(inference), [], []
+    for is_dead in (False, True):
+        marginal = set_to_the_true_posterior(vae, inference, is_dead=is_dead)
+        # Data with the covariance of the model, of which it is the optimum.
+        x = np.random.default_rng(4).normal(size=(40, SIZE))
+        x -= x.mean(axis=0)
+        x = x @ np.linalg.inv(np.linalg.cholesky(x.T @ x / len(x))).T
+        x = x @ np.linalg.cholesky(marginal.cov).T
+        estimate = vae.estimate(np.float32(x), np.float32(x), 4, kv.random.key(0))
+        draws = estimate.log_likelihood - estimate.log_ratio
+        totals.append(-float(np.mean(draws)))
+        rates.append(float(np.mean(estimate.latents[1].rate())))
+        components = kv.linear.components(x, 3)
+        expected = -kv.linear.log_likelihood(components, x).mean()
+        assert totals[-1] == pytest.approx(expected, rel=1e-5)
+    assert rates[0] > 0.1
+    assert abs(rates[1]) < 1e-6
 
 
 @pytest.mark.parametrize("inference", KINDS)

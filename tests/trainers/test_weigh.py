@@ -25,6 +25,7 @@ from trainers import _run
 from trainers import _settings
 from trainers import _weigh_report
 from trainers import _weigh_table
+from trainers import weigh
 
 run = programs.WEIGH.run
 
@@ -77,6 +78,7 @@ IMPOSSIBLE = [
     ("--mode=sweep --betas=0.1,1 --beta_range=0.1,1", "`--beta_range` must be left"),
     ("--mode=sweep --betas=0.1,1 --export_beta=0.5", "`--export_beta` must be one of"),
     ("--mode=sweep --check", "`--check` must be left out with --mode=sweep"),
+    ("--model=ladder --levels=4,2", "`--mode` must be sweep with --model=ladder"),
     ("--num_processes=2", "`--num_processes` must be left out.*--mode=sweep"),
     ("--target_distortion=3", "`--target_distortion` .*normal.*--target_rmse"),
     ("--binarize=static --target_rmse=3", "`--target_rmse` must.*bernoulli"),
@@ -460,6 +462,22 @@ def test_sweep_goes_on_after_its_last_model(tmp_path, monkeypatch, capsys):
     loaded = keras.saving.load_model(models / "beta-1.keras")
     assert loaded.objective.kl_weight.initial_value == 1.0
     programs.check_same_weights(models / "beta-1.keras", tmp_path / "model.keras")
+
+
+@pytest.mark.slow
+def test_a_ladder_is_swept_and_exported_in_the_units_of_the_data(tmp_path):
+    x = np.random.default_rng(0).normal(300.0, 20.0, (200, 1)) + np.zeros((1, 6))
+    np.savez(tmp_path / "mine.npz", np.float32(x))
+    args = f"--dataset={tmp_path / 'mine.npz'} --mode=sweep --betas=0.1,1"
+    args += " --model=ladder --levels=2,2 --epochs=2 --batch_size=60"
+    parts = programs.parse_weigh, weigh.prepare, weigh.weigh
+    program = programs.Program(*parts, ("--hidden=8,6", "--eval_samples=2"))
+    assert "nats" in program.run(tmp_path / "run", *args.split())
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert [latent.shape for latent in model.latents] == [(2,), (2,)]
+    assert 200 < float(np.mean(model.generate(9, seed=0))) < 400
+    metrics = read(tmp_path / "run", "metrics.json")
+    assert set(metrics["rate_of_levels"]) == {"level_1", "level_2"}
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import numpy as np
 from keras_vae import snapshot
 from keras_vae.arguments import check_number
 from keras_vae.distributions import likelihoods
-from keras_vae.models import VAE
 from keras_vae.objectives import ELBO
 from keras_vae.weighing.curve.betas import is_noise
 
@@ -52,7 +51,7 @@ def with_own_noise(vae, beta):
     objective = ELBO(kl=vae.objective.kl, num_samples=vae.objective.num_samples)
     scale = vae.likelihood.core().scale * float(np.sqrt(beta))
     likelihood = vae.likelihood.with_core(likelihoods.Normal(scale=scale))
-    calibrated = VAE.from_config(
+    calibrated = type(vae).from_config(
         {**vae.get_config(), "likelihood": likelihood, "objective": objective}
     )
     calibrated.build(vae.get_build_config()["input_shape"])
