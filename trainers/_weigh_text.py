@@ -206,5 +206,10 @@ def _advice(curve, asked):
         )
     else:
         lines.append(str(curve.recommend("code", asked.code)))
-    lines.append(str(curve.recommend("likelihood")))
+    nats = curve.negative_log_likelihood
+    best = int(nats.argmin())
+    lines.append(
+        f"beta = {curve.beta[best]:.4g} for likelihood: the least -log p(x), "
+        f"{nats[best]:.2f} nats for a sentence"
+    )
     return "\n".join(lines)
