@@ -82,6 +82,22 @@ def test_blocks_and_a_resumed_run_skip_alike(jit_compile, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_two_replicas_skip_together():
+    x = np.linspace(-1, 1, 8, dtype="float32")[:, None]
+    y = 3 * x + 1
+    y[4:] = 1e4
+    one = line(jit_compile=False, steps=1)
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        two = line(jit_compile=False, steps=1)
+    for model in (one, two):
+        model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+    made = [int(tf.convert_to_tensor(m.optimizer.iterations)) for m in (one, two)]
+    left_out = [int(tf.convert_to_tensor(m.optimizer.skipped)) for m in (one, two)]
+    assert (made, left_out) == ([3, 3], [3, 3])
+    for weight, other in zip(one.weights, two.weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), other.numpy(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("wrong", [{"skip_norm": 0.0}, {"max_skips": 0}])
 def test_what_is_no_threshold(wrong):
     (name,) = wrong
