@@ -82,12 +82,12 @@ def test_blocks_and_a_resumed_run_skip_alike(jit_compile, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_two_replicas_skip_together():
+def test_two_replicas_skip_together(strategy):
     x = np.linspace(-1, 1, 8, dtype="float32")[:, None]
     y = 3 * x + 1
     y[4:] = 1e4
     one = line(jit_compile=False, steps=1)
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    with strategy.scope():
         two = line(jit_compile=False, steps=1)
     for model in (one, two):
         model.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
