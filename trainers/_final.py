@@ -81,10 +81,11 @@ def make(settings, data, report, progress):
     behind = metrics["negative_elbo"] - metrics["baselines"][name]
     if behind > _MARGIN and settings.weigh.export_beta is None:
         linear = _linear(settings, data)
-        if linear is not None:
-            lost = metrics["negative_elbo"]
-            beta, plain = linear
-            metrics = _evaluate(plain, settings, data)
+        lost = metrics["negative_elbo"]
+        others = None if linear is None else _evaluate(linear[1], settings, data)
+        # Of data with gaps a linear encoder may miss what probabilistic PCA tells.
+        if others is not None and others["negative_elbo"] < lost:
+            (beta, plain), metrics = linear, others
             words = ["  the best linear model of the training data, not trained"]
             warning = _linear_wins(lost, metrics, warning)
     text = "\n".join([_exported(report, beta, metrics), *words])

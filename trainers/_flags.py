@@ -240,7 +240,8 @@ def define_model(add, likelihoods, text):
         ("auto", "data", "random", "none"),
         "Linear maps beside encoder and decoder: set to the best linear VAE of the "
         "training data, or drawn at random, or none; auto is data for up to 10,000 "
-        "training examples where the linear optimum is known, else random.",
+        "training examples without gaps where the linear optimum is known, else "
+        "random.",
     )
     add.enum("likelihood", None, likelihoods, text)
     add.integer("num_classes", None, "Classes of a categorical likelihood.", low=2)

@@ -11,7 +11,6 @@ import tensorflow as tf
 from keras_vae import datasets
 from keras_vae.datasets import numpy_files
 from trainers import _data
-from trainers import _resolve
 from trainers import _settings
 
 LABELS = "--condition=labels"
@@ -175,16 +174,6 @@ def test_labels_of_an_array_stand_beside_it(tmp_path, key):
     np.save(tmp_path / "none.npy", x)
     for name in ("fewer.npz", "none.npy"):
         assert read(tmp_path / name)[1] is None
-
-
-def test_gaps_and_labels_together_have_no_linear_start(tmp_path):
-    x = np.where(np.eye(40, 3), np.nan, np.random.default_rng(0).normal(size=(40, 3)))
-    np.savez(tmp_path / "file.npz", x=x, y=np.arange(40) % 2)
-    args = (f"--dataset={tmp_path / 'file.npz'}", "--missing=nan", "--latent_dim=1")
-    for condition, path in (("labels", "random"), ("none", "data")):
-        settings = programs.TRAIN.parse(*args, f"--condition={condition}")
-        data = _data.load(settings.data, None)
-        assert _resolve.train_on(settings, data).model.linear_path == path
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def test_weights_of_data_with_gaps_are_those_of_their_linear_model(table):
     data = _data.load(settings.data, None)
     resolved = _resolve.weigh_on(settings, data)
     assert resolved.model.likelihood == "normal"
-    assert resolved.model.linear_path == "data"
+    assert resolved.model.linear_path == "random"
     limits = kv.weighing.beta_range(data.train, 2)
     assert resolved.weigh.beta_range == limits
     # The noise of the columns, 0.04 of their variance, is among them.
