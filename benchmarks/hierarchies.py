@@ -49,7 +49,7 @@ TIMED = {
         "--network=resnet",
         "--filters=16,16,32",
         "--levels=4,4,4,4,4,4",
-        "--free_nats=0.25",
+        "--free_bits=0.25",
         "--clip_norm=200",
         "--skip_norm=1000",
     ],

@@ -153,7 +153,7 @@ def _check_maps(model):
             )
 
 
-def check_free_nats(settings):
+def check_free_bits(settings):
     """Checks that the objective can have rates that are free.
 
     Args:
@@ -165,10 +165,10 @@ def check_free_nats(settings):
     train, kl = settings.train, settings.model.kl
     needed = {"objective": (train.objective, "elbo"), "kl": (kl, "analytic")}
     for name, (value, allowed) in needed.items():
-        if train.free_nats and value != allowed:
+        if train.free_bits and value != allowed:
             raise FlagError(
-                f"`--free_nats` must be 0 with --{name}={value}; floors need "
-                f"--{name}={allowed}. Received: --free_nats={train.free_nats:g}"
+                f"`--free_bits` must be 0 with --{name}={value}; floors need "
+                f"--{name}={allowed}. Received: --free_bits={train.free_bits:g}"
             )
 
 

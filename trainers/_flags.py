@@ -282,7 +282,7 @@ def define_objective(add):
         "warmup", None, "'50%', '5 epochs' or '1000' steps; default: schedule's."
     )
     add.number(
-        "free_nats", 0.0, "Nats that each level, or each unit of a VAE, has for free."
+        "free_bits", 0.0, "Nats that each level, or each unit of a VAE, has for free."
     )
 
 

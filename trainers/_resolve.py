@@ -78,7 +78,7 @@ def train(values):
     _flag_checks.kl_schedule(settings)
     several = settings.train.objective == "importance_weighted"
     settings = _filled(settings, recipe, 5 if several else 1)
-    _flag_checks.check_free_nats(settings)
+    _flag_checks.check_free_bits(settings)
     return settings
 
 

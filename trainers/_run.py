@@ -33,7 +33,7 @@ _EARLIER = {
     "model": "vae",
     "levels": None,
     "batch_normalization": False,
-    "free_nats": 0.0,
+    "free_bits": 0.0,
     "clip_norm": None,
     "skip_norm": None,
 }

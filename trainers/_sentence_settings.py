@@ -50,7 +50,6 @@ class RemedySettings:
     """What is done against a KL that vanishes; see the flags of these names."""
 
     pretraining: int = 0
-    free_bits: float = 0.0
     free_bits_over: str = "batch"
     free_bits_group: int = 1
     target_rate: float | None = None
@@ -95,7 +94,7 @@ class Settings:
     def autoencoder(self):
         """`Settings` of the run that trains an autoencoder before."""
         kept = {n: getattr(self.remedies, n) for n in ("delta", "mean_spread")}
-        train = {"kl_weight": 0.0, "schedule": "none", "warmup": None}
+        train = {"kl_weight": 0.0, "schedule": "none", "warmup": None, "free_bits": 0.0}
         run_dir = str(pathlib.Path(self.run_dir, "autoencoder"))
         return dataclasses.replace(
             self,
@@ -222,10 +221,11 @@ _ALTERNATIVES = ("free_bits", "target_rate"), ("delta", "mean_spread")
 
 
 def _check_remedies(settings):
-    given = {name: v for name, v in vars(settings.remedies).items() if v}
+    values = {"free_bits": settings.train.free_bits, **vars(settings.remedies)}
+    given = {name: v for name, v in values.items() if v}
     units, size = settings.model.latent_dim, settings.remedies.free_bits_group
     if settings.model.language_model:
-        plain = vars(RemedySettings())
+        plain = {"free_bits": 0.0, **vars(RemedySettings())}
         if used := [name for name in given if given[name] != plain[name]]:
             raise _settings.FlagError(
                 f"`--{used[0]}` must be left out with --language_model, which has no "

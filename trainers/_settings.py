@@ -84,7 +84,7 @@ class TrainSettings:
     kl_weight: float
     schedule: str | None
     warmup: str | None
-    free_nats: float = 0.0
+    free_bits: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,9 +151,9 @@ def _objective(settings):
     remedies, weight = settings.remedies, settings.train.kl_weight
     if remedies.target_rate:
         return kv.objectives.RateTarget(remedies.target_rate, kl_weight=weight)
-    if remedies.free_bits:
+    if settings.train.free_bits:
         return kv.objectives.FreeBits(
-            remedies.free_bits,
+            settings.train.free_bits,
             over=remedies.free_bits_over,
             group_size=remedies.free_bits_group,
             kl_weight=weight,

@@ -150,9 +150,9 @@ def objective(settings):
     make = {"elbo": kv.ELBO, "importance_weighted": kv.ImportanceWeighted}
     model, train = settings.model, settings.train
     options = {"kl": model.kl, "num_samples": model.num_samples}
-    if train.free_nats:
+    if train.free_bits:
         groups = 1 if model.levels is None else "latent"
-        free = functools.partial(kv.objectives.FreeBits, train.free_nats)
+        free = functools.partial(kv.objectives.FreeBits, train.free_bits)
         return free(group_size=groups, kl_weight=train.kl_weight, **options)
     return make[train.objective](kl_weight=train.kl_weight, **options)
 

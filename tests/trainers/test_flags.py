@@ -73,10 +73,10 @@ IMPOSSIBLE = [
         "`--filters.*`levels` must have as many entries",
     ),
     (
-        "--free_nats=1 --objective=importance_weighted",
-        "`--free_nats` must be 0 with --objective=importance_weighted",
+        "--free_bits=1 --objective=importance_weighted",
+        "`--free_bits` must be 0 with --objective=importance_weighted",
     ),
-    ("--free_nats=1 --prior=flow", "`--free_nats` must be 0 with --kl=monte_carlo"),
+    ("--free_bits=1 --prior=flow", "`--free_bits` must be 0 with --kl=monte_carlo"),
     ("--model=ladder --levels=4 --linear_path=data", "`--linear_path` must be left"),
     ("--model=bottom_up --levels=4 --prior=vamp_prior", "`--prior` must not encode"),
     # What the data allow.

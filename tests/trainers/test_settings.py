@@ -139,7 +139,7 @@ NEW = (
     "model",
     "levels",
     "batch_normalization",
-    "free_nats",
+    "free_bits",
     "clip_norm",
     "skip_norm",
 )

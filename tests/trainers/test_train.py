@@ -217,7 +217,7 @@ def test_a_ladder_is_resumed_and_reports_its_levels(tmp_path):
 
 def test_levels_of_maps_are_made_of_flags(tmp_path):
     args = "--model=top_down --network=resnet --filters=4,6 --levels=2,2"
-    args += " --free_nats=0.5 --clip_norm=50 --skip_norm=200"
+    args += " --free_bits=0.5 --clip_norm=50 --skip_norm=200"
     *_, model = programs.TRAIN.prepare(tmp_path / "run", *args.split())
     assert [latent.shape for latent in model.latents] == [(8, 8, 2), (4, 4, 2)]
     objective, adam = model.objective, model.optimizer
