@@ -45,10 +45,24 @@ def duplicated(paths):
     return float(re.search(r"percent=([\d.]+)", report)[1])
 
 
+def namesakes(folder):
+    """Yields test modules whose name another one has: pytest imports but one."""
+    loose = (
+        path
+        for path in sorted(pathlib.Path(folder).rglob("test_*.py"))
+        if not (path.parent / "__init__.py").exists()
+    )
+    first = {}
+    for path in loose:
+        if first.setdefault(path.name, path) != path:
+            yield f"{path}: {first[path.name]} has the same name"
+
+
 def main():
     """Prints what breaks the rules; exits with 1 where anything does."""
     paths = [path for folder in FOLDERS for path in pathlib.Path(folder).rglob("*.py")]
     found = [fault for path in sorted(paths) for fault in faults(path)]
+    found += namesakes("tests")
     percent = duplicated(paths)
     if percent > DUPLICATED:
         found.append(f"{percent}% of the lines stand twice, at most {DUPLICATED}%")

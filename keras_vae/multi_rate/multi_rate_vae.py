@@ -119,7 +119,7 @@ class MultiRateVAE(VAE):
         checks.check_output_activation(decoder, likelihoods.get(likelihood))
         posterior = check_posterior(posteriors.get(posterior))
         self.beta_range = check_beta_range(beta_range)
-        self.beta = self._nearest_to_1() if beta is None else self._checked(beta)
+        self._beta = self._nearest_to_1() if beta is None else self._checked(beta)
         self.gates = check_gates(gates)
         self.tilt = check_tilt(tilt)
         self.rank = check_count("rank", rank, 0)
@@ -167,6 +167,11 @@ class MultiRateVAE(VAE):
     def deep_decoder(self):
         """See `VAE.deep_decoder`: the layers within the gated network."""
         return self._networks["decoder"].network
+
+    @property
+    def beta(self):
+        """The beta at which the model itself evaluates, encodes and decodes."""
+        return self._beta
 
     def _nearest_to_1(self):
         low, high = self.beta_range

@@ -243,7 +243,7 @@ def _posterior_collapse(case):
     if "missing_rate" not in case:
         yield from _writing_collapse(case)
         return
-    missing = case.evidence.get("missing_rate", 0.0)
+    missing = case["missing_rate"]
     if missing <= max(case["rate"], MISSING):
         return
     # Below a noise that is too low even white errors would pay.
