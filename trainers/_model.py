@@ -204,11 +204,9 @@ def _encoder_and_decoder(settings, event_shape, output_shape, options):
     hidden = _HIDDEN[model.network] if model.hidden is None else model.hidden
     bias = {"output_bias": options.pop("output_bias")}
     if model.network in ("mlp", "linear"):
-        encoder = kv.networks.mlp_encoder(hidden, seen_shape, **options)
-        reverse = hidden[::-1]
-        return encoder, kv.networks.mlp_decoder(
-            reverse, output_shape, **options, **bias
-        )
+        # Keras numbers the draws of initial weights: in another order a run differs.
+        decoder = kv.networks.mlp_decoder(hidden[::-1], output_shape, **options, **bias)
+        return kv.networks.mlp_encoder(hidden, seen_shape, **options), decoder
     make_encoder = getattr(kv.networks, f"{model.network}_encoder")
     make_decoder = getattr(kv.networks, f"{model.network}_decoder")
     options |= {"hidden": hidden, "filters": model.filters}
