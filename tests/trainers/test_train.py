@@ -2,6 +2,7 @@
 
 import csv
 
+import keras
 import matrix
 import numpy as np
 import programs
@@ -12,7 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util import tensor_util
 
+import keras_vae as kv
+from trainers import _flags
+from trainers import _resolve
 from trainers import _settings
+from trainers import train
 
 run = programs.TRAIN.run
 
@@ -243,3 +248,19 @@ def test_classes_of_ones_own(tmp_path):
     # Three classes that nothing predicts.
     metrics = read(tmp_path / "run", "metrics.json")
     assert metrics["distortion"] > 5 * np.log(3)
+
+
+def test_a_seed_draws_the_weights_of_the_decoder_first(tmp_path):
+    args = ["--hidden=5", "--latent_dim=2", "--linear_path=none", "--seed=3"]
+    args.append(f"--run_dir={tmp_path / 'run'}")
+    settings = _resolve.train(_resolve.parsed(_flags.define_train, args))
+    *_, model = train.prepare(settings)
+    keras.utils.set_random_seed(3)
+    decoder = kv.networks.mlp_decoder([5], (8, 8, 1))
+    encoder = kv.networks.mlp_encoder([5], (8, 8, 1))
+    expected = kv.VAE(encoder, decoder, latent_dim=2)
+    expected.build((None, 8, 8, 1))
+    for own, part in ((model.encoder, encoder), (model.decoder, decoder)):
+        for one, other in zip(own.get_weights(), part.get_weights(), strict=True):
+            if one.ndim == 2:
+                np.testing.assert_array_equal(one, other)
