@@ -88,6 +88,8 @@ def make(settings, data, report, progress):
             (beta, plain), metrics = linear, others
             words = ["  the best linear model of the training data, not trained"]
             warning = _linear_wins(lost, metrics, warning)
+        else:
+            warning = _behind(name, metrics, warning)
     text = "\n".join([_exported(report, beta, metrics), *words])
     return Final(plain, beta, metrics, text, warning, _as_dict(found))
 
@@ -148,6 +150,16 @@ def _linear_wins(lost, metrics, warning):
         f"{metrics['negative_elbo']:.2f} nats, that of the trained model {lost:.2f}. "
         "The linear model is exported. More data, smaller networks (--hidden) or fewer "
         "--epochs can change that."
+    )
+    return text if warning is None else f"{warning}\n{text}"
+
+
+def _behind(name, metrics, warning):
+    text = (
+        f"A model without a network is better: on the test split {name} has "
+        f"{metrics['baselines'][name]:.2f} nats, the exported model "
+        f"{metrics['negative_elbo']:.2f}. Try --linear_path=data, more --epochs or "
+        "more data before you use it."
     )
     return text if warning is None else f"{warning}\n{text}"
 

@@ -480,6 +480,18 @@ def test_a_ladder_is_swept_and_exported_in_the_units_of_the_data(tmp_path):
     assert set(metrics["rate_of_levels"]) == {"level_1", "level_2"}
 
 
+def test_a_model_behind_those_without_a_network_says_so_first(tmp_path):
+    options = "--linear_path=none", "--epochs=1", "--polish=0"
+    text = run(tmp_path, "--betas=0.01,0.1", *options)
+    metrics = read(tmp_path, "metrics.json")
+    best = min(metrics["baselines"].values())
+    assert metrics["negative_elbo"] > best + 0.5
+    first = text.lstrip().partition("\n")[0]
+    assert first.startswith("A model without a network is better")
+    assert f"{best:.2f} nats" in first
+    assert f"{metrics['negative_elbo']:.2f}" in first
+
+
 @pytest.mark.slow
 def test_a_linear_model_that_wins_a_sweep_is_in_its_pictures(tmp_path, monkeypatch):
     drawn = []
