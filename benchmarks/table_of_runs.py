@@ -63,15 +63,20 @@ class Results:
         self._directory = pathlib.Path(directory)
         self._directory.mkdir(parents=True, exist_ok=True)
         self._path = self._directory / "results.json"
-        is_there = self._path.is_file()
-        self.found = json.loads(self._path.read_text()) if is_there else {}
+        self.found = {}
+        self._read()
+
+    def _read(self):
+        if self._path.is_file():
+            self.found.update(json.loads(self._path.read_text()))
 
     def missing(self, keys):
         """Returns those of some keys that are not measured, in their order."""
         return [key for key in keys if key not in self.found]
 
     def add(self, key, value):
-        """Keeps what was measured."""
+        """Keeps what was measured, beside what another call has measured meanwhile."""
+        self._read()
         self.found[key] = value
         with _run.replaced(self._path) as partial:
             partial.write_text(json.dumps(self.found) + "\n")

@@ -8,8 +8,9 @@ Trains sentence VAEs on the sentences of the Penn Treebank: LSTMs of 256, embedd
 256, z of 32, dropout .5, batches of 32. The rows: a model of language; the weight 1
 from the start; sigmoid and cyclical annealing; free bits; an autoencoder whose decoder
 begins anew, with free bits; hidden words; the encoder trained ahead; delta-VAE; and the
-smaller model of Sentence-VAE, which has 4 epochs. All others have `--epochs`, the
-pre-training included, the encoder trained ahead half as many again.
+smaller model of Sentence-VAE, which has 4 epochs at a constant learning rate. All
+others have `--epochs`, the pre-training included, the encoder trained ahead half as
+many again, at a learning rate that rises to .002 and falls to 0.
 
 A row is a run of `trainers.sentence` in `--results`, so that a call which was stopped
 goes on within its row. What the rows are likely to take is printed first. The table
@@ -61,9 +62,17 @@ ROWS = {
         "--max_length=60",
         "--schedule=sigmoid",
         "--warmup=5000",
+        "--learning_rate=1e-3",
+        "--learning_rate_decay=none",
     ],
 }
-_FULL = ["--embedding_dropout=0.5", "--output_dropout=0.5"]
+_FULL = [
+    "--embedding_dropout=0.5",
+    "--output_dropout=0.5",
+    # Few epochs are worth more if the steps become small at their end.
+    "--learning_rate=2e-3",
+    "--learning_rate_decay=warmup_cosine",
+]
 _QUICK = ["--units=8", "--embedding_dim=8", "--latent_dim=4"]
 _COLUMNS = {
     "reconstruction": ".2f",

@@ -109,12 +109,11 @@ def check_levels(settings):
     model = settings.model
     check_only_with("levels", settings, "model", HIERARCHIES)
     if model.model not in HIERARCHIES:
-        if model.batch_normalization:
-            raise FlagError(
-                "`--batch_normalization` must be left out with --model=vae; it needs "
-                "--model=ladder or another one with levels. Received: "
-                "--batch_normalization"
-            )
+        _check_left_out(
+            {"layers": 1, "batch_normalization": False},
+            model,
+            "--model=vae; it needs --model=ladder or another one with levels",
+        )
         return
     simple = {"network": ("mlp",), "linear_path": ("auto", "none")}
     if model.model != "bottom_up":
@@ -144,12 +143,21 @@ def check_levels(settings):
 
 def _check_maps(model):
     """Checks the flags of levels that are maps."""
-    for name, default in (("hidden", None), ("batch_normalization", False)):
+    _check_left_out(
+        {"hidden": None, "layers": 1, "batch_normalization": False},
+        model,
+        "--network=resnet and levels, which have convolutions alone",
+    )
+
+
+def _check_left_out(defaults, model, cause):
+    """Checks that some flags of the model have their defaults."""
+    for name, default in defaults.items():
         value = getattr(model, name)
         if value != default:
             raise FlagError(
-                f"`--{name}` must be left out with --network=resnet and levels, which "
-                f"have convolutions alone. Received: {_settings.written(name, value)}"
+                f"`--{name}` must be left out with {cause}. Received: "
+                f"{_settings.written(name, value)}"
             )
 
 

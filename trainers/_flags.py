@@ -297,11 +297,12 @@ def define_levels(add):
     add.several(
         "levels",
         "Dimensions of z of each level, that next to x first, in place of "
-        "--latent_dim; default 64,32,16. --hidden are the units of their dense layers, "
-        "one each; default 512, halved from level to level. With --network=resnet the "
-        "channels of maps, as many levels at each resolution of --filters; default "
+        "--latent_dim; default 64,32,16. --hidden has the units of their layers, a "
+        "number each; default 512, halved from level to level. With --network=resnet "
+        "the channels of maps, as many levels at each resolution of --filters; default "
         "4,4,4,4,4,4 and 16,24,32.",
     )
+    add.integer("layers", 1, "Dense layers of the encoder and decoder of each level.")
     add.boolean(
         "batch_normalization", False, "Normalize over the batch in the levels' layers."
     )

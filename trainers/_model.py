@@ -191,6 +191,7 @@ def _level_networks(model, output_shape, options):
         sizes if model.hidden is None else model.hidden,
         output_shape,
         batch_normalization=model.batch_normalization,
+        layers=model.layers,
         **options,
     )
     return {"encoder": encoder, "decoder": decoder, "latent_dim": model.levels}

@@ -32,6 +32,7 @@ _EARLIER = {
     "condition": "none",
     "model": "vae",
     "levels": None,
+    "layers": 1,
     "batch_normalization": False,
     "free_bits": 0.0,
     "clip_norm": None,

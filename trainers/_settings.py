@@ -73,6 +73,7 @@ class ModelSettings:
     # Only what trains one model has the flags.
     model: str = "vae"
     levels: tuple | None = None
+    layers: int = 1
     batch_normalization: bool = False
 
 

@@ -26,12 +26,13 @@ def mlp_levels(
     batch_normalization=False,
     output_bias=None,
     conditions=None,
+    layers=1,
 ):
-    """Makes the encoders and decoders of a `HierarchicalVAE`, of a dense layer each.
+    """Makes the encoders and decoders of a `HierarchicalVAE`, of dense layers.
 
-    h_l = activation(BN(W_l h_{l-1} + b_l)), with or without the batch normalization BN.
-    Upwards h_0 is flat x, downwards h_l is of z of its level. The decoder of level 1
-    has a linear last layer on top.
+    h_l = activation(BN(W_l h_{l-1} + b_l)), with or without the batch normalization BN,
+    `layers` times. Upwards h_0 is flat x, downwards h_l is of z of its level. The
+    decoder of level 1 has a linear last layer on top.
 
     Args:
         hidden: List of positive integers, the units of each level, that next to x
@@ -43,12 +44,14 @@ def mlp_levels(
         output_bias: See `mlp_decoder`.
         conditions: Dict of names to kinds, those of the conditions of a `VAE` that the
             networks of level 1 take, or None for none.
+        layers: Positive integer, the dense layers of each network, all of the units of
+            its level. Defaults to 1.
 
     Returns:
         Two lists of `keras.Sequential`s, the encoders and the decoders.
 
     Raises:
-        ValueError: If a size is no positive integer.
+        ValueError: If a size, or `layers`, is no positive integer.
 
     Example:
     >>> encoder, decoder = kv.networks.mlp_levels([32, 16], (8, 8, 1))
@@ -61,14 +64,19 @@ def mlp_levels(
     """
     hidden = _arguments.check_sizes("hidden", hidden, empty=False)
     output_shape = _arguments.check_sizes("output_shape", output_shape, empty=False)
+    layers = check_count("layers", layers)
 
     def stack(units):
         if not batch_normalization:
-            return dense_stack([units], activation)
+            return dense_stack([units] * layers, activation)
         return [
-            *dense_stack([units], None),
-            keras.layers.BatchNormalization(),
-            keras.layers.Activation(activation),
+            layer
+            for _ in range(layers)
+            for layer in (
+                *dense_stack([units], None),
+                keras.layers.BatchNormalization(),
+                keras.layers.Activation(activation),
+            )
         ]
 
     def flat():

@@ -5,6 +5,17 @@ import pytest
 import keras_vae as kv
 
 
+def dense_kernels(networks):
+    return [
+        [
+            layer.kernel.shape
+            for layer in network.layers
+            if isinstance(layer, keras.layers.Dense)
+        ]
+        for network in networks
+    ]
+
+
 @pytest.mark.parametrize("batch_normalization", [False, True])
 def test_one_dense_layer_a_level(batch_normalization):
     encoders, decoders = kv.networks.mlp_levels(
@@ -12,14 +23,7 @@ def test_one_dense_layer_a_level(batch_normalization):
     )
     vae = kv.HierarchicalVAE(encoders, decoders, [3, 2, 1], seed=0)
     vae.build((None, 4, 3))
-    kernels = [
-        [
-            layer.kernel.shape
-            for layer in network.layers
-            if isinstance(layer, keras.layers.Dense)
-        ]
-        for network in (*encoders, *decoders)
-    ]
+    kernels = dense_kernels([*encoders, *decoders])
     assert kernels[:3] == [[(12, 7)], [(7, 5)], [(5, 4)]]
     assert kernels[3:] == [[(3, 7), (7, 12)], [(2, 5)], [(1, 4)]]
     np.testing.assert_array_equal(decoders[0].layers[-2].bias, np.full(12, 0.5))
@@ -30,6 +34,21 @@ def test_one_dense_layer_a_level(batch_normalization):
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert len(normalizations) == (6 if batch_normalization else 0)
+
+
+def test_several_dense_layers_a_level_with_a_normalization_each():
+    encoders, decoders = kv.networks.mlp_levels(
+        [7, 5], (6,), "tanh", batch_normalization=True, layers=2
+    )
+    vae = kv.HierarchicalVAE(encoders, decoders, [3, 2], seed=0)
+    vae.build((None, 6))
+    kernels = dense_kernels([*encoders, *decoders])
+    assert kernels[:2] == [[(6, 7), (7, 7)], [(7, 5), (5, 5)]]
+    assert kernels[2:] == [[(3, 7), (7, 7), (7, 6)], [(2, 5), (5, 5)]]
+    kinds = [type(layer).__name__ for layer in encoders[1].layers]
+    assert kinds == ["Flatten", *["Dense", "BatchNormalization", "Activation"] * 2]
+    with pytest.raises(ValueError, match="`layers` must be"):
+        kv.networks.mlp_levels([7], (6,), layers=0)
 
 
 def test_batch_normalization_stands_before_the_activation():

@@ -55,6 +55,11 @@ IMPOSSIBLE = [
     ("--drop_columns=a", "`drop_columns` must be left out.*csv"),
     ("--levels=4,2", "`--levels` must be left out with --model=vae.*--model=ladder"),
     ("--batch_normalization", "`--batch_normalization` must be left out"),
+    ("--layers=2", "`--layers` must be left out with --model=vae.*--model=ladder"),
+    (
+        "--model=ladder --network=resnet --layers=2",
+        "`--layers` must be left out with --network=resnet",
+    ),
     ("--model=ladder --levels=4,2 --hidden=9", "`--hidden` must have one number for"),
     ("--model=ladder --levels=4,0", "`--levels` must be positive integers"),
     (

@@ -138,6 +138,7 @@ NEW = (
     "linear_path",
     "model",
     "levels",
+    "layers",
     "batch_normalization",
     "free_bits",
     "clip_norm",
