@@ -214,7 +214,7 @@ def table(found, chosen, rows):
             "",
             f"Nats for a sentence of {words:.3f} words with its end; -log p by "
             f"{one['importance_samples']} draws; minutes of the call that ended the "
-            "run.",
+            f"run. {sentence.counted(one)}.",
             "",
         ]
     )

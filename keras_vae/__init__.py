@@ -67,6 +67,7 @@ from keras_vae.weighing import baselines
 from keras_vae.weighing import diagnose
 from keras_vae.weighing import linear_forecast
 from keras_vae.weighing import rate_distortion
+from keras_vae.weighing import sentence_baselines
 
 # === Parts for custom methods ===
 from keras_vae.hyperparameter import Hyperparameter

@@ -81,6 +81,11 @@ def test_a_vocabulary_is_saved_with_a_model(tmp_path):
     np.testing.assert_array_equal(copy.encode(LINES), vocabulary.encode(LINES))
 
 
+def test_a_vocabulary_that_was_never_used_can_be_tracked_by_a_saved_model():
+    archive = keras.export.ExportArchive()
+    archive.track(datasets.Vocabulary.of(LINES)._lookup)
+
+
 @pytest.mark.parametrize("words", [[], ["a", "a"], ["a b"], ["<eos>", "a"], [3]])
 def test_words_must_be_words(words):
     with pytest.raises(ValueError, match="`words` must be different strings"):

@@ -31,13 +31,8 @@ def check_report(settings, are_listed):
 
 def _check_trained(weigh, are_listed):
     """Checks that there is a model of each weight that is asked for."""
-    exported, betas = weigh.export_beta, _settings.written("betas", weigh.betas)
-    if weigh.mode == "sweep" and exported not in (None, *weigh.betas):
-        raise _settings.FlagError(
-            "`--export_beta` must be one of --betas with --mode=sweep, which trains no "
-            "other: name it among --betas. Received: "
-            f"{_settings.written('export_beta', exported)} and {betas}"
-        )
+    if weigh.mode == "sweep":
+        check_exported(weigh.export_beta, weigh.betas)
     low, high = weigh.beta_range
     for name in ("betas", "export_beta"):
         value = getattr(weigh, name)
@@ -49,6 +44,25 @@ def _check_trained(weigh, are_listed):
                 f"{low:.4g} to {high:.4g}: {remedy}. "
                 f"Received: {_settings.written(name, value)}"
             )
+
+
+def check_exported(beta, betas):
+    """Checks that a sweep trains the weight that is exported.
+
+    Args:
+        beta: Float, or None for the advised one.
+        betas: Tuple of floats, the weights that are trained.
+
+    Raises:
+        _settings.FlagError: If it does not.
+    """
+    if beta not in (None, *betas):
+        raise _settings.FlagError(
+            "`--export_beta` must be one of --betas with --mode=sweep, which trains no "
+            "other: name it among --betas. Received: "
+            f"{_settings.written('export_beta', beta)} and "
+            f"{_settings.written('betas', betas)}"
+        )
 
 
 def check_levels(settings):

@@ -13,10 +13,20 @@ from trainers import _resolve
 from trainers import _run
 from trainers import _sentence_settings
 from trainers import _settings
+from trainers import _weigh_checks
 from trainers import sentence
 
 # The flags of `trainers.weigh` that say which weights, and what is asked of them.
-_OWN = ("mode", "betas", "beta_range", "target_rate", "hidden", "name", "run_dir")
+_OWN = (
+    "mode",
+    "betas",
+    "beta_range",
+    "target_rate",
+    "export_beta",
+    "hidden",
+    "name",
+    "run_dir",
+)
 _RANGE, _NUMBER = (0.1, 1.0), 5
 # In nats, less than which is no code to speak of.
 _CODE = 5.0
@@ -30,11 +40,13 @@ class Weighing:
         settings: `_sentence_settings.Settings` of a model of weight 1.
         betas: Tuple of floats, the weights, rising.
         code: Float, nats that z is to carry.
+        exported: Float, the weight whose model is exported, or None for the advised.
     """
 
     settings: _sentence_settings.Settings
     betas: tuple
     code: float
+    exported: float | None
 
     @property
     def run(self):
@@ -91,8 +103,10 @@ def resolve(values):
     settings = _sentence_settings.resolve(
         _resolve.parsed(_sentence_settings.define, args)
     )
-    code = values["target_rate"].value
-    return Weighing(settings, _betas(values), _CODE if code is None else code)
+    code, betas = values["target_rate"].value, _betas(values)
+    exported = values["export_beta"].value
+    _weigh_checks.check_exported(exported, betas)
+    return Weighing(settings, betas, _CODE if code is None else code, exported)
 
 
 def _units(values):
@@ -144,13 +158,35 @@ def weigh(asked, run, text):
         run.start(None)
         found = {b: _measured(asked.of(b), text, progress) for b in asked.betas}
         curve = _curve(found, asked.settings.model.latent_dim)
-        advice = _advice(curve, asked)
+        advice = _advice(curve, asked, next(iter(found.values())))
         curve.to_csv(run.path / "curve.csv")
         curve.plot(run.path / "curve.png")
+        beta = _advised(curve, asked) if asked.exported is None else asked.exported
+        advice += f"\nsaved_model/ and model.keras: beta = {beta:.4g}"
         with _run.replaced(run.path / "advice.txt") as path:
             path.write_text(advice + "\n", "utf-8")
-        run.finish({"betas": list(asked.betas), "metrics": list(found.values())})
-    return f"{advice}\n\nIn {run.path}: curve.png  curve.csv  advice.txt  models/"
+        _export(asked.of(beta), run)
+        run.finish(
+            {
+                "betas": list(asked.betas),
+                "metrics": list(found.values()),
+                "exported_beta": beta,
+            }
+        )
+    return (
+        f"{advice}\n\nIn {run.path}: curve.png  curve.csv  advice.txt  model.keras  "
+        "saved_model/  models/"
+    )
+
+
+def _export(settings, run):
+    """Exports the model of one weight, by its settings, as that of the run."""
+    trained = _run.Run(settings).path
+    metrics = _files.read_json(trained / "metrics.json", dict, "Train it anew.")
+    model = keras.saving.load_model(trained / metrics["model"])
+    with _run.replaced(run.path / "model.keras") as path:
+        model.save(path)
+    model.export(run.path / "saved_model", verbose=False)
 
 
 def _measured(settings, text, progress):
@@ -168,7 +204,7 @@ def _measured(settings, text, progress):
         path = sentence.trained(settings, run, text, model, progress, name)
         with progress.stage(f"Measuring {name}", 1):
             metrics = sentence.measure(
-                settings, keras.saving.load_model(path), held_out
+                settings, keras.saving.load_model(path), text, held_out
             )
         run.finish({"model": path.name, **metrics})
     keras.backend.clear_session()
@@ -193,23 +229,42 @@ def _curve(found, latent_dim):
     )
 
 
-def _advice(curve, asked):
-    """Returns the table of the weights, and which of them serves what."""
-    lines = ["", "Held-out sentences, nats for a sentence", curve.table(), ""]
-    most = float(curve.rate.max())
+def _advised(curve, asked):
+    """Returns the largest weight that keeps the code, or the likeliest if none does."""
+    if float(curve.rate.max()) < asked.code:
+        return float(curve.beta[curve.negative_log_likelihood.argmin()])
+    return curve.recommend("code", asked.code).beta
+
+
+def _advice(curve, asked, metrics):
+    """Returns the table of the weights, and which of them serves what.
+
+    Args:
+        curve: `RateDistortionCurve`.
+        asked: `Weighing`.
+        metrics: Dict, the figures of one weight, with the baselines of all.
+    """
+    nats = curve.negative_log_likelihood
+    best, most = int(nats.argmin()), float(curve.rate.max())
     if most < asked.code:
-        lines.append(
+        code = (
             f"At no weight does z carry {asked.code:g} nats; most is {most:.2f}, at "
             f"beta = {curve.beta[curve.rate.argmax()]:.4g}. Take smaller --betas, or a "
             "remedy of python -m trainers.sentence, such as --pretraining and "
             "--free_bits."
         )
     else:
-        lines.append(str(curve.recommend("code", asked.code)))
-    nats = curve.negative_log_likelihood
-    best = int(nats.argmin())
-    lines.append(
-        f"beta = {curve.beta[best]:.4g} for likelihood: the least -log p(x), "
-        f"{nats[best]:.2f} nats for a sentence"
+        code = str(curve.recommend("code", asked.code))
+    return "\n".join(
+        [
+            "",
+            *sentence.behind({**metrics, "negative_log_likelihood": nats[best]}),
+            "Held-out sentences, nats for a sentence",
+            curve.table(),
+            sentence.counted(metrics),
+            "",
+            code,
+            f"beta = {curve.beta[best]:.4g} for likelihood: the least -log p(x), "
+            f"{nats[best]:.2f} nats for a sentence",
+        ]
     )
-    return "\n".join(lines)

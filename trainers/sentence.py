@@ -274,7 +274,7 @@ def _finished(settings, run, text):
     """Measures and writes the chosen model; returns the table."""
     chosen = _chosen(run)
     model = keras.saving.load_model(chosen)
-    metrics = measure(settings, model, text.test)
+    metrics = measure(settings, model, text, text.test)
     steps = text.steps_per_epoch(settings.fit.batch_size)
     kv.figures.annealing(run.history, steps, run.path / "annealing.png")
     diagnosis = None
@@ -297,13 +297,14 @@ def _finished(settings, run, text):
     )
 
 
-def measure(settings, model, sentences):
+def measure(settings, model, text, sentences):
     """Returns the figures of the table, in nats for a sentence.
 
     Args:
         settings: `_sentence_settings.Settings`.
         model: Compiled `keras_vae.SentenceVAE`.
-        sentences: Array of strings.
+        text: `Text`, of which the training sentences are counted for baselines.
+        sentences: Array of strings, on which all is measured.
     """
     draws = settings.run.eval_samples
     repeated = list(sentences) * draws
@@ -328,6 +329,7 @@ def measure(settings, model, sentences):
         "test_sentences": len(sentences),
         "test_words": words,
         "importance_samples": samples,
+        "baselines": kv.sentence_baselines(text.train, sentences, text.vocabulary),
     }
 
 
@@ -346,7 +348,28 @@ def _table(metrics):
     )
     cells = [f"  {text}".ljust(26) + f"{metrics[n]:10.2f}" for n, text in names.items()]
     units = f"  active units {metrics['active_units']:20d}"
-    return "\n".join([head, *cells, units])
+    return "\n".join([*behind(metrics), head, *cells, units, f"  {counted(metrics)}"])
+
+
+def counted(metrics):
+    """Returns what counted words reach, in one line."""
+    nats = metrics["baselines"]
+    return (
+        f"-log p of counted words: pairs {nats['bigram']:.2f}, single "
+        f"{nats['independent']:.2f}"
+    )
+
+
+def behind(metrics):
+    """Returns the lines that come first where counted words do better than a model."""
+    lost = metrics["negative_log_likelihood"] - metrics["baselines"]["bigram"]
+    if lost < 0:
+        return []
+    return [
+        f"Counted pairs of words are better by {lost:.2f} nats for a sentence: train "
+        "longer, or give more sentences",
+        "",
+    ]
 
 
 def _written(model, text, seed):

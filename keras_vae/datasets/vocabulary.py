@@ -50,6 +50,8 @@ class Vocabulary(keras.layers.Layer):
             mask_token=text.PADDING,
             oov_token=text.UNKNOWN,
         )
+        # A SavedModel takes no layer that is not built.
+        self._lookup.build(None)
         self.built = True
 
     @classmethod

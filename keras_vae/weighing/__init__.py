@@ -20,6 +20,7 @@ from keras_vae.weighing.forecast import LinearForecast
 from keras_vae.weighing.forecast import linear_forecast
 from keras_vae.weighing.polishing import Polished
 from keras_vae.weighing.polishing import polish
+from keras_vae.weighing.sentence_baselines import sentence_baselines
 from keras_vae.weighing.units import Weight
 
 __all__ = [
@@ -43,5 +44,6 @@ __all__ = [
     "linear_forecast",
     "polish",
     "rate_distortion",
+    "sentence_baselines",
     "with_own_noise",
 ]

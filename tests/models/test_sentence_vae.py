@@ -319,8 +319,11 @@ print(loaded.generate(n=3, seed=2, temperature=0.7).numpy().tolist())
 
 @pytest.mark.slow
 def test_a_saved_model_takes_strings_and_needs_tensorflow_alone(lstm, tmp_path):
-    lstm.export(tmp_path, verbose=False)
-    command = [sys.executable, "-c", SERVE, str(tmp_path)]
+    lstm.save(tmp_path / "model.keras")
+    # As a program does that only exports: nothing was called before.
+    fresh = keras.saving.load_model(tmp_path / "model.keras")
+    fresh.export(tmp_path / "saved_model", verbose=False)
+    command = [sys.executable, "-c", SERVE, str(tmp_path / "saved_model")]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     served, generated = map(eval, result.stdout.strip().splitlines())

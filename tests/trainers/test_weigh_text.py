@@ -2,8 +2,10 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_vae as kv
 from trainers import _flags
@@ -48,6 +50,10 @@ def test_weights_lie_between_a_tenth_and_one_by_default():
         (("--dataset=ptb",), "`--mode` must be sweep for sentences"),
         ((*SWEEP, "--network=conv"), "`--network` must be left out with sentences"),
         ((*SWEEP, "--hidden=8,4"), "`--hidden` must be one number"),
+        (
+            (*SWEEP, "--betas=0.1,1", "--export_beta=0.5"),
+            "`--export_beta` must be one of --betas",
+        ),
     ],
 )
 def test_flags_of_numbers_are_refused(args, message):
@@ -65,11 +71,18 @@ def test_advice_is_the_largest_weight_that_keeps_a_code():
     }
     curve = _weigh_text._curve(found, latent_dim=3)
     np.testing.assert_allclose(curve.gap, [8.0, 5.0, 0.0])
-    advice = _weigh_text._advice(curve, resolve(*SWEEP))
+    counted = {"baselines": {"bigram": 27.0, "independent": 30.0}}
+    advice = _weigh_text._advice(curve, resolve(*SWEEP), counted)
     assert "beta = 0.5 for code: the largest measured weight" in advice
     assert "beta = 0.5 for likelihood" in advice
-    nothing = _weigh_text._advice(curve, resolve(*SWEEP, "--target_rate=12"))
+    assert "-log p of counted words: pairs 27.00, single 30.00" in advice
+    assert _weigh_text._advised(curve, resolve(*SWEEP)) == 0.5
+    hopeless = resolve(*SWEEP, "--target_rate=12")
+    counted = {"baselines": {"bigram": 24.0, "independent": 30.0}}
+    nothing = _weigh_text._advice(curve, hopeless, counted)
     assert "At no weight does z carry 12 nats; most is 9.00, at beta = 0.1" in nothing
+    assert "pairs of words are better by 1.00 nats" in nothing.splitlines()[1]
+    assert _weigh_text._advised(curve, resolve(*SWEEP, "--target_rate=12")) == 0.5
 
 
 @pytest.mark.slow
@@ -89,4 +102,11 @@ def test_a_sweep_trains_each_weight_and_goes_on(tmp_path):
     curve = kv.weighing.RateDistortionCurve.from_csv(tmp_path / "run" / "curve.csv")
     np.testing.assert_allclose(curve.rate, [row["rate"] for row in metrics["metrics"]])
     assert (tmp_path / "run" / "models" / "beta-0.2" / "best.keras").is_file()
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    chosen = tmp_path / "run" / "models" / f"beta-{metrics['exported_beta']:g}"
+    other = keras.saving.load_model(chosen / "best.keras")
+    for one, two in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    served = tf.saved_model.load(tmp_path / "run" / "saved_model")
+    assert served.serve(tf.constant(["a cat"])).dtype == tf.string
     assert _weigh_text.weigh(*_weigh_text.prepare(values)) == first
