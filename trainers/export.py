@@ -5,8 +5,9 @@
 
 Its endpoints are `serve`, `encode`, `sample_posterior`, `decode`, `generate`,
 `generate_with_noise` and `negative_elbo`. They take and give the data in their own
-units, also where the run standardised them (`scaling.json` beside the model). Of a
-Multi-Rate VAE it is the plain one of the weight `--beta`. An older SavedModel in that
+units, also where the run standardised them (`scaling.json` beside the model); those of
+a `SentenceVAE` take and give strings. Of a Multi-Rate VAE it is the plain one of the
+weight `--beta`. An older SavedModel in that
 directory is replaced, other files are not.
 """
 
@@ -14,6 +15,7 @@ import pathlib
 
 from absl import flags
 
+import keras_vae as kv
 from trainers import _flag_checks
 from trainers import _flags
 from trainers import _program
@@ -53,9 +55,11 @@ def export(settings, model):
     """
     with _flag_checks.blamed("output", settings.output):
         model.export(settings.output, verbose=False)
-    shape = (None, *model.event_shape)
+    inputs = f"events of shape {(None, *model.event_shape)}"
+    if isinstance(model, kv.SentenceVAE):
+        inputs = "sentences, strings"
     return (
-        f"{pathlib.Path(settings.output)}: a SavedModel of events of shape {shape}, "
+        f"{pathlib.Path(settings.output)}: a SavedModel of {inputs}, "
         f"{model.latent_dim} latent units"
         + (", in the data's own units" if _units.takes_own(model) else "")
     )

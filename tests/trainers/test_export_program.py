@@ -56,6 +56,22 @@ def test_a_weight_of_a_multi_rate_vae_is_a_plain_one_of_its_own_noise(tmp_path):
     np.testing.assert_allclose(np.mean(bounds, axis=0), expected, rtol=0.05)
 
 
+@pytest.mark.slow
+def test_a_model_of_sentences_takes_strings(tmp_path):
+    sentences = kv.datasets.grammar(20, seed=1)
+    vocabulary = kv.datasets.Vocabulary.of(sentences)
+    vae = kv.SentenceVAE(vocabulary, latent_dim=2, units=4, embedding_dim=4, seed=0)
+    vae.save(tmp_path / "vae.keras")
+    text = programs.exported(
+        f"--model={tmp_path / 'vae.keras'}", f"--output={tmp_path / 'out'}"
+    )
+    assert "a SavedModel of sentences, strings, 2 latent units" in text
+    loaded = tf.saved_model.load(tmp_path / "out")
+    served = loaded.serve(tf.constant(sentences[:2]))
+    expected = vae.reconstruct(sentences[:2])
+    assert served.numpy().tolist() == expected.numpy().tolist()
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
