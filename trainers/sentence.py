@@ -306,12 +306,14 @@ def measure(settings, model, text, sentences):
         text: `Text`, of which the training sentences are counted for baselines.
         sentences: Array of strings, on which all is measured.
     """
-    draws = settings.run.eval_samples
+    draws, samples = settings.run.eval_samples, settings.model.importance_samples
+    if not model.uses_latent:
+        # Nothing depends on z, and one draw is exact.
+        draws = samples = 1
     repeated = list(sentences) * draws
     size = settings.fit.batch_size
     logs = model.evaluate(repeated, batch_size=size, verbose=0, return_dict=True)
     words = kv.datasets.count_words(sentences)
-    samples = settings.model.importance_samples
     log_likelihood = model.log_likelihood(list(sentences), num_samples=samples)
     nll = -float(np.mean(log_likelihood))
     return {
