@@ -72,6 +72,7 @@ CALLBACKS = {
     ),
     "KLAnnealing": lambda: kv.KLAnnealing(schedules.sigmoid("50%"), restart=True),
     "ModelCheckpoint": lambda: kv.ModelCheckpoint("best.keras"),
+    "StepHistory": lambda: kv.callbacks.StepHistory(every=10, path="steps.csv"),
     "TensorBoard": lambda: kv.TensorBoard("logs", X),
 }
 

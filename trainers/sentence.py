@@ -5,11 +5,12 @@
     python -m trainers.sentence --dataset=ptb --data_dir=DATA --language_model
 
 A run writes to `runs/<name>/` the flags (`config.json`), the logs of all epochs
-(`history.csv`, `history.json`), the KL and its weight over the steps (`annealing.png`),
-TensorBoard events with sentences (`tensorboard/`), the models (`best.keras`, by the
-unweighted bound on the validation data, and `last.keras`), the chosen one as SavedModel
-from strings to strings (`saved_model/`), what it writes (`sentences.txt`), and the
-figures of the table that it ends with (`metrics.json`).
+(`history.csv`, `history.json`), those within the epochs (`steps.csv`), the KL and its
+weight over the steps (`annealing.png`), TensorBoard events with sentences
+(`tensorboard/`), the models (`best.keras`, by the unweighted bound on the validation
+data, and `last.keras`), the chosen one as SavedModel from strings to strings
+(`saved_model/`), what it writes (`sentences.txt`), and the figures of the table that it
+ends with (`metrics.json`).
 
 With `--pretraining` the run of the autoencoder stands in `autoencoder/`.
 
@@ -38,6 +39,8 @@ _SHOWN, _STEPS = 8, 6
 _DIAGNOSED = 200
 # Sentences among which the mutual information tells one from the others.
 _COMPARED = 1000
+# Means over so many parts of a run show the KL within the epochs.
+_SPANS = 200
 # About as many epochs take the figures and files at the end.
 _MEASURED = 1
 
@@ -242,6 +245,7 @@ def _fit(settings, run, text, model, progress, name="", watched="val_negative_el
     run.restore(model)
     schedule, remedies = _flag_checks.kl_schedule(settings), settings.remedies
     chain = _program.annealing(settings, run.planned_epochs, text, schedule)
+    chain.append(_steps(settings, run, text))
     chain.append(kv.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False))
     if text.validation is not None:
         chain.append(kv.callbacks.ModelCheckpoint(run.path / "best.keras", watched))
@@ -264,6 +268,13 @@ def _fit(settings, run, text, model, progress, name="", watched="val_negative_el
         model.save(path)
 
 
+def _steps(settings, run, text):
+    """Returns the callback that remembers the KL within the epochs."""
+    steps = run.planned_epochs * text.steps_per_epoch(settings.fit.batch_size)
+    path = run.path / "steps.csv"
+    return kv.callbacks.StepHistory(max(steps // _SPANS, 1), path)
+
+
 def _chosen(run):
     """Returns the path of the best model, or of the last one if none was compared."""
     best = run.path / "best.keras"
@@ -276,7 +287,8 @@ def _finished(settings, run, text):
     model = keras.saving.load_model(chosen)
     metrics = measure(settings, model, text, text.test)
     steps = text.steps_per_epoch(settings.fit.batch_size)
-    kv.figures.annealing(run.history, steps, run.path / "annealing.png")
+    within = kv.callbacks.StepHistory.read(run.path / "steps.csv")
+    kv.figures.annealing(run.history, steps, run.path / "annealing.png", within)
     diagnosis = None
     if model.uses_latent:
         diagnosis = kv.diagnose(model, text.test, max_examples=_DIAGNOSED)

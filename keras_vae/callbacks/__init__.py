@@ -9,6 +9,7 @@ from keras_vae.callbacks.early_stopping import EarlyStopping
 from keras_vae.callbacks.hyperparameter_scheduler import HyperparameterScheduler
 from keras_vae.callbacks.hyperparameter_scheduler import KLAnnealing
 from keras_vae.callbacks.model_checkpoint import ModelCheckpoint
+from keras_vae.callbacks.step_history import StepHistory
 from keras_vae.callbacks.tensorboard import TensorBoard
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "HyperparameterScheduler",
     "KLAnnealing",
     "ModelCheckpoint",
+    "StepHistory",
     "TensorBoard",
 ]

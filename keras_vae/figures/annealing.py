@@ -9,7 +9,7 @@ from keras_vae.figures import drawing
 _SIDES = {"left": 0.1, "right": 0.89, "bottom": 0.13, "top": 0.9}
 
 
-def annealing(history: dict, steps_per_epoch: int | None = None, path=None):
+def annealing(history: dict, steps_per_epoch: int | None = None, path=None, steps=None):
     """Draws the KL and its weight over training, as figure 2 of Bowman et al.
 
     Under an annealed weight the KL rises first, falls as the weight arrives, and may
@@ -20,6 +20,8 @@ def annealing(history: dict, steps_per_epoch: int | None = None, path=None):
             in nats, also with the prefix `val_`, and `kl_weight`.
         steps_per_epoch: Integer, to count training steps and not epochs.
         path: Path of a PNG to write, or None.
+        steps: Dict of lists, `callbacks.StepHistory.history` of the same `fit`, which
+            draws training within the epochs; with `steps_per_epoch`. Or None.
 
     Returns:
         A `matplotlib.figure.Figure`; `pixels` makes an array of it.
@@ -30,10 +32,18 @@ def annealing(history: dict, steps_per_epoch: int | None = None, path=None):
         >>> [axes.get_lines()[0].get_ydata().tolist() for axes in figure.axes]
         [[9.0, 2.0, 3.0], [0.1, 0.9, 1.0]]
 
+    Raises:
+        ValueError: If there are `steps` without `steps_per_epoch`.
+
     Reference:
         [Generating Sentences from a Continuous Space](
         https://arxiv.org/abs/1511.06349)
     """
+    if steps is not None and steps_per_epoch is None:
+        raise ValueError(
+            "`steps_per_epoch` must be given with `steps`, which count them. Received: "
+            "steps_per_epoch=None"
+        )
     figure = drawing.figure(4.6, 7.2)
     grid = figure.add_gridspec(1, 1, **_SIDES)
     left = drawing.titled(figure, grid[0], "The KL and its weight")
@@ -45,9 +55,11 @@ def annealing(history: dict, steps_per_epoch: int | None = None, path=None):
         (left, "val_kl_loss", "KL, validation", drawing.BLUE, "--"),
         (right, "kl_weight", "weight", drawing.ORANGE, "-"),
     ):
-        values = np.asarray(history.get(name, ()), float)
+        within = steps is not None and name in steps
+        values = np.asarray((steps if within else history).get(name, ()), float)
         if len(values):
             places = unit * np.arange(1, len(values) + 1)
+            places = steps["step"] if within else places
             # A single point would be no line.
             marker = "o" if len(values) < 20 else None
             look = {"color": color, "lw": 1.6, "marker": marker, "markersize": 3}

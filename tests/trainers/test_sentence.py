@@ -67,6 +67,11 @@ def test_a_run_ends_with_its_figures_and_files(run):
     assert metrics["diagnosis"]["evidence"]["latent_dim"] == 2
     names = {item.name for item in path.iterdir()}
     assert {"annealing.png", "sentences.txt", "best.keras", "saved_model"} <= names
+    rates = [row["kl_loss"] for row in json.loads((path / "history.json").read_text())]
+    spans = kv.callbacks.StepHistory.read(path / "steps.csv")
+    assert len(spans["step"]) == spans["step"][-1]  # So few steps are spans each.
+    np.testing.assert_allclose(np.mean(spans["kl_loss"]), np.mean(rates), rtol=0.1)
+    assert f"pairs {metrics['baselines']['bigram']:.2f}" in printed
     assert "Reconstructed" in (path / "sentences.txt").read_text()
     loaded = tf.saved_model.load(path / "saved_model")
     model = keras.saving.load_model(path / "best.keras")
