@@ -79,13 +79,14 @@ _COLUMNS = {
     "rate": ".2f",
     "negative_elbo": ".2f",
     "negative_log_likelihood": ".2f",
+    "importance_samples": "d",
     "perplexity": ".2f",
     "mutual_information": ".2f",
     "active_units": "d",
     "minutes": ".0f",
 }
 _HEAD = (
-    "| model | epochs | reconstruction | KL | -ELBO | -log p | perplexity | "
+    "| model | epochs | reconstruction | KL | -ELBO | -log p | draws | perplexity | "
     "mutual information | active units | minutes |"
 )
 _TIMED_STEPS = 50
@@ -212,8 +213,8 @@ def table(found, chosen, rows):
         [
             *lines,
             "",
-            f"Nats for a sentence of {words:.3f} words with its end; -log p by "
-            f"{one['importance_samples']} draws; minutes of the call that ended the "
+            f"Nats for a sentence of {words:.3f} words with its end; -log p by draws of "
+            "z, of which a model without z needs 1; minutes of the call that ended the "
             f"run. {sentence.counted(one)}.",
             "",
         ]

@@ -41,12 +41,12 @@ def test_rows_are_of_one_model_and_differ_in_the_remedy(tmp_path):
 
 def test_table_has_the_figures_of_the_runs(tmp_path):
     options = chosen(tmp_path, rows=["pre-training"])
-    numbers = [90.0, 6.0, 96.0, 95.0, np.exp(95 / 21.917), 5.0, 30, 61.0]
+    numbers = [90.0, 6.0, 96.0, 95.0, 2, np.exp(95 / 21.917), 5.0, 30, 61.0]
     row = dict(zip(text._COLUMNS, numbers, strict=True))
-    row |= {"test_words": 82430, "test_sentences": 3761, "importance_samples": 2}
+    row |= {"test_words": 82430, "test_sentences": 3761}
     row["baselines"] = {"bigram": 116.11, "independent": 141.61}
     shown = text.table({"pre-training, 8 epochs": row}, options, options.rows)
-    cells = "90.00 | 6.00 | 96.00 | 95.00 | 76.29 | 5.00 | 30 | 61 |"
+    cells = "90.00 | 6.00 | 96.00 | 95.00 | 2 | 76.29 | 5.00 | 30 | 61 |"
     assert f"| pre-training | 2 + 6 | {cells}" in shown
     assert "a sentence of 21.917 words" in shown
     assert "-log p of counted words: pairs 116.11, single 141.61." in shown
