@@ -213,9 +213,9 @@ def table(found, chosen, rows):
         [
             *lines,
             "",
-            f"Nats for a sentence of {words:.3f} words with its end; -log p by draws of "
-            "z, of which a model without z needs 1; minutes of the call that ended the "
-            f"run. {sentence.counted(one)}.",
+            f"Nats for a sentence of {words:.3f} words with its end; -log p by draws "
+            "of z, of which a model without z needs 1; minutes of the call that ended "
+            f"the run. {sentence.counted(one)}.",
             "",
         ]
     )
