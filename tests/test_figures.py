@@ -1,5 +1,6 @@
 import sys
 
+import matplotlib
 import matrix
 import numpy as np
 import pytest
@@ -285,6 +286,12 @@ def test_annealing_has_two_axes_and_a_file(tmp_path):
     assert left.get_xlabel() == "step"
     assert path.read_bytes()[1:4] == b"PNG"
     assert figures.pixels(figures.annealing({})).shape == (460, 720, 3)
+    figures.pixels(left.figure)  # Places are known once it is drawn.
+    texts = left.findobj(matplotlib.text.Text)
+    (title,) = [x for x in texts if x.get_text() == left.get_title("left")]
+    legend = left.get_legend().get_window_extent()
+    for artist in (title, left):
+        assert not legend.overlaps(artist.get_window_extent().padded(-1))
 
 
 def test_the_forecast_lies_dashed_below_the_curves():

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_vae.figures import drawing
 
-_SIDES = {"left": 0.1, "right": 0.89, "bottom": 0.13, "top": 0.9}
+_SIDES = {"left": 0.1, "right": 0.89, "bottom": 0.13, "top": 0.84}
 
 
 def annealing(history: dict, steps_per_epoch: int | None = None, path=None, steps=None):
@@ -46,7 +46,9 @@ def annealing(history: dict, steps_per_epoch: int | None = None, path=None, step
         )
     figure = drawing.figure(4.6, 7.2)
     grid = figure.add_gridspec(1, 1, **_SIDES)
-    left = drawing.titled(figure, grid[0], "The KL and its weight")
+    left = drawing.axes(figure, grid[0])
+    # The legend stands between the title and the axes.
+    left.set_title("The KL and its weight", **{**drawing.TITLE, "pad": 28})
     right = left.twinx()
     right.spines[["top", "left"]].set_visible(False)
     unit = steps_per_epoch or 1
@@ -74,8 +76,8 @@ def annealing(history: dict, steps_per_epoch: int | None = None, path=None, step
     left.set_xlabel("step" if steps_per_epoch else "epoch", **drawing.LABEL)
     left.grid(alpha=0.25)
     lines = [*left.get_lines(), *right.get_lines()]
-    # Beside the title, because lines may lie anywhere within the axes.
-    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": len(lines)}
+    # Above the axes, because lines may lie anywhere within them.
+    place = {"loc": "lower right", "bbox_to_anchor": (1.02, 1), "ncols": len(lines)}
     left.legend(lines, [line.get_label() for line in lines], **place, **drawing.LEGEND)
     if path is not None:
         drawing.save(figure, pathlib.Path(path))
