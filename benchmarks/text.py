@@ -7,9 +7,9 @@
 Trains sentence VAEs on the sentences of the Penn Treebank: LSTMs of 256, embeddings of
 256, z of 32, dropout .5, batches of 32. The rows: a model of language; the weight 1
 from the start; sigmoid and cyclical annealing; free bits; an autoencoder whose decoder
-begins anew, with free bits; hidden words; the encoder trained ahead; delta-VAE; and the
-smaller model of Sentence-VAE, which has 4 epochs at a constant learning rate. All
-others have `--epochs`, the pre-training included, the encoder trained ahead half as
+begins anew, with free bits; hidden words; the encoder trained ahead; delta-VAE; a
+weight that is controlled until the KL has 6 nats; and the smaller model of
+Sentence-VAE, which has 4 epochs at a constant learning rate. All others have `--epochs`, the pre-training included, the encoder trained ahead half as
 many again, at a learning rate that rises to .002 and falls to 0.
 
 A row is a run of `trainers.sentence` in `--results`, so that a call which was stopped
@@ -53,6 +53,7 @@ ROWS = {
         "--aggressive_period=5",
     ],
     "delta": ["--schedule=none", "--delta=0.15"],
+    "rate target": ["--schedule=none", "--kl_weight=0.1", "--target_rate=6"],
     "Sentence-VAE": [
         "--cell=gru",
         "--embedding_dim=300",
