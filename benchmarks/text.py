@@ -9,8 +9,9 @@ Trains sentence VAEs on the sentences of the Penn Treebank: LSTMs of 256, embedd
 from the start; sigmoid and cyclical annealing; free bits; an autoencoder whose decoder
 begins anew, with free bits; hidden words; the encoder trained ahead; delta-VAE; a
 weight that is controlled until the KL has 6 nats; and the smaller model of
-Sentence-VAE, which has 4 epochs at a constant learning rate. All others have `--epochs`, the pre-training included, the encoder trained ahead half as
-many again, at a learning rate that rises to .002 and falls to 0.
+Sentence-VAE, which has 4 epochs at a constant learning rate. All others have
+`--epochs`, the pre-training included, the encoder trained ahead half as many again, at
+a learning rate that rises to .002 and falls to 0.
 
 A row is a run of `trainers.sentence` in `--results`, so that a call which was stopped
 goes on within its row. What the rows are likely to take is printed first. The table
