@@ -138,7 +138,7 @@ class StepHistory(keras.callbacks.Callback):
 
     def _append(self, row):
         spans = len(self.history.get(_STEP, ()))
-        for name in row.keys() | self.history.keys():
+        for name in {**row, **self.history}:
             values = self.history.setdefault(name, [float("nan")] * spans)
             values.append(row.get(name, float("nan")))
 

@@ -92,6 +92,8 @@ def test_a_fit_that_goes_on_keeps_the_rows_of_the_steps_before(tmp_path):
     fit(vae, [kv.callbacks.StepHistory(4, path)], epochs=1, end=7)
     before = vae.get_weights(), [np.array(v) for v in vae.optimizer.variables]
     first = kv.callbacks.StepHistory.read(path)
+    assert list(first)[0] == "step"
+    assert list(first)[-1] == "kl_weight"
     # Of the second epoch, which is then run anew from the state before.
     fit(vae, [kv.callbacks.StepHistory(4, path)], epochs=2, initial_epoch=1)
     whole = kv.callbacks.StepHistory.read(path)
