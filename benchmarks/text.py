@@ -61,7 +61,6 @@ ROWS = {
         "--latent_dim=16",
         "--embedding_dropout=0.5",
         "--output_dropout=0",
-        "--max_length=60",
         "--schedule=sigmoid",
         "--warmup=5000",
         "--learning_rate=1e-3",

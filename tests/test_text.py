@@ -149,3 +149,12 @@ def test_penn_treebank(data_dir):
     assert vocabulary.share_known(test) == 1 - 4794 / 78669
     found = vocabulary.batches(test, batch_size=64, shuffle=False)
     assert sum(np.count_nonzero(part) for part in contents(found)) == 82430
+
+
+def test_penn_treebank_by_name_leaves_out_long_sentences(data_dir):
+    loaded = datasets.load("ptb", data_dir=data_dir, max_length=20)
+    assert max(len(x.split()) for x in loaded.train) == 20
+    whole = datasets.load("ptb", data_dir=data_dir)
+    left = [x for x in whole.test if len(x.split()) <= 20]
+    assert loaded.test.tolist() == left
+    assert "of more than 20 words" in loaded.description

@@ -21,6 +21,10 @@ _READERS = {
 }
 
 
+# The same of named data sets.
+_NAMED = {"ptb": ("max_length",)}
+
+
 def load(name, data_dir=None, **kwargs):
     """Loads a data set by name or path.
 
@@ -52,7 +56,7 @@ def load(name, data_dir=None, **kwargs):
     path = pathlib.Path(name)
     suffix = path.suffix.lower()
     if name in named.LOADERS:
-        _check_options(name, (), kwargs)
+        _check_options(name, _NAMED.get(name, ()), kwargs)
         return named.LOADERS[name](data_dir=data_dir, **kwargs)
     if path.is_dir():
         suffix = ""
