@@ -40,7 +40,7 @@ _DIAGNOSED = 200
 # Sentences among which the mutual information tells one from the others.
 _COMPARED = 1000
 # Means over so many parts of a run show the KL within the epochs.
-_SPANS = 200
+_SPANS, _STEPS_FILE = 200, "steps.csv"
 # About as many epochs take the figures and files at the end.
 _MEASURED = 1
 
@@ -271,8 +271,8 @@ def _fit(settings, run, text, model, progress, name="", watched="val_negative_el
 def _steps(settings, run, text):
     """Returns the callback that remembers the KL within the epochs."""
     steps = run.planned_epochs * text.steps_per_epoch(settings.fit.batch_size)
-    path = run.path / "steps.csv"
-    return kv.callbacks.StepHistory(max(steps // _SPANS, 1), path)
+    every = max(steps // _SPANS, 1)
+    return kv.callbacks.StepHistory(every, run.path / _STEPS_FILE)
 
 
 def _chosen(run):
@@ -287,7 +287,9 @@ def _finished(settings, run, text):
     model = keras.saving.load_model(chosen)
     metrics = measure(settings, model, text, text.test)
     steps = text.steps_per_epoch(settings.fit.batch_size)
-    within = kv.callbacks.StepHistory.read(run.path / "steps.csv")
+    spans = run.path / _STEPS_FILE
+    # A run of an earlier version has none.
+    within = kv.callbacks.StepHistory.read(spans) if spans.is_file() else None
     kv.figures.annealing(run.history, steps, run.path / "annealing.png", within)
     diagnosis = None
     if model.uses_latent:

@@ -120,7 +120,7 @@ class StepHistory(keras.callbacks.Callback):
         if self._batches > self._seen:
             trained = {n: v for n, v in (logs or {}).items() if n[:4] != "val_"}
             self._end_span(trained)
-        if self.path is not None:
+        if self.path is not None and self.history:
             self._write()
 
     def _end_span(self, logs):
