@@ -32,6 +32,7 @@ from absl import logging
 
 from benchmarks import table_of_runs
 from trainers import _resolve
+from trainers import _sentence_figures
 from trainers import _sentence_settings
 from trainers import sentence
 
@@ -216,7 +217,7 @@ def table(found, chosen, rows):
             "",
             f"Nats for a sentence of {words:.3f} words with its end; -log p by draws "
             "of z, of which a model without z needs 1; minutes of the call that ended "
-            f"the run. {sentence.counted(one)}.",
+            f"the run. {_sentence_figures.counted(one)}.",
             "",
         ]
     )

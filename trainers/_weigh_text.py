@@ -11,6 +11,7 @@ from trainers import _flags
 from trainers import _progress
 from trainers import _resolve
 from trainers import _run
+from trainers import _sentence_figures
 from trainers import _sentence_settings
 from trainers import _settings
 from trainers import _weigh_checks
@@ -203,7 +204,7 @@ def _measured(settings, text, progress):
         name = f"beta = {beta:g}"
         path = sentence.trained(settings, run, text, model, progress, name)
         with progress.stage(f"Measuring {name}", 1):
-            metrics = sentence.measure(
+            metrics = _sentence_figures.measure(
                 settings, keras.saving.load_model(path), text, held_out
             )
         run.finish({"model": path.name, **metrics})
@@ -245,6 +246,7 @@ def _advice(curve, asked, metrics):
         metrics: Dict, the figures of one weight, with the baselines of all.
     """
     nats = curve.negative_log_likelihood
+    least = {**metrics, "negative_log_likelihood": nats.min()}
     best, most = int(nats.argmin()), float(curve.rate.max())
     if most < asked.code:
         code = (
@@ -258,10 +260,10 @@ def _advice(curve, asked, metrics):
     return "\n".join(
         [
             "",
-            *sentence.behind({**metrics, "negative_log_likelihood": nats[best]}),
+            *_sentence_figures.behind(least),
             "Held-out sentences, nats for a sentence",
             curve.table(),
-            sentence.counted(metrics),
+            _sentence_figures.counted(metrics),
             "",
             code,
             f"beta = {curve.beta[best]:.4g} for likelihood: the least -log p(x), "

@@ -32,13 +32,12 @@ from trainers import _pages
 from trainers import _program
 from trainers import _progress
 from trainers import _run
+from trainers import _sentence_figures
 from trainers import _sentence_settings
 
 _SHOWN, _STEPS = 8, 6
 # Sentences of the diagnosis, of which all logits are in memory at once.
 _DIAGNOSED = 200
-# Sentences among which the mutual information tells one from the others.
-_COMPARED = 1000
 # Means over so many parts of a run show the KL within the epochs.
 _SPANS, _STEPS_FILE = 200, "steps.csv"
 # About as many epochs take the figures and files at the end.
@@ -285,7 +284,7 @@ def _finished(settings, run, text):
     """Measures and writes the chosen model; returns the table."""
     chosen = _chosen(run)
     model = keras.saving.load_model(chosen)
-    metrics = measure(settings, model, text, text.test)
+    metrics = _sentence_figures.measure(settings, model, text, text.test)
     steps = text.steps_per_epoch(settings.fit.batch_size)
     spans = run.path / _STEPS_FILE
     # A run of an earlier version has none.
@@ -306,86 +305,8 @@ def _finished(settings, run, text):
     model.export(run.path / "saved_model", verbose=False)
     run.finish({"model": chosen.name, **metrics})
     verdict = [] if diagnosis is None else ["", str(diagnosis)]
-    return "\n".join(
-        ["", _table(metrics), *verdict, *lines, "", f"In {run.path}: {chosen.name}"]
-    )
-
-
-def measure(settings, model, text, sentences):
-    """Returns the figures of the table, in nats for a sentence.
-
-    Args:
-        settings: `_sentence_settings.Settings`.
-        model: Compiled `keras_vae.SentenceVAE`.
-        text: `Text`, of which the training sentences are counted for baselines.
-        sentences: Array of strings, on which all is measured.
-    """
-    draws, samples = settings.run.eval_samples, settings.model.importance_samples
-    if not model.uses_latent:
-        # Nothing depends on z, and one draw is exact.
-        draws = samples = 1
-    repeated = list(sentences) * draws
-    size = settings.fit.batch_size
-    logs = model.evaluate(repeated, batch_size=size, verbose=0, return_dict=True)
-    words = kv.datasets.count_words(sentences)
-    log_likelihood = model.log_likelihood(list(sentences), num_samples=samples)
-    nll = -float(np.mean(log_likelihood))
-    return {
-        "reconstruction": float(logs["reconstruction_loss"]),
-        "rate": float(logs["kl_loss"]),
-        "negative_elbo": float(logs["negative_elbo"]),
-        "negative_log_likelihood": nll,
-        "perplexity": float(np.exp(nll * len(sentences) / words)),
-        "mutual_information": kv.evaluation.mutual_information(
-            model, sentences, _COMPARED
-        ),
-        "active_units": kv.metrics.active_units(
-            _program.encode(model, sentences)
-        ).number,
-        "test_sentences": len(sentences),
-        "test_words": words,
-        "importance_samples": samples,
-        "baselines": kv.sentence_baselines(text.train, sentences, text.vocabulary),
-    }
-
-
-def _table(metrics):
-    names = {
-        "reconstruction": "reconstruction",
-        "rate": "rate (KL)",
-        "negative_elbo": "-ELBO",
-        "negative_log_likelihood": "-log p",
-        "perplexity": "perplexity of a word",
-        "mutual_information": "mutual information",
-    }
-    head = (
-        f"Test split, {metrics['test_sentences']} sentences, {metrics['test_words']} "
-        "words with ends, nats for a sentence"
-    )
-    cells = [f"  {text}".ljust(26) + f"{metrics[n]:10.2f}" for n, text in names.items()]
-    units = f"  active units {metrics['active_units']:20d}"
-    return "\n".join([*behind(metrics), head, *cells, units, f"  {counted(metrics)}"])
-
-
-def counted(metrics):
-    """Returns what counted words reach, in one line."""
-    nats = metrics["baselines"]
-    return (
-        f"-log p of counted words: pairs {nats['bigram']:.2f}, single "
-        f"{nats['independent']:.2f}"
-    )
-
-
-def behind(metrics):
-    """Returns the lines that come first where counted words do better than a model."""
-    lost = metrics["negative_log_likelihood"] - metrics["baselines"]["bigram"]
-    if lost < 0:
-        return []
-    return [
-        f"Counted pairs of words are better by {lost:.2f} nats for a sentence: train "
-        "longer, or give more sentences",
-        "",
-    ]
+    table, place = _sentence_figures.table(metrics), f"In {run.path}: {chosen.name}"
+    return "\n".join(["", table, *verdict, *lines, "", place])
 
 
 def _written(model, text, seed):

@@ -51,17 +51,16 @@ def annealing(history: dict, steps_per_epoch: int | None = None, path=None, step
     left.set_title("The KL and its weight", **{**drawing.TITLE, "pad": 28})
     right = left.twinx()
     right.spines[["top", "left"]].set_visible(False)
-    unit = steps_per_epoch or 1
+    within, unit = steps or {}, steps_per_epoch or 1
     for axes, name, label, color, style in (
         (left, "kl_loss", "KL, training", drawing.BLUE, "-"),
         (left, "val_kl_loss", "KL, validation", drawing.BLUE, "--"),
         (right, "kl_weight", "weight", drawing.ORANGE, "-"),
     ):
-        within = steps is not None and name in steps
-        values = np.asarray((steps if within else history).get(name, ()), float)
+        values = np.asarray(within.get(name, history.get(name, ())), float)
         if len(values):
             places = unit * np.arange(1, len(values) + 1)
-            places = steps["step"] if within else places
+            places = within["step"] if name in within else places
             # A single point would be no line.
             marker = "o" if len(values) < 20 else None
             look = {"color": color, "lw": 1.6, "marker": marker, "markersize": 3}
