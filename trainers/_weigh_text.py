@@ -159,7 +159,8 @@ def weigh(asked, run, text):
         run.start(None)
         found = {b: _measured(asked.of(b), text, progress) for b in asked.betas}
         curve = _curve(found, asked.settings.model.latent_dim)
-        advice = _advice(curve, asked, next(iter(found.values())))
+        words = kv.sentence_baselines(text.train, _held_out(text), text.vocabulary)
+        advice = _advice(curve, asked, {"baselines": words})
         curve.to_csv(run.path / "curve.csv")
         curve.plot(run.path / "curve.png")
         beta = _advised(curve, asked) if asked.exported is None else asked.exported
@@ -198,18 +199,22 @@ def _measured(settings, text, progress):
         progress.skip(settings.fit.epochs + 1)
         return metrics
     model = sentence.build(settings, text)
-    held_out = text.test if text.validation is None else text.validation
     with run.held():
         run.start(model)
         name = f"beta = {beta:g}"
         path = sentence.trained(settings, run, text, model, progress, name)
         with progress.stage(f"Measuring {name}", 1):
             metrics = _sentence_figures.measure(
-                settings, keras.saving.load_model(path), text, held_out
+                settings, keras.saving.load_model(path), text, _held_out(text)
             )
         run.finish({"model": path.name, **metrics})
     keras.backend.clear_session()
     return metrics
+
+
+def _held_out(text):
+    """Returns the sentences that choose the weight."""
+    return text.test if text.validation is None else text.validation
 
 
 def _curve(found, latent_dim):
@@ -237,16 +242,16 @@ def _advised(curve, asked):
     return curve.recommend("code", asked.code).beta
 
 
-def _advice(curve, asked, metrics):
+def _advice(curve, asked, baselines):
     """Returns the table of the weights, and which of them serves what.
 
     Args:
         curve: `RateDistortionCurve`.
         asked: `Weighing`.
-        metrics: Dict, the figures of one weight, with the baselines of all.
+        baselines: Dict with "baselines", what counted words reach on the same data.
     """
     nats = curve.negative_log_likelihood
-    least = {**metrics, "negative_log_likelihood": nats.min()}
+    least = {**baselines, "negative_log_likelihood": nats.min()}
     best, most = int(nats.argmin()), float(curve.rate.max())
     if most < asked.code:
         code = (
@@ -263,7 +268,7 @@ def _advice(curve, asked, metrics):
             *_sentence_figures.behind(least),
             "Held-out sentences, nats for a sentence",
             curve.table(),
-            _sentence_figures.counted(metrics),
+            _sentence_figures.counted(baselines),
             "",
             code,
             f"beta = {curve.beta[best]:.4g} for likelihood: the least -log p(x), "

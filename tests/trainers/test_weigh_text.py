@@ -82,7 +82,7 @@ def test_advice_is_the_largest_weight_that_keeps_a_code():
     nothing = _weigh_text._advice(curve, hopeless, counted)
     assert "At no weight does z carry 12 nats; most is 9.00, at beta = 0.1" in nothing
     assert "pairs of words are better by 1.00 nats" in nothing.splitlines()[1]
-    assert _weigh_text._advised(curve, resolve(*SWEEP, "--target_rate=12")) == 0.5
+    assert _weigh_text._advised(curve, hopeless) == 0.5
 
 
 @pytest.mark.slow
