@@ -9,9 +9,10 @@ Trains sentence VAEs on the sentences of the Penn Treebank: LSTMs of 256, embedd
 from the start; sigmoid and cyclical annealing; free bits; an autoencoder whose decoder
 begins anew, with free bits; hidden words; the encoder trained ahead; delta-VAE; a
 weight that is controlled until the KL has 6 nats; and the smaller model of
-Sentence-VAE, which has 4 epochs at a constant learning rate. All others have
-`--epochs`, the pre-training included, the encoder trained ahead half as many again, at
-a learning rate that rises to .002 and falls to 0.
+Sentence-VAE, whose z sets the first state alone, and which has 4 epochs at a constant
+learning rate. All others have `--epochs`, the pre-training included, the encoder
+trained ahead half as many again, at a learning rate that rises to .002 and falls to
+0.
 
 A row is a run of `trainers.sentence` in `--results`, so that a call which was stopped
 goes on within its row. What the rows are likely to take is printed first. The table
@@ -58,6 +59,7 @@ ROWS = {
     "rate target": ["--schedule=none", "--kl_weight=0.1", "--target_rate=6"],
     "Sentence-VAE": [
         "--cell=gru",
+        "--nolatent_at_words",
         "--embedding_dim=300",
         "--latent_dim=16",
         "--embedding_dropout=0.5",

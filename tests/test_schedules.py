@@ -426,6 +426,8 @@ def test_config_of_a_registered_function():
         ),
         (lambda: schedules.piecewise([0.5], [1, 2]), "`boundaries` must be.*=0.5"),
         (lambda: schedules.custom(3), "`function` must be callable"),
+        (lambda: schedules.custom(lambda step: 0.1 * step), "int64 step.*TypeError"),
+        (lambda: schedules.get(lambda step: min(step / 9, 1.0)), "int64 step.*graph"),
     ],
 )
 def test_invalid_arguments(make, message):

@@ -33,6 +33,7 @@ _EARLIER = {
     "model": "vae",
     "levels": None,
     "layers": 1,
+    "latent_at_words": True,
     "batch_normalization": False,
     "free_bits": 0.0,
     "clip_norm": None,

@@ -37,6 +37,7 @@ class SentenceSettings:
     embedding_dim: int
     latent_dim: int
     pooling: str
+    latent_at_words: bool
     word_dropout: float
     embedding_dropout: float
     output_dropout: float
@@ -126,6 +127,7 @@ def define(values):
     add.integer("embedding_dim", 256, "Size of the embeddings of words.")
     add.integer("latent_dim", 32, "Dimensions of z.")
     add.enum("pooling", "last", ("last", "max"), "How the encoder sums up its states.")
+    add.boolean("latent_at_words", True, "Let the decoder read z beside each word.")
     for name, high, text in (
         ("word_dropout", 1.0, "Share of words hidden from the decoder; 1: always all."),
         ("embedding_dropout", 0.99, "Dropout of the decoder's embeddings."),

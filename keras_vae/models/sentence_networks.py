@@ -120,7 +120,8 @@ class RecurrentDecoder(keras.Model):
 
         p(x|z) = prod_t p(x_t | x_1 ... x_{t-1}, z)
 
-    z sets the first state, and stands beside the embedding of each word.
+    z sets the first state, and stands beside the embedding of each word, if
+    `latent_at_words`.
 
     Args:
         vocabulary_size: Integer, the number of ids, see `datasets.Vocabulary`.
@@ -128,6 +129,8 @@ class RecurrentDecoder(keras.Model):
         embedding_dim: Integer, size of the embeddings.
         cell: "lstm" or "gru".
         uses_latent: Boolean; a decoder without z is a model of language.
+        latent_at_words: Boolean, whether z stands beside each word too. Without it, z
+            sets the first state alone.
         word_dropout: Float in [0, 1], the probability of an unknown word in the place
             of each that is read in training; 1 hides all words, always.
         embedding_dropout: Float in [0, 1), dropout of the embeddings.
@@ -156,6 +159,7 @@ class RecurrentDecoder(keras.Model):
         embedding_dim=256,
         cell="lstm",
         uses_latent=True,
+        latent_at_words=True,
         word_dropout=0.0,
         embedding_dropout=0.0,
         output_dropout=0.0,
@@ -171,6 +175,7 @@ class RecurrentDecoder(keras.Model):
             "embedding_dim": embedding_dim,
             "cell": cell,
             "uses_latent": uses_latent,
+            "latent_at_words": latent_at_words,
             "word_dropout": word_dropout,
             "embedding_dropout": embedding_dropout,
             "output_dropout": output_dropout,
@@ -185,18 +190,21 @@ class RecurrentDecoder(keras.Model):
         if uses_latent:
             self.start = keras.layers.Dense(units)
         self.output_dropout = SeededDropout(output_dropout, seed + 2)
-        self.last = keras.layers.Dense(
-            embedding_dim if tie_weights else vocabulary_size
-        )
+        width = embedding_dim if tie_weights else vocabulary_size
+        self.last = keras.layers.Dense(width)
+
+    @property
+    def _reads_latent(self):
+        return self._config["uses_latent"] and self._config["latent_at_words"]
 
     def build(self, z_shape, previous_shape):
         """Creates the weights of all layers."""
-        config, latent = self._config, 0
+        config = self._config
         self.embedding.build()
         if config["uses_latent"]:
-            latent = z_shape[-1]
-            self.start.build((None, latent))
-        self.recurrent.build((None, None, config["embedding_dim"] + latent))
+            self.start.build((None, z_shape[-1]))
+        beside = z_shape[-1] if self._reads_latent else 0
+        self.recurrent.build((None, None, config["embedding_dim"] + beside))
         self.last.build((None, None, config["units"]))
         if config["tie_weights"]:
             self.last_bias = self.add_weight(
@@ -252,7 +260,7 @@ class RecurrentDecoder(keras.Model):
         else:
             words = self.word_dropout(words, training=training)
         h = self.embedding_dropout(self.embedding(words), training=training)
-        if not self._config["uses_latent"]:
+        if not self._reads_latent:
             return h
         z = tf.repeat(tf.cast(z, h.dtype)[:, None], tf.shape(h)[1], axis=1)
         return tf.concat([h, z], axis=-1)

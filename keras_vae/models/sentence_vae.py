@@ -48,6 +48,8 @@ class SentenceVAE(VAE):
         pooling: "last" or "max", how the encoder sums up its states.
         uses_latent: Boolean. With False the decoder has no z, and the model is one of
             language: the KL is 0, and -ELBO is -log p(x) exactly.
+        latent_at_words: Boolean, whether the decoder reads z beside each word. Without
+            it, z sets the first state alone.
         word_dropout: Float in [0, 1], the probability that the decoder reads an unknown
             word instead in training. With 1 it never reads any.
         embedding_dropout: Float in [0, 1), dropout of the decoder's embeddings.
@@ -87,6 +89,7 @@ class SentenceVAE(VAE):
         cell="lstm",
         pooling="last",
         uses_latent=True,
+        latent_at_words=True,
         word_dropout=0.0,
         embedding_dropout=0.0,
         output_dropout=0.0,
@@ -102,6 +105,7 @@ class SentenceVAE(VAE):
             "cell": cell,
             "pooling": pooling,
             "uses_latent": bool(uses_latent),
+            "latent_at_words": bool(latent_at_words),
             "word_dropout": word_dropout,
             "embedding_dropout": embedding_dropout,
             "output_dropout": output_dropout,
@@ -110,8 +114,7 @@ class SentenceVAE(VAE):
         _check(vocabulary, cell, pooling)
         seed = random.check_seed(seed)
         with default_policy(kwargs.get("dtype")):
-            networks = _networks(vocabulary.size, seed, **self._arguments)
-            likelihood = likelihoods.Categorical(vocabulary.size, name="likelihood")
+            *networks, likelihood = _parts(vocabulary.size, seed, **self._arguments)
         fixed = {"likelihood": likelihood, "missing": "padding"}
         super().__init__(*networks, latent_dim, seed=seed, **fixed, **kwargs)
         self.vocabulary = vocabulary
@@ -349,19 +352,21 @@ def _are_strings(x):
     return isinstance(x, list | tuple) and bool(x) and isinstance(x[0], str | bytes)
 
 
-def _networks(vocabulary_size, seed, pooling, **arguments):
-    """Returns encoder and decoder; see `SentenceVAE`."""
+def _parts(vocabulary_size, seed, pooling, **arguments):
+    """Returns encoder, decoder and likelihood; see `SentenceVAE`."""
+    likelihood = likelihoods.Categorical(vocabulary_size, name="likelihood")
     decoder = RecurrentDecoder(vocabulary_size, seed=seed, name="decoder", **arguments)
     if arguments["uses_latent"]:
         common = {name: arguments[name] for name in ("units", "embedding_dim", "cell")}
-        return recurrent_encoder(vocabulary_size, pooling=pooling, **common), decoder
+        encoder = recurrent_encoder(vocabulary_size, pooling=pooling, **common)
+        return encoder, decoder, likelihood
     # Its only feature is 0.
     layers = [
         keras.Input((None, 1), dtype="int32", name="words"),
         keras.layers.Rescaling(0.0, name="zero"),
         keras.layers.GlobalMaxPooling1D(name="pooled"),
     ]
-    return keras.Sequential(layers, name="encoder"), decoder
+    return keras.Sequential(layers, name="encoder"), decoder, likelihood
 
 
 def _check(vocabulary, cell, pooling):

@@ -134,7 +134,7 @@ def custom(function: Callable, end_step: int | None = None) -> Schedule:
         A `Schedule`.
 
     Raises:
-        ValueError: If `function` is not callable.
+        ValueError: If `function` is not callable, or cannot be called in a graph.
 
     Example:
         >>> schedule = kv.schedules.custom(lambda step: 1 / (1 + step))
@@ -143,6 +143,7 @@ def custom(function: Callable, end_step: int | None = None) -> Schedule:
     """
     if not callable(function):
         raise ValueError(f"`function` must be callable. Received: {function=}")
+    _check_in_graph(function)
     if end_step is not None:
         end_step = check_duration("end_step", end_step)
     return Schedule(
@@ -151,6 +152,18 @@ def custom(function: Callable, end_step: int | None = None) -> Schedule:
         function,
         lambda: end_step,
     )
+
+
+def _check_in_graph(function):
+    traced = tf.function(lambda step: function(step), autograph=False)
+    try:
+        traced.get_concrete_function(tf.TensorSpec([], tf.int64))
+    except Exception as error:
+        raise ValueError(
+            "`function` must take an int64 step tensor in TensorFlow operations, for "
+            "instance `lambda step: tf.minimum(1e-4 * tf.cast(step, 'float32'), 1.0)`. "
+            f"Received: {function=}, which raised {type(error).__name__}: {error}"
+        ) from error
 
 
 def get(identifier) -> Schedule:

@@ -35,6 +35,7 @@ def test_rows_are_of_one_model_and_differ_in_the_remedy(tmp_path):
     assert settings["pre-training"].fit.epochs == 6
     assert settings["aggressive"].fit.epochs == 12
     assert settings["Sentence-VAE"].model.cell == "gru"
+    assert not settings["Sentence-VAE"].model.latent_at_words
     directories = {one.run_dir for one in settings.values()}
     assert len(directories) == len(text.ROWS)
 

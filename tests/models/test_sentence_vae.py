@@ -42,8 +42,10 @@ def shaken(model, scale=0.7):
     return model
 
 
-@pytest.fixture(scope="module", params=["lstm", "gru"])
+@pytest.fixture(scope="module", params=["lstm", "gru", "first state"])
 def vae(request):
+    if request.param == "first state":
+        return shaken(make(latent_at_words=False))
     return shaken(make(cell=request.param))
 
 
