@@ -50,6 +50,7 @@ TIMED = {
         "--filters=16,16,32",
         "--levels=4,4,4,4,4,4",
         "--free_bits=0.25",
+        "--free_bits_until=10%",
         "--clip_norm=200",
         "--skip_norm=1000",
     ],

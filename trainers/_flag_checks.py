@@ -236,12 +236,37 @@ def kl_schedule(settings):
     name = settings.train.schedule or "sigmoid"
     arguments = {"end": settings.train.kl_weight}
     if settings.train.warmup is not None:
-        text = settings.train.warmup.strip()
-        arguments["duration"] = int(text) if text.isdigit() else text
-        with blamed("warmup", settings.train.warmup):
-            schedules.linear(arguments["duration"])
+        arguments["duration"] = _duration("warmup", settings.train.warmup)
     with blamed("kl_weight", settings.train.kl_weight):
         return getattr(schedules, name)(**arguments)
+
+
+def free_bits_schedule(settings):
+    """Returns the schedule of the nats that are free, or None.
+
+    Args:
+        settings: `_settings.Settings`.
+
+    Raises:
+        FlagError: If their end is no duration, or if there are none.
+    """
+    nats, until = settings.train.free_bits, settings.train.free_bits_until
+    if until is None:
+        return None
+    if not nats:
+        raise FlagError(
+            "`--free_bits_until` must be left out without --free_bits. Received: "
+            f"--free_bits_until={until}"
+        )
+    return schedules.piecewise([_duration("free_bits_until", until)], [nats, 0.0])
+
+
+def _duration(name, value):
+    text = value.strip()
+    duration = int(text) if text.isdigit() else text
+    with blamed(name, value):
+        schedules.linear(duration)
+    return duration
 
 
 def check_length(settings, steps_per_epoch):

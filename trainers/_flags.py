@@ -17,12 +17,7 @@ LIKELIHOODS = (
     "laplace",
     "categorical",
 )
-WEIGHED_LIKELIHOODS = (
-    "bernoulli",
-    "continuous_bernoulli",
-    "normal",
-    "categorical",
-)
+WEIGHED_LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "normal", "categorical")
 STANDARDIZATIONS = ("none", "whole", "columns", "noise")
 
 
@@ -284,6 +279,7 @@ def define_objective(add):
     add.number(
         "free_bits", 0.0, "Nats that each level, or each unit of a VAE, has for free."
     )
+    add.string("free_bits_until", None, "Where they end, such as '10%'; default never.")
 
 
 def define_levels(add):

@@ -229,6 +229,22 @@ def annealing(settings, planned_epochs, data, schedule):
     return [kv.KLAnnealing(schedule.resolve(planned_epochs * steps, steps))]
 
 
+def free_bits(settings, planned_epochs, data):
+    """Returns the callbacks that end the free bits.
+
+    Args:
+        settings: `_settings.Settings`.
+        planned_epochs: Integer, epochs to which fractions of the run refer.
+        data: `_data.Data`.
+    """
+    schedule = _flag_checks.free_bits_schedule(settings)
+    if schedule is None:
+        return []
+    steps = data.steps_per_epoch(settings.fit.batch_size)
+    schedule = schedule.resolve(planned_epochs * steps, steps)
+    return [kv.callbacks.HyperparameterScheduler("nats", schedule)]
+
+
 def guards(settings):
     """Returns the callbacks that look after a loss that is no number any more."""
     if settings.fit.on_divergence == "ignore":

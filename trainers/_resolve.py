@@ -76,6 +76,7 @@ def train(values):
     _flag_checks.check_only_with("warmup", settings, "schedule", schedules)
     _flag_checks.check_together(settings)
     _flag_checks.kl_schedule(settings)
+    _flag_checks.free_bits_schedule(settings)
     several = settings.train.objective == "importance_weighted"
     settings = _filled(settings, recipe, 5 if several else 1)
     _flag_checks.check_free_bits(settings)

@@ -95,7 +95,8 @@ class Settings:
     def autoencoder(self):
         """`Settings` of the run that trains an autoencoder before."""
         kept = {n: getattr(self.remedies, n) for n in ("delta", "mean_spread")}
-        train = {"kl_weight": 0.0, "schedule": "none", "warmup": None, "free_bits": 0.0}
+        train = {"kl_weight": 0.0, "schedule": "none", "warmup": None}
+        train |= {"free_bits": 0.0, "free_bits_until": None}
         run_dir = str(pathlib.Path(self.run_dir, "autoencoder"))
         return dataclasses.replace(
             self,
@@ -159,6 +160,7 @@ def _define_remedies(add):
         low=0,
     )
     add.number("free_bits", 0.0, "Nats of the rate that each group has for free.")
+    add.string("free_bits_until", None, "Where they end, such as '10%'; default never.")
     add.enum(
         "free_bits_over",
         "batch",
@@ -211,6 +213,7 @@ def resolve(values):
     _flag_checks.check_only_with("warmup", settings, "schedule", schedules)
     _flag_checks.check_only_with("target_rate", settings, "schedule", ("none",))
     _flag_checks.kl_schedule(settings)
+    _flag_checks.free_bits_schedule(settings)
     _check_remedies(settings)
     name = settings.run.name or f"{pathlib.Path(settings.data.dataset).stem}-sentences"
     run_dir = settings.run.run_dir or str(pathlib.Path("runs", name))

@@ -86,6 +86,7 @@ class TrainSettings:
     schedule: str | None
     warmup: str | None
     free_bits: float = 0.0
+    free_bits_until: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

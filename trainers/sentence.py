@@ -244,6 +244,7 @@ def _fit(settings, run, text, model, progress, name="", watched="val_negative_el
     run.restore(model)
     schedule, remedies = _flag_checks.kl_schedule(settings), settings.remedies
     chain = _program.annealing(settings, run.planned_epochs, text, schedule)
+    chain += _program.free_bits(settings, run.planned_epochs, text)
     chain.append(_steps(settings, run, text))
     chain.append(kv.callbacks.TensorBoard(run.path / "tensorboard", write_graph=False))
     if text.validation is not None:

@@ -139,7 +139,10 @@ def callbacks(settings, run, data):
     """Returns the callbacks of a run."""
     chain = [_program.tensorboard(settings, run, data)]
     schedule = _flag_checks.kl_schedule(settings)
-    chain[:0] = _program.annealing(settings, run.planned_epochs, data, schedule)
+    chain[:0] = [
+        *_program.annealing(settings, run.planned_epochs, data, schedule),
+        *_program.free_bits(settings, run.planned_epochs, data),
+    ]
     if data.validation is not None:
         chain.append(kv.callbacks.ModelCheckpoint(run.path / "best.keras"))
     return chain

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_vae.arguments import check_number
+from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.objectives.elbo import ELBO
 
 OVER = ("batch", "example")
@@ -19,6 +20,9 @@ class FreeBits(ELBO):
     `over="example"`, the variant of text models: `mean_x sum_j max(nats, KL_j)`. It
     stops the gradient of each example separately and keeps the rate higher.
 
+    `nats` is a hyperparameter. The bits are free in the first 1,000 steps alone with
+    `HyperparameterScheduler("nats", schedules.piecewise([1000], [0.25, 0.0]))`.
+
     Args:
         nats: Non-negative float, lambda in the paper, nats per group.
         over: "batch" or "example".
@@ -27,7 +31,7 @@ class FreeBits(ELBO):
         **kwargs: See `ELBO`; `kl` must be "analytic".
 
     Example:
-    >>> kv.objectives.FreeBits(nats=0.25).nats
+    >>> kv.objectives.FreeBits(nats=0.25).nats.initial_value
     0.25
 
     Reference:
@@ -44,7 +48,9 @@ class FreeBits(ELBO):
                 '`kl` must be "analytic": a floor for each unit needs the closed form '
                 f"of its KL. Received: kl={self.kl!r}"
             )
-        self.nats = check_number("nats", nats)
+        self.nats = Hyperparameter(
+            check_number("nats", nats), name="nats", dtype=self.dtype_policy
+        )
         self.over = over
         if group_size != LATENT:
             group_size = int(check_number("group_size", group_size, positive=True))
@@ -54,9 +60,9 @@ class FreeBits(ELBO):
         """See `ELBO.rate_loss`."""
         rates = self._rates(estimate)
         if self.over == "batch":
-            floored = tf.maximum(self.nats, mean.over_replicas(rates))
+            floored = tf.maximum(self.nats.value, mean.over_replicas(rates))
         else:
-            floored = mean(tf.maximum(self.nats, rates))
+            floored = mean(tf.maximum(self.nats.value, rates))
         if self.latent_weights:
             floored *= self._weights(estimate)
         return self.kl_weight.value * tf.reduce_sum(floored)
@@ -91,7 +97,7 @@ class FreeBits(ELBO):
         """Returns the config; `from_config` makes an equal layer from it."""
         return {
             **super().get_config(),
-            "nats": self.nats,
+            "nats": self.nats.initial_value,
             "over": self.over,
             "group_size": self.group_size,
         }

@@ -114,6 +114,15 @@ def test_free_bits_over_batch_and_over_example(estimate, numbers):
     assert grouped == pytest.approx(np.maximum(4 * nats, pairs).sum(), rel=1e-5)
 
 
+def test_free_bits_are_a_hyperparameter(estimate, numbers):
+    kl = kl_of(numbers).mean(axis=0)
+    objective = kv.objectives.FreeBits(100.0)
+    objective.nats = 0.0
+    assert total(objective, estimate) == pytest.approx(
+        numbers[3].mean() + kl.sum(), rel=1e-5
+    )
+
+
 def test_total_correlation_by_brute_force(numbers, estimate):
     loc, scale, z, _ = numbers
     density = np.exp(-0.5 * ((z[:, None] - loc) / scale) ** 2) / (

@@ -81,6 +81,8 @@ IMPOSSIBLE = [
         "--free_bits=1 --objective=importance_weighted",
         "`--free_bits` must be 0 with --objective=importance_weighted",
     ),
+    ("--free_bits_until=9", "`--free_bits_until` must be left out without"),
+    ("--free_bits=1 --free_bits_until=9x", "`--free_bits_until`"),
     ("--free_bits=1 --prior=flow", "`--free_bits` must be 0 with --kl=monte_carlo"),
     ("--model=ladder --levels=4 --linear_path=data", "`--linear_path` must be left"),
     ("--model=bottom_up --levels=4 --prior=vamp_prior", "`--prior` must not encode"),

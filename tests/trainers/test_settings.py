@@ -141,6 +141,7 @@ NEW = (
     "layers",
     "batch_normalization",
     "free_bits",
+    "free_bits_until",
     "clip_norm",
     "skip_norm",
 )

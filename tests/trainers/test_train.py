@@ -226,8 +226,17 @@ def test_levels_of_maps_are_made_of_flags(tmp_path):
     *_, model = programs.TRAIN.prepare(tmp_path / "run", *args.split())
     assert [latent.shape for latent in model.latents] == [(8, 8, 2), (4, 4, 2)]
     objective, adam = model.objective, model.optimizer
-    assert (objective.nats, objective.group_size) == (0.5, "latent")
+    assert (objective.nats.initial_value, objective.group_size) == (0.5, "latent")
     assert (adam.skip_norm, adam.global_clipnorm) == (200.0, 50.0)
+
+
+@pytest.mark.slow
+def test_free_bits_end_where_they_shall(tmp_path):
+    flags = "--hidden=8", "--free_bits=0.5", "--free_bits_until=1 epoch", "--epochs=2"
+    run(tmp_path / "run", *flags)
+    with open(tmp_path / "run" / "history.csv") as file:
+        nats = [float(row["nats"]) for row in csv.DictReader(file)]
+    assert nats == [0.5, 0.0]
 
 
 @pytest.mark.slow
