@@ -257,8 +257,7 @@ def _advice(curve, asked, baselines):
         code = (
             f"At no weight does z carry {asked.code:g} nats; most is {most:.2f}, at "
             f"beta = {curve.beta[curve.rate.argmax()]:.4g}. Take smaller --betas, or a "
-            "remedy of python -m trainers.sentence, such as --pretraining and "
-            "--free_bits."
+            "remedy of python -m trainers.sentence, such as --target_rate."
         )
     else:
         code = str(curve.recommend("code", asked.code))

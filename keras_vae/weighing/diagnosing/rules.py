@@ -270,7 +270,7 @@ def _writing_collapse(case):
         "posterior_collapse",
         f"z carries {case['rate']:.2g} nats in {case['latent_dim']} units: the decoder "
         "writes from what it has read alone, as a model of language",
-        remedies.new_decoder(case),
+        remedies.controlled_rate(case),
         case.pick("active_units", "collapsed_units", "rate", "kl_per_unit"),
     )
 
