@@ -225,8 +225,8 @@ def annealing(settings, planned_epochs, data, schedule):
     """
     if schedule is None:
         return []
-    steps = data.steps_per_epoch(settings.fit.batch_size)
-    return [kv.KLAnnealing(schedule.resolve(planned_epochs * steps, steps))]
+    schedule = _resolved(schedule, settings, planned_epochs, data)
+    return [kv.KLAnnealing(schedule)]
 
 
 def free_bits(settings, planned_epochs, data):
@@ -240,9 +240,13 @@ def free_bits(settings, planned_epochs, data):
     schedule = _flag_checks.free_bits_schedule(settings)
     if schedule is None:
         return []
-    steps = data.steps_per_epoch(settings.fit.batch_size)
-    schedule = schedule.resolve(planned_epochs * steps, steps)
+    schedule = _resolved(schedule, settings, planned_epochs, data)
     return [kv.callbacks.HyperparameterScheduler("nats", schedule)]
+
+
+def _resolved(schedule, settings, planned_epochs, data):
+    steps = data.steps_per_epoch(settings.fit.batch_size)
+    return schedule.resolve(planned_epochs * steps, steps)
 
 
 def guards(settings):
