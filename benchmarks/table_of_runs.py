@@ -3,7 +3,9 @@
 import json
 import pathlib
 import sys
+import time
 
+import keras
 from absl import flags
 
 from trainers import _run
@@ -86,3 +88,28 @@ class Results:
         with _run.replaced(self._directory / "table.md") as partial:
             partial.write_text(text)
         return text
+
+
+class Stopwatch(keras.callbacks.LambdaCallback):
+    """Ends a training after some events, of which it takes the time.
+
+    The first event is not timed, because it compiles.
+
+    Args:
+        event: String, "epoch" or "train_batch".
+        number: Integer, how many are timed.
+
+    Attributes:
+        seconds: List of floats.
+    """
+
+    def __init__(self, event, number):
+        super().__init__(**{f"on_{event}_end": self._tick})
+        self._number, self._last, self.seconds = number, None, []
+
+    def _tick(self, _, logs=None):
+        now = time.monotonic()
+        if self._last is not None:
+            self.seconds.append(now - self._last)
+        self._last = now
+        self.model.stop_training = len(self.seconds) >= self._number

@@ -129,32 +129,17 @@ def settings_of(name, chosen):
     return _sentence_settings.resolve(_resolve.parsed(_sentence_settings.define, args))
 
 
-class _Timer(keras.callbacks.Callback):
-    """Ends a training after some steps, of which it takes the time."""
-
-    def __init__(self):
-        super().__init__()
-        self.seconds, self._last = [], None
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Takes the time of a step."""
-        now = time.monotonic()
-        if self._last is not None:
-            self.seconds.append(now - self._last)
-        self._last = now
-        self.model.stop_training = len(self.seconds) >= _TIMED_STEPS
-
-
 def cost(name, chosen):
     """Returns about how many seconds an epoch of a row takes, by some timed steps."""
     settings, _, text, model = sentence.prepare(settings_of(name, chosen))
-    timer, size = _Timer(), settings.fit.batch_size
+    size = settings.fit.batch_size
+    watch = table_of_runs.Stopwatch("train_batch", _TIMED_STEPS)
     # Of as many epochs as the row, because XLA is chosen by the length of a run.
     epochs = {"epochs": settings.fit.epochs, "verbose": 0}
-    model.fit(list(text.train), batch_size=size, callbacks=[timer], **epochs)
+    model.fit(list(text.train), batch_size=size, callbacks=[watch], **epochs)
     keras.backend.clear_session()
     # A step of a new length compiles first, so that the mean would say too much.
-    return float(np.median(timer.seconds)) * text.steps_per_epoch(size)
+    return float(np.median(watch.seconds)) * text.steps_per_epoch(size)
 
 
 def measure(name, chosen):
