@@ -144,94 +144,80 @@ class Seconds(Workload):
 def mlp(flags, directory):
     """Dense networks 784-200-200-50 on binary images, batches of 100."""
     x = speed_data.binary_images(10_000 if flags.quick else 60_000, flags.data_dir)
-    data = {"data": speed_data.save(directory / "mlp.npy", x)}
     contenders = [
-        ("keras_vae", "ours", "mlp", {}),
-        ("Keras fit, same layers", "ours", "mlp_stock", {}),
-        ("Keras example", "keras_example", "mlp", {}),
-        ("TFP layers", "tfp_layers", "mlp", {}),
-        ("Pythae", "pythae_trainer", "mlp", {}),
-        ("torch, fused Adam", "pytorch", "mlp", {}),
-        ("torch.compile, fused Adam", "pytorch", "mlp", {"compiled": True}),
-        ("JAX, jitted step", "jax_loop", "mlp", {}),
-        ("JAX, scan", "jax_loop", "mlp", {"scan": True}),
-        ("TF/XLA, epoch by hand", "tensorflow_loop", "mlp", {}),
-        ("matrix products alone", "gemm", "mlp", {}),
+        ("keras_vae", "ours", "mlp"),
+        ("Keras fit, same layers", "ours", "mlp_stock"),
+        ("Keras example", "keras_example", "mlp"),
+        ("TFP layers", "tfp_layers", "mlp"),
+        ("Pythae", "pythae_trainer", "mlp"),
+        ("torch, fused Adam", "pytorch", "mlp"),
+        ("torch.compile, fused Adam", "pytorch", "mlp", ("compiled", True)),
+        ("JAX, jitted step", "jax_loop", "mlp"),
+        ("JAX, scan", "jax_loop", "mlp", ("scan", True)),
+        ("TF/XLA, epoch by hand", "tensorflow_loop", "mlp"),
+        ("matrix products alone", "gemm", "mlp"),
     ]
-    return Workload(
-        "mlp",
-        f"MLP 784-200-200-50, batch 100, {len(x):,} images",
-        "images",
-        [Contender(*c[:3], {**data, **c[3]}, len(x)) for c in contenders],
-    )
+    title = f"MLP 784-200-200-50, batch 100, {len(x):,} images"
+    return _epochs("mlp", title, "images", contenders, x, directory)
 
 
 def ladder(flags, directory):
     """A Ladder VAE of five dense levels on binary images, batches of 100."""
     x = speed_data.binary_images(10_000 if flags.quick else 60_000, flags.data_dir)
-    data = {"data": speed_data.save(directory / "ladder.npy", x)}
     contenders = [
         ("keras_vae", "ours", "ladder"),
         ("TF/XLA, epoch by hand", "tensorflow_loop", "ladder"),
     ]
-    return Workload(
-        "ladder",
-        f"Ladder, z 64-32-16-8-4, batch 100, {len(x):,} images",
-        "images",
-        [Contender(*c, data, len(x)) for c in contenders],
-    )
+    title = f"Ladder, z 64-32-16-8-4, batch 100, {len(x):,} images"
+    return _epochs("ladder", title, "images", contenders, x, directory)
 
 
 def conv(flags, directory):
     """Convolutions on binary images of 64 x 64, batches of 64."""
     x = speed_data.shapes(640 if flags.quick else 3_200, flags.data_dir)
-    data = {"data": speed_data.save(directory / "conv.npy", x)}
     contenders = [
-        ("keras_vae", "ours", "conv", {}),
-        ("Keras fit, same layers", "ours", "conv_stock", {}),
-        ("Pythae", "pythae_trainer", "conv", {}),
-        ("torch, fused Adam", "pytorch", "conv", {}),
-        ("torch.compile, fused Adam", "pytorch", "conv", {"compiled": True}),
+        ("keras_vae", "ours", "conv"),
+        ("Keras fit, same layers", "ours", "conv_stock"),
+        ("Pythae", "pythae_trainer", "conv"),
+        ("torch, fused Adam", "pytorch", "conv"),
+        ("torch.compile, fused Adam", "pytorch", "conv", ("compiled", True)),
     ]
-    return Workload(
-        "conv",
-        f"Convolutions 32-32-64-64, 256-256, z 10, batch 64, {len(x):,} images 64x64",
-        "images",
-        [Contender(*c[:3], {**data, **c[3]}, len(x)) for c in contenders],
+    title = (
+        f"Convolutions 32-32-64-64, 256-256, z 10, batch 64, {len(x):,} images 64x64"
     )
+    return _epochs("conv", title, "images", contenders, x, directory)
 
 
 def lstm(flags, directory):
     """LSTMs that encode and, given the words before, decode sentences."""
     x = speed_data.sentences(320 if flags.quick else 1_280)
-    data = {"data": speed_data.save(directory / "lstm.npy", x)}
     contenders = [
         ("keras_vae", "ours", "lstm"),
         ("Keras fit, same layers", "ours", "lstm_stock"),
         ("torch, fused Adam", "pytorch", "lstm"),
     ]
-    return Workload(
-        "lstm",
-        f"LSTM 256, 30 words of 10,000, z 32, batch 32, {len(x):,} sentences",
-        "sentences",
-        [Contender(*c, data, len(x)) for c in contenders],
-    )
+    title = f"LSTM 256, 30 words of 10,000, z 32, batch 32, {len(x):,} sentences"
+    return _epochs("lstm", title, "sentences", contenders, x, directory)
 
 
 def text(flags, directory):
     """`SentenceVAE` on sentences of 5 to 40 words, in batches of like length."""
     x = speed_data.uneven_sentences(320 if flags.quick else 1_280)
-    data = {"data": speed_data.save(directory / "text.npy", x)}
     contenders = [
         ("keras_vae", "ours", "text"),
         ("torch, fused Adam", "pytorch", "text"),
     ]
-    return Workload(
-        "text",
-        f"Sentence VAE, LSTM 256, z 32, batch 32, {len(x):,} sentences, 5 to 40 words",
-        "sentences",
-        [Contender(*c, data, len(x)) for c in contenders],
+    title = (
+        f"Sentence VAE, LSTM 256, z 32, batch 32, {len(x):,} sentences, 5 to 40 words"
     )
+    return _epochs("text", title, "sentences", contenders, x, directory)
+
+
+def _epochs(name, title, unit, contenders, x, directory):
+    """Returns the workload of epochs over `x`; options are pairs behind the names."""
+    data = {"data": speed_data.save(directory / f"{name}.npy", x)}
+    made = [Contender(*c[:3], {**data, **dict(c[3:])}, len(x)) for c in contenders]
+    return Workload(name, title, unit, made)
 
 
 def log_likelihood(flags, directory):
