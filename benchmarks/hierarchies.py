@@ -22,6 +22,7 @@ are kept for later calls. Samples are in `report.png` of each run.
 
 import json
 import pathlib
+import tempfile
 import time
 
 import keras
@@ -107,7 +108,12 @@ def settings_of(name, seed, chosen, epochs):
 
 def seconds_of_epoch(name, chosen):
     """Returns about how many seconds an epoch of a row takes, by a few timed steps."""
-    settings, _, data, model = train.prepare(settings_of(name, 0, chosen, epochs=100))
+    settings = settings_of(name, 0, chosen, epochs=100)
+    with tempfile.TemporaryDirectory() as directory:
+        # In the run's own directory a row that was stopped would be resumed.
+        settings, _, data, model = train.prepare(
+            settings.with_values(run_dir=directory)
+        )
     size = settings.fit.batch_size
     x = _data.as_seen(data.train[: size * _TIMED_STEPS], settings.data.binarize)
     watch = table_of_runs.Stopwatch("epoch", _TIMED_EPOCHS)

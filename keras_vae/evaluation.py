@@ -220,7 +220,8 @@ def _check_batch_size(model, batch_size, data):
         if None in shape:
             shape = tf.nest.flatten(data)[0].shape[1:]
         params_size = math.prod(model.likelihood.params_shape(shape))
-        return min(_MAX_ROWS, max(1, _MAX_PARAMS // params_size))
+        largest = max(params_size, model.features_size)
+        return min(_MAX_ROWS, max(1, _MAX_PARAMS // largest))
     return checks.check_count("batch_size", batch_size)
 
 

@@ -809,12 +809,12 @@ UNKNOWN_STEPS = (
         (
             lambda: X,
             lambda: kv.KLAnnealing(schedules.linear(2, start=-1.0)),
-            r"`schedule` must give finite weights.*Received: -1.0 at step 0 of linear",
+            r"`schedule` must give finite values.*Received: -1.0 at step 0 of linear",
         ),
         (
             lambda: X,
             lambda: kv.KLAnnealing(lambda step: tf.math.log(-1.0)),
-            r"`schedule` must give finite weights.*Received: nan at step 0",
+            r"`schedule` must give finite values.*Received: nan at step 0",
         ),
     ],
 )

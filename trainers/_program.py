@@ -364,11 +364,7 @@ def table(metrics, bounds=None):
 
 
 def encode(model, x):
-    """Returns the posterior means of all examples, (n, latent_dim).
-
-    Of a latent whose prior depends on another they are in units of the prior, see
-    `keras_vae.objectives.LatentEstimate.moments`.
-    """
+    """Returns what each unit says of all examples, (n, latent_dim): `VAE.signals`."""
     parts = range(0, _batches.size(x), _ENCODED_AT_ONCE)
     parts = (_batches.rows(x, slice(i, i + _ENCODED_AT_ONCE)) for i in parts)
     return np.concatenate([_means(model, part) for part in parts])
@@ -377,9 +373,10 @@ def encode(model, x):
 def _means(model, x):
     if len(model.latents) == 1:
         return model.encode(x)[0].numpy()
-    x, condition = model.split(x)
-    estimates = model.estimate_latents(tf.constant(x), 1, kv.random.key(0), condition)
-    return np.concatenate([one.moments[0] for one in estimates], axis=1)
+    data, condition = model.split(x)
+    data = tf.constant(data)
+    estimates = model.estimate_latents(data, 1, kv.random.key(0), condition)
+    return model.signals(estimates, x).numpy()
 
 
 def _levels(model, logs):

@@ -87,12 +87,7 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             if item.name == self.name
         ]
         if not targets:
-            raise ValueError(
-                f"`{self.name}` must be a hyperparameter of the scheduled model or "
-                "layers: of a `keras_vae.VAE`, which is not a layer of itself, or of "
-                "the objective of a `keras_vae.layers.Latent`. "
-                f"Received: model={model.name!r}, layers={self.layers}"
-            )
+            raise ValueError(self._unknown(model, owners))
         if any(target.controlled for target in targets):
             raise ValueError(
                 f"`{self.name}` is set by the objective itself, so a schedule cannot "
@@ -100,6 +95,22 @@ class HyperparameterScheduler(keras.callbacks.Callback):
                 f"Received: model={model.name!r}"
             )
         return targets
+
+    def _unknown(self, model, owners):
+        """Returns the message that the model or layers have no such hyperparameter."""
+        known = {x.name for o in owners for x in _keras.sublayers(o, Hyperparameter)}
+        latent, of_latent = self.name.removesuffix("_kl_weight"), ""
+        if latent != self.name:
+            of_latent = (
+                "The objective declares that of a level: "
+                f"`latent_weights={{{latent!r}: 1.0}}`. "
+            )
+        return (
+            f"`{self.name}` must be a hyperparameter of the scheduled model or layers: "
+            "of a `keras_vae.VAE`, which is not a layer of itself, or of the objective "
+            f"of a `keras_vae.layers.Latent`. {of_latent}Received: model="
+            f"{model.name!r}, layers={self.layers}, which have {sorted(known)}"
+        )
 
     def on_train_begin(self, logs=None):
         """Attaches the schedule; a training step traced without it is traced again."""
@@ -139,6 +150,13 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
     def _check_schedule(self, schedule, total_steps):
         """Raises ValueError if the hyperparameter cannot take a scheduled value."""
+        for step in np.linspace(0, total_steps, 33, dtype="int64"):
+            value = float(schedule(step))
+            if not 0 <= value < np.inf:
+                raise ValueError(
+                    "`schedule` must give finite values that are not negative. "
+                    f"Received: {value} at step {step} of {schedule!r}"
+                )
 
     def _steps_per_epoch(self):
         steps = self.params.get("steps")
@@ -198,15 +216,6 @@ class KLAnnealing(HyperparameterScheduler):
 
     def __init__(self, schedule, layers=None, restart=False):
         super().__init__("kl_weight", schedule, layers=layers, restart=restart)
-
-    def _check_schedule(self, schedule, total_steps):
-        for step in np.linspace(0, total_steps, 33, dtype="int64"):
-            value = float(schedule(step))
-            if not 0 <= value < np.inf:
-                raise ValueError(
-                    "`schedule` must give finite weights that are not negative. "
-                    f"Received: {value} at step {step} of {schedule!r}"
-                )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,12 +2,10 @@
 
 import math
 import os
-import pathlib
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins import projector
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
@@ -15,10 +13,10 @@ from keras_vae import checks
 from keras_vae import figures
 from keras_vae import random
 from keras_vae.arguments import check_count
+from keras_vae.callbacks import embedding
 from keras_vae.callbacks.level_pictures import rates_over_time
 from keras_vae.callbacks.level_pictures import what_each_level_adds
 from keras_vae.conditions import MAIN
-from keras_vae.files import replaced
 from keras_vae.metrics import latent
 from keras_vae.models import VAE
 
@@ -26,6 +24,8 @@ from keras_vae.models import VAE
 # units, steps and limit of the traversals.
 _BATCH_SIZE = 512
 _MIN_PIXELS = 32
+# Units that the projector gets; it reads text.
+_PROJECTED = 512
 _MAX_UNITS, _NUM_STEPS, _LIMIT = 10, 9, 2.5
 # Logs that are drawn in the plane, and the chart of all that is balanced.
 _PLANE = ("kl_loss", "reconstruction_loss", "val_kl_loss", "val_reconstruction_loss")
@@ -120,7 +120,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             data = data.get(MAIN)
         # Whether the model takes NaN is not known yet.
         self.data = None if data is None else checks.check_examples(data, missing="nan")
-        self.labels = _checked_labels(labels, self.data)
+        self.labels = embedding.checked_labels(labels, self.data)
         self.images_freq = check_count("images_freq", images_freq, 0)
         self.num_images = check_count("num_images", num_images, 1)
         self.seed = check_count("seed", seed, 0)
@@ -216,23 +216,25 @@ class TensorBoard(keras.callbacks.TensorBoard):
         means, kl = [], []
         for start in range(0, len(self.data), _BATCH_SIZE):
             rows = slice(start, start + _BATCH_SIZE)
-            *moments, kl_per_unit = _encode(model, self._rows(rows))
-            means.append(moments)
+            *pair, kl_per_unit = _encode(model, self._rows(rows))
+            means.append(pair)
             kl.append(kl_per_unit)
-        means, shifts = map(np.concatenate, zip(*means, strict=True))
+        means, signals = map(np.concatenate, zip(*means, strict=True))
         if not np.isfinite(means).all():
             # The model has diverged: the scalars show it, and this callback must not
             # end training.
             return range(model.latent_dim)
-        _write_projector(os.path.join(self.log_dir, "latent"), means, self.labels)
         tf.summary.scalar(
             "latent/active_units",
-            latent.active_units(shifts).number,
+            latent.active_units(signals).number,
             description="Units whose posterior mean varies by more than 0.01.",
         )
         if kl[0] is None:
+            self._write_means(means[:, :_PROJECTED])
             return range(model.latent_dim)
         kl = np.concatenate(kl).mean(axis=0)
+        units = np.argsort(-kl, kind="stable")
+        self._write_means(means[:, np.sort(units[:_PROJECTED])])
         tf.summary.histogram(
             "latent/kl_per_unit",
             kl,
@@ -242,7 +244,11 @@ class TensorBoard(keras.callbacks.TensorBoard):
             self._rates.append(kl)
             drawn = rates_over_time(model, self._rates)
             tf.summary.image("images/kl_of_units", drawn[None])
-        return np.argsort(-kl, kind="stable").tolist()
+        return units.tolist()
+
+    def _write_means(self, means):
+        directory = os.path.join(self.log_dir, "latent")
+        embedding.write_means(directory, means, self.labels)
 
     def _write_pictures(self, model, units):
         number = self.num_images
@@ -320,40 +326,12 @@ def _layout():
     return custom_scalar.pb(layout_pb2.Layout(category=[category]))
 
 
-def _write_projector(directory, means, labels):
-    """Writes posterior means and their labels in place of earlier ones."""
-    os.makedirs(directory, exist_ok=True)
-    config = projector.ProjectorConfig()
-    embedding = config.embeddings.add()
-    embedding.tensor_name, embedding.tensor_path = "posterior means", "means.tsv"
-    with replaced(pathlib.Path(directory, "means.tsv")) as path:
-        np.savetxt(path, means, fmt="%.6g", delimiter="\t")
-    if labels is not None:
-        embedding.metadata_path = "labels.tsv"
-        with replaced(pathlib.Path(directory, "labels.tsv")) as path:
-            path.write_text("".join(f"{label}\n" for label in labels), "utf-8")
-    projector.visualize_embeddings(directory, config)
-
-
-def _checked_labels(labels, data):
-    """Returns labels as texts of one line."""
-    if labels is None:
-        return None
-    number = None if data is None else len(data)
-    if number != len(labels):
-        raise ValueError(
-            "`labels` must be one for each example of `data`. Received: "
-            f"{len(labels)} labels, and {'no' if data is None else number} examples"
-        )
-    return [" ".join(str(label).split()) for label in labels]
-
-
 def _encode(model, batch):
     """Encodes one batch.
 
     Returns:
-        Three arrays (batch, units) of all latents: the means of q(z|x), the same as
-        `LatentEstimate.moments` has them, and the KL of each unit, or None.
+        Three arrays (batch, units) of all latents: the means of q(z|x), `VAE.signals`,
+        and the KL of each unit, or None.
     """
     x, condition = model.split(batch)
     means = [
@@ -363,14 +341,12 @@ def _encode(model, batch):
     # Of a hierarchy the rates depend on the draws.
     estimates = model.estimate_latents(x, 1, random.key(0), condition)
     means = np.concatenate(means, axis=1)
-    shifts = means
-    if len(estimates) > 1:
-        shifts = np.concatenate([one.moments[0] for one in estimates], axis=1)
+    signals = model.signals(estimates, batch)
     try:
         kl = np.concatenate([one.rate_per_unit for one in estimates], axis=1)
     except ValueError:
-        return means, shifts, None  # A mixture.
-    return means, shifts, kl
+        return means, signals, None  # A mixture.
+    return means, signals, kl
 
 
 def _above_each_other(originals, decoded, columns):

@@ -110,8 +110,6 @@ class LatentVariable(keras.layers.Layer):
         features = tf.reshape(features, [-1, *size])
         raw = conditions.call(self.head, features, condition)
         params = self.posterior.transform(raw)
-        if prior_params is None:
-            return params
         return self.posterior.with_prior(params, prior_params)
 
     def sample(self, params, num_samples, key):

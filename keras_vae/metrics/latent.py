@@ -147,12 +147,14 @@ def aggregate_gap(mean, stddev) -> float:
     mean, stddev = _moments(mean=mean, stddev=stddev).values()
     _check_positive(stddev)
     size, units = mean.shape
-    between = np.cov(mean, rowvar=False, ddof=0).reshape(units, units)
-    total = between + np.diag(np.mean(stddev**2, axis=0))
-    centre = mean.mean(axis=0)
-    _, log_det = np.linalg.slogdet(total)
-    divergence = (np.trace(total) + centre @ centre - units - log_det) / 2
-    part = np.diag(between) / np.diag(total)
+    centre, within = mean.mean(axis=0), np.mean(stddev**2, axis=0)
+    between = np.var(mean, axis=0)
+    total = between + within
+    log_det = np.log(within).sum() + _log_det_beside_one(
+        (mean - centre) / np.sqrt(size * within)
+    )
+    divergence = (total.sum() + centre @ centre - units - log_det) / 2
+    part = between / total
     chance = (part.sum() ** 2 + (part**2).sum()) / 4 + part.sum() / 2
     return float(max(divergence - chance / size, 0.0))
 
@@ -191,6 +193,12 @@ def mutual_information(log_densities) -> float:
         )
     aggregate = np.logaddexp.reduce(log_densities, axis=1) - np.log(len(log_densities))
     return float(np.mean(np.diag(log_densities) - aggregate))
+
+
+def _log_det_beside_one(rows):
+    """Returns log det(I + A^T A) = log det(I + A A^T), by the smaller matrix."""
+    gram = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
+    return np.linalg.slogdet(np.eye(len(gram)) + gram)[1]
 
 
 def _check_positive(stddev):

@@ -12,6 +12,8 @@ from keras_vae.hyperparameter import OwnsHyperparameters
 # Parts of a model, and the arguments that make them.
 _PARTS = ("encoder", "decoder", "classifier", "likelihood", "objective", "latent")
 _ARGUMENTS = ("latent_dim", "posterior", "prior", "seed", "conditions")
+# Arguments of some models; on others users may put such attributes.
+_ARGUMENTS_OF_SOME = ("inference",)
 
 
 class GuardsAttributes(OwnsHyperparameters):
@@ -42,7 +44,7 @@ def _check(model, name, value):
                 f"`{name}` is a part of the model and cannot be exchanged: make "
                 f"a new model with `{kind}({name}=...)`. Received: {name}={value!r}"
             )
-    elif name in _ARGUMENTS:
+    elif name in _ARGUMENTS or (name in _ARGUMENTS_OF_SOME and name in vars(model)):
         raise ValueError(
             f"`{name}` is fixed when the model is made: make a new model with "
             f"`{kind}({name}=...)`. Received: {name}={value!r}"

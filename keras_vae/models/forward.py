@@ -1,5 +1,6 @@
 """The way of a batch through a model: from x to draws of z, and to p(x|z)."""
 
+import contextlib
 import functools
 
 import keras
@@ -24,6 +25,9 @@ class ForwardPass:
     `_posteriors`, `_draw_priors` and `_beside`. `_decode` gets the draw of the first
     latent, and what stands beside it.
     """
+
+    # Numbers of the largest features of which each draw of z has its own.
+    features_size = 0
 
     @property
     def latents(self):
@@ -90,11 +94,12 @@ class ForwardPass:
 
     def _add_priors(self, draws, condition):
         """Adds the parameters of the priors that the draws lack."""
-        # Pseudo-inputs are not data: encoding them must not update batch statistics or
-        # add losses a second time.
-        with keras.StatelessScope():
-            for latent, draw in zip(self.latents, draws, strict=True):
-                if "prior" not in draw:
+        for latent, draw in zip(self.latents, draws, strict=True):
+            if "prior" not in draw:
+                # Pseudo-inputs are not data: encoding them must not update batch
+                # statistics or add losses a second time.
+                aside = latent.prior.calls_encoder
+                with keras.StatelessScope() if aside else contextlib.nullcontext():
                     draw["prior"] = self.prior_params(latent, condition)
 
     def prior_params(self, latent, condition):
@@ -184,6 +189,22 @@ class ForwardPass:
             self.likelihood, outputs, target, self.event_shape, mean, training
         )
         return Estimate.of(self.latent_estimates(self.draws(outputs)), **scored)
+
+    def signals(self, estimates, x):
+        """Returns what each unit says of x: it is active if that varies over the data.
+
+        The means of q(z|x). Where the prior depends on the draws of a latent above they
+        are in units of it, see `LatentEstimate.moments`.
+
+        Args:
+            estimates: What `estimate_latents` returned for x.
+            x: Batch, as for `infer`.
+
+        Returns:
+            Float32 tensor (batch, latent_dim), the units of several latents one after
+            the other.
+        """
+        return tf.concat([estimate.moments[0] for estimate in estimates], axis=1)
 
     def latent_estimates(self, draws):
         """Returns a list of the `LatentEstimate` of each latent.

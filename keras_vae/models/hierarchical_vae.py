@@ -7,6 +7,7 @@ from keras_vae import priors
 from keras_vae import random
 from keras_vae.arguments import check_number
 from keras_vae.conditions import ABOVE
+from keras_vae.conditions import takes
 from keras_vae.distributions import posteriors
 from keras_vae.layers.latent_variable import LatentVariable
 from keras_vae.models.levels import Levels
@@ -136,8 +137,18 @@ class HierarchicalVAE(Levels, VAE):
                 "start is known for one level. Received: linear_path=True"
             )
         super()._set_networks(encoder[0], decoder[0], likelihood)
-        self.upper_encoders = [checks.check_network(e, "encoder") for e in encoder[1:]]
-        self.upper_decoders = [checks.check_network(d, "decoder") for d in decoder[1:]]
+        self.upper_encoders, self.upper_decoders = (
+            [
+                checks.check_network(network, f"{part}[{place}]")
+                for place, network in enumerate(networks[1:], 1)
+            ]
+            for part, networks in (("encoder", encoder), ("decoder", decoder))
+        )
+        if takes(decoder[-1], ABOVE):
+            raise ValueError(
+                "`decoder` of the top level must not take 'above': there is no level "
+                f"above it. Received: decoder[{len(decoder) - 1}]={decoder[-1]!r}"
+            )
 
     def _make_latent(self, latent_dim, posterior, prior, seed, name, dtype):
         """See `VAE._make_latent`: makes all levels, and returns the first one."""
@@ -238,6 +249,10 @@ class HierarchicalVAE(Levels, VAE):
     def _places(self, names, argument):
         """Returns the places of levels; errors name `argument`."""
         known = [latent.name for latent in self.latents]
+        if isinstance(names, str):
+            raise ValueError(
+                f"`{argument}` must be a list of names. Received: {argument}={names!r}"
+            )
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
                 f"`{argument}` must name levels, of {known}. Received: {unknown}"

@@ -46,16 +46,18 @@ class Levels:
 
     def _build_latents(self, features_shape, input_shape, condition_shapes):
         """See `ForwardPass._build_latents`."""
+        if not self.upper_latents:
+            return super()._build_latents(features_shape, input_shape, condition_shapes)
         shapes = [features_shape]
-        for encoder, latent in zip(self.upper_encoders, self.latents, strict=False):
+        for place, encoder in enumerate(self.upper_encoders, 1):
             sees_z = self.inference == "bottom_up"
-            below = (None, *latent.shape) if sees_z else shapes[-1]
-            shapes.append(
-                checks.build_network(encoder, below, "encoder", condition_shapes)
-            )
+            below = (None, *self.latents[place - 1].shape) if sees_z else shapes[-1]
+            name = f"encoder[{place}]"
+            shapes.append(checks.build_network(encoder, below, name, condition_shapes))
         above = {}
         for index in reversed(range(len(shapes))):
             latent, shape = self.latents[index], shapes[index]
+            _check_map(latent, index, above)
             if above and self.inference == "top_down":
                 symbols = map(keras.KerasTensor, (shape, above[ABOVE]))
                 shape = _joined(latent, *symbols).shape
@@ -67,8 +69,11 @@ class Levels:
             if index:
                 given = {**condition_shapes, **above}
                 network, z_shape = self.decoders[index], (None, *latent.shape)
-                shape = checks.build_network(network, z_shape, "decoder", given)
+                name = f"decoder[{index}]"
+                shape = checks.build_network(network, z_shape, name, given)
+                shapes.append(shape)
                 above = {ABOVE: shape}
+        self.features_size = max(math.prod(shape[1:]) for shape in shapes)
         return above
 
     # === Forward pass ===
@@ -97,7 +102,7 @@ class Levels:
         def choose(index, above):
             draw = draws[index]
             if above:
-                prior = self.latents[index].prior_params(None, above)
+                prior = self._prior(index, above)
                 draw["prior"] = _by_samples(prior, draw["z"].shape[1])
             return draw["z"]
 
@@ -139,7 +144,7 @@ class Levels:
             features = tf.repeat(features, samples, axis=0)
             if self.inference == "top_down":
                 features = _joined(latent, features, above[ABOVE])
-            prior = latent.prior_params(None, above)
+            prior = self._prior(index, above)
             draw["prior"] = _by_samples(prior, samples)
         params = latent.infer(features, prior_params=prior)
         if is_first:
@@ -179,6 +184,21 @@ class Levels:
                 estimate.prior_sees_z = True
         return estimates
 
+    def signals(self, estimates, x):
+        """See `ForwardPass.signals`; drawn upwards, the means at the means below."""
+        if self.inference != "bottom_up":
+            return super().signals(estimates, x)
+        # The means at draws would follow the noise of these.
+        pairs = zip(self.latents, self.infer(x), strict=True)
+        means = [v.posterior.mean_and_stddev(params)[0] for v, params in pairs]
+        return tf.concat(means, axis=1)
+
+    @property
+    def _takers(self):
+        """See `TakesConditions`; to draw levels takes the decoders between them."""
+        takers = super()._takers
+        return {**takers, "encoder": [*takers["encoder"], *self.upper_decoders]}
+
     def _posteriors(self, inputs, condition, mark):
         """See `ForwardPass._posteriors`."""
         draws, _ = self._draw_latents(inputs, condition, 1, None, mark)
@@ -207,7 +227,7 @@ class Levels:
 
         def choose(index, above):
             latent = self.latents[index]
-            prior = latent.prior_params(None, above or condition)
+            prior = self._prior(index, above, condition)
             own = random.fork(key, _NOISE + index) if index else key
             z = latent.sample_prior(n, own, prior)
             factor = temperature if index >= lowest else 0.0
@@ -232,7 +252,7 @@ class Levels:
 
         def choose(index, above):
             if index not in kept:
-                prior = self.latents[index].prior_params(None, above or condition)
+                prior = self._prior(index, above, condition)
                 mean = self._prior_mean(index, prior)
                 found[index] = tf.broadcast_to(mean, tf.shape(means[index]))
             return found[index]
@@ -240,9 +260,32 @@ class Levels:
         self._descend(choose, condition)
         return found
 
+    def _prior(self, index, above, condition=named.NONE):
+        """Returns the parameters of the prior of a level.
+
+        Args:
+            index: Integer, the place of the level.
+            above: Dict with the features from above, {} at the top.
+            condition: See `ForwardPass._outputs`; those that the top prior takes.
+        """
+        latent = self.latents[index]
+        if above:
+            return latent.prior_params(None, above)
+        return self.prior_params(latent, condition)
+
     def _prior_mean(self, index, prior):
         latent = self.latents[index]
         return latent.prior.distribution(prior, latent.posterior).mean()
+
+
+def _check_map(latent, index, above):
+    """Raises ValueError if features from above do not fit a level that is a map."""
+    sides = latent.shape[:-1]
+    if above and sides and tuple(above[ABOVE][1:-1]) != sides:
+        raise ValueError(
+            f"`decoder[{index + 1}]` must put out maps of the height and width of z of "
+            f"{latent.name}, {sides}. Received: an output of shape {above[ABOVE]}"
+        )
 
 
 def _repeated(condition, samples):

@@ -140,18 +140,26 @@ def conv_decoder(
     return conditional.decoder(layers, conditions, name, skip_connections)
 
 
-def check_filters(filters, image_shape):
-    """Returns the channels after each halving; by default 32 until the side is 4."""
+def check_filters(filters, image_shape, first_halves=True):
+    """Returns the channels after each halving; by default 32 until the side is 4.
+
+    Args:
+        filters: List of positive integers, or None.
+        image_shape: Tuple (height, width, channels).
+        first_halves: Boolean, whether the first entry stands behind a halving, or for
+            the image as it is.
+    """
     longer = max(image_shape[:2])
     if filters is None:
         halvings = math.ceil(math.log2(longer / _SMALLEST_SIDE))
         return (32,) * max(1, halvings)
     filters = _arguments.check_sizes("filters", filters, empty=False)
-    if 2 ** (len(filters) - 1) >= longer:
+    whole = 0 if first_halves else 1
+    if 2 ** (len(filters) - whole - 1) >= longer:
         raise ValueError(
             f"`filters` must not halve the image below a single pixel. Received: "
             f"{len(filters)} filters for an image of {image_shape[:2]}. Pass at most "
-            f"{math.ceil(math.log2(longer)) or 1}."
+            f"{math.ceil(math.log2(longer)) + whole or 1}."
         )
     return filters
 

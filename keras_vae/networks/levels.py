@@ -150,7 +150,7 @@ def resnet_levels(
     """
     output_shape = _arguments.check_image_shape("output_shape", output_shape)
     levels = _arguments.check_sizes("levels", levels, empty=False)
-    filters = conv.check_filters(filters, output_shape)
+    filters = conv.check_filters(filters, output_shape, first_halves=False)
     blocks = check_count("blocks", blocks)
     bias = conv.channel_bias(output_bias, output_shape)
     states = _states(output_shape, filters, levels)

@@ -146,6 +146,11 @@ class ELBO(OwnsHyperparameters, keras.layers.Layer):
         weight = self.latent_weights.get(latent.name)
         return tf.constant(1.0) if weight is None else tf.identity(weight.value)
 
+    def total_weight(self, name):
+        """Returns the current weight of a latent's rate, `weight` included, a float."""
+        own = self.latent_weights.get(name)
+        return self.weight * (1.0 if own is None else number(own.value))
+
     def rate_loss(self, estimate, mean):
         """Returns the part of the loss that comes from the rate, a scalar in nats.
 

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from keras_vae.arguments import check_count
 from keras_vae.arguments import check_number
 from keras_vae.hyperparameter import Hyperparameter
 from keras_vae.objectives.elbo import ELBO
@@ -26,9 +27,14 @@ class FreeBits(ELBO):
     Args:
         nats: Non-negative float, lambda in the paper, nats per group.
         over: "batch" or "example".
-        group_size: Integer that divides the number of units, or "latent": all units of
-            a latent variable are one group, which is a level of a hierarchy.
+        group_size: Positive integer that divides the number of units of each latent
+            variable, or "latent": all units of one are a group, which is a level of a
+            hierarchy.
         **kwargs: See `ELBO`; `kl` must be "analytic".
+
+    Raises:
+        ValueError: If an argument is invalid, or with the first batch if `group_size`
+            leaves a rest.
 
     Example:
     >>> kv.objectives.FreeBits(nats=0.25).nats.initial_value
@@ -53,44 +59,36 @@ class FreeBits(ELBO):
         )
         self.over = over
         if group_size != LATENT:
-            group_size = int(check_number("group_size", group_size, positive=True))
+            group_size = check_count("group_size", group_size)
         self.group_size = group_size
 
     def rate_loss(self, estimate, mean):
         """See `ELBO.rate_loss`."""
-        rates = self._rates(estimate)
+        groups = [self._groups(latent) for latent in estimate.latents]
+        rates = tf.concat(groups, axis=1)
         if self.over == "batch":
             floored = tf.maximum(self.nats.value, mean.over_replicas(rates))
         else:
             floored = mean(tf.maximum(self.nats.value, rates))
         if self.latent_weights:
-            floored *= self._weights(estimate)
+            pairs = zip(estimate.latents, groups, strict=True)
+            weights = [[self.weight_of(v)] * part.shape[1] for v, part in pairs]
+            floored *= tf.stack([weight for part in weights for weight in part])
         return self.kl_weight.value * tf.reduce_sum(floored)
 
-    def _weights(self, estimate):
-        """Returns the weight of each group, that of its latent."""
-        found = []
-        for latent in estimate.latents:
-            groups = 1
-            if self.group_size != LATENT:
-                groups, rest = divmod(latent.z.shape[-1], self.group_size)
-                if rest:
-                    raise ValueError(
-                        "`group_size` must divide the units of each latent where these "
-                        f"have weights. Received: group_size={self.group_size}, and "
-                        f"{latent.z.shape[-1]} units of {latent.name}"
-                    )
-            found += [self.weight_of(latent)] * groups
-        return tf.stack(found)
-
-    def _rates(self, estimate):
-        """Returns the rate of each group, (batch, groups)."""
+    def _groups(self, latent):
+        """Returns the rate of each group of a latent, (batch, groups)."""
         if self.group_size == LATENT:
-            return tf.stack([latent.rate() for latent in estimate.latents], axis=1)
-        units = estimate.rate_per_unit
-        groups = tf.reshape(
-            units, [-1, units.shape[1] // self.group_size, self.group_size]
-        )
+            return latent.rate()[:, None]
+        units = latent.rate_per_unit
+        groups, rest = divmod(units.shape[1], self.group_size)
+        if rest:
+            raise ValueError(
+                "`group_size` must divide the units of each latent. Received: "
+                f"group_size={self.group_size}, and {units.shape[1]} units"
+                + (f" of {latent.name}" if latent.name else "")
+            )
+        groups = tf.reshape(units, [-1, groups, self.group_size])
         return tf.reduce_sum(groups, axis=2)
 
     def get_config(self):

@@ -63,6 +63,11 @@ class RateTarget(ELBO):
     ):
         targets = None
         if isinstance(rate, Mapping):
+            if not rate:
+                raise ValueError(
+                    "`rate` must name at least one latent, {'level_2': 5.0}, or be a "
+                    "number. Received: rate={}"
+                )
             targets = {n: _target(f"rate[{n!r}]", value) for n, value in rate.items()}
             given = kwargs.pop("latent_weights", None) or {}
             kwargs["latent_weights"] = {**dict.fromkeys(targets, 1.0), **given}
@@ -203,7 +208,6 @@ class DistortionTarget(ELBO):
     """
 
     separable = False
-    is_weighted_sum = True
 
     def __init__(
         self,
@@ -239,6 +243,11 @@ class DistortionTarget(ELBO):
             Gauge("distortion_multiplier", lambda: self.multiplier),
             Gauge("distortion_target_feasible", lambda: self.feasible),
         ]
+
+    @property
+    def is_weighted_sum(self):
+        """See `ELBO.is_weighted_sum`; the target is a constant."""
+        return not self.latent_weights
 
     @property
     def weight(self):

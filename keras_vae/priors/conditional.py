@@ -141,6 +141,12 @@ class Conditional(HoldsNetworks, Prior):
         return joined if self.network is None else self.network(joined)
 
     def _of_map(self, condition):
+        if len(condition) > 1:
+            raise ValueError(
+                "`prior` Conditional of a latent that is a map must have one "
+                "condition, or a functional `network` whose inputs name them. "
+                f"Received: conditions {list(condition)}"
+            )
         (features,) = condition.values()
         return features if self.network is None else self.network(features)
 

@@ -18,23 +18,21 @@ _PAIRED = 512
 
 @dataclasses.dataclass
 class ELBOTerms:
-    """Terms of the ELBO and moments of the posterior of each example.
+    """Terms of the ELBO of each example, and what the latents say of it.
 
     Args:
         rate: (examples,) float64 array, nats.
         distortion: (examples,) float64 array, nats.
-        mean: (examples, latent) array, the means of q(z|x), see `LatentEstimate`.
-        stddev: (examples, latent) array, the standard deviations of q(z|x).
+        signals: (examples, latent) array, see `VAE.signals`.
         log_likelihood: (examples,) float64 array, nats, or None.
-        mutual_information: `Information`.
+        mutual_information: `Information`, or None where it is not known.
     """
 
     rate: np.ndarray
     distortion: np.ndarray
-    mean: np.ndarray
-    stddev: np.ndarray
+    signals: np.ndarray
     log_likelihood: np.ndarray | None
-    mutual_information: "Information"
+    mutual_information: "Information | None"
 
 
 @dataclasses.dataclass
@@ -158,11 +156,10 @@ def elbo_terms(model, x, y, num_samples, importance_samples, seed):
     with keras.StatelessScope():
         for start, *batch in batches(x, x if y is None else y, size):
             estimate = model.estimate(*batch, num_samples, random.key(seed, start))
-            moments = zip(*(latent.moments for latent in estimate.latents), strict=True)
             column = (
                 model.objective.rate(estimate),
                 estimate.distortion,
-                *(np.concatenate(parts, axis=1) for parts in moments),
+                model.signals(estimate.latents, batch[0]),
             )
             columns.append([np.asarray(v, np.float64) for v in column])
         _, *batch = next(batches(x, x if y is None else y, _PAIRED))
@@ -173,25 +170,36 @@ def elbo_terms(model, x, y, num_samples, importance_samples, seed):
         # Each model would be compiled by itself.
         settings = {"seed": seed, "jit_compile": False, "verbose": 0}
         log_likelihood = model.log_likelihood(x, y, importance_samples, **settings)
-    # Given x, a latent that depends on another is not independent of it.
-    free = [v for v in first.latents if v.posterior.batch_shape.rank == 1]
     information = information_of(
-        [latent.posterior for latent in free], [latent.z[:, 0] for latent in free]
+        [latent.posterior for latent in first.latents],
+        [latent.z[:, 0] for latent in first.latents],
+        [latent.posterior.batch_shape.rank == 1 for latent in first.latents],
+        first.latents[0].prior_sees_z,
     )
     return ELBOTerms(*whole, log_likelihood, information)
 
 
-def information_of(posteriors, latents):
-    """Measures the mutual information of examples and latents.
+def information_of(posteriors, latents, is_free, drawn_upwards):
+    """Measures the mutual information of examples and all latents.
 
     Args:
-        posteriors: List of `tfd.Distribution`s q(z|x) of batch shape (examples,), one
-            for each latent variable. Variables are independent given x.
+        posteriors: List of `tfd.Distribution`s q(z|x), one for each latent variable, of
+            batch shape (examples,) where it is free.
         latents: List of tensors (examples, latent), their draws.
+        is_free: List of booleans, whether a variable depends on x alone. Free ones are
+            independent given x.
+        drawn_upwards: Boolean, whether the others know x by the free ones alone.
 
     Returns:
-        `Information`.
+        `Information`, or None if others know x by themselves: q(z|x) of all is then no
+        density that pairs of examples share.
     """
+    if not (all(is_free) or drawn_upwards):
+        return None
+    posteriors, latents = (
+        [value for value, free in zip(values, is_free, strict=True) if free]
+        for values in (posteriors, latents)
+    )
     size = min(_PAIRED, latents[0].shape[0])
     # A flow cannot be sliced.
     posteriors = [q[:size] if q.batch_shape[0] > size else q for q in posteriors]

@@ -57,6 +57,9 @@ def test_table_has_the_means_of_the_seeds(tmp_path):
 @pytest.mark.slow
 def test_a_call_goes_on_where_another_ended(tmp_path, capsys):
     options = chosen(tmp_path, rows=["ladder, normalized and warmed up"])
+    # What an epoch takes is found out beside the runs.
+    assert 0 < hierarchies.seconds_of_epoch(options.rows[0], options) < 60
+    assert not list(tmp_path.iterdir())
     first = hierarchies.benchmark(options)
     assert "about" in capsys.readouterr().out
     assert first.count("|") == 3 * 6

@@ -136,6 +136,20 @@ def test_projector_has_the_posterior_means_and_their_labels(tmp_path):
     assert lines == [f"a {i % 3}" for i in range(30)]
 
 
+def test_projector_has_the_units_of_the_largest_kl_where_there_are_many(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("keras_vae.callbacks.tensorboard._PROJECTED", 1)
+    vae = make_vae()
+    callback = TensorBoard(tmp_path, data=X[:30])
+    vae.fit(X, epochs=2, verbose=0, callbacks=[callback])
+    means = np.loadtxt(tmp_path / "latent" / "means.tsv", delimiter="\t", ndmin=2)
+    mean, stddev = vae.encode(X[:30])
+    kl = kv.metrics.kl_to_standard_normal(mean, stddev).mean(axis=0)
+    best = [int(np.argmax(kl))]
+    np.testing.assert_allclose(means, mean.numpy()[:, best], atol=1e-4)
+
+
 @pytest.mark.slow
 def test_the_plane_is_that_of_the_epochs_of_this_fit(tmp_path):
     callback = TensorBoard(tmp_path, images_freq=2)

@@ -87,6 +87,20 @@ def test_the_gap_of_normal_data_is_that_of_normals():
     assert latent.aggregate_gap(mean, stddev) == pytest.approx(expected, rel=0.01)
 
 
+def test_gap_of_more_units_than_examples():
+    rng = np.random.default_rng(4)
+    mean, stddev = 3.0 * rng.normal(size=(5, 9)) + 1.0, rng.uniform(0.2, 0.9, (5, 9))
+    between = np.cov(mean, rowvar=False, ddof=0)
+    total = between + np.diag(np.mean(stddev**2, axis=0))
+    centre = mean.mean(axis=0)
+    whole = np.trace(total) + centre @ centre - 9 - np.log(np.linalg.det(total))
+    part = np.diag(between) / np.diag(total)
+    chance = (part.sum() ** 2 + (part**2).sum()) / 4 + part.sum() / 2
+    expected = whole / 2 - chance / 5
+    assert expected > 1
+    assert latent.aggregate_gap(mean, stddev) == pytest.approx(expected, rel=1e-9)
+
+
 def test_there_is_no_gap_under_the_prior_at_few_examples():
     rng = np.random.default_rng(1)
     gaps = []

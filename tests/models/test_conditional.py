@@ -147,6 +147,18 @@ def test_conditional_prior_has_a_closed_kl_and_its_own_draws_for_each_class():
         np.testing.assert_allclose(drawn.std(axis=0), scale[label], rtol=0.05)
 
 
+def test_the_network_of_a_prior_keeps_its_batch_statistics():
+    layers = [keras.layers.Dense(4), keras.layers.BatchNormalization()]
+    network = keras.Sequential(layers)
+    trained(model=make(prior=kv.priors.Conditional(network)), epochs=20)
+    given = np.eye(3)[LABEL] @ layers[0].kernel + layers[0].bias
+    # The kernel moves while the statistics follow it.
+    np.testing.assert_allclose(
+        layers[1].moving_variance, 0.99**60 + (1 - 0.99**60) * given.var(0), rtol=0.1
+    )
+    assert np.abs(layers[1].moving_mean).max() > 0.01
+
+
 def test_conditions_without_weight_change_no_number():
     vae, plain = make(prior="standard_normal"), make(conditions=None)
     for model in (vae, plain):

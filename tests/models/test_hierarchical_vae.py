@@ -300,6 +300,31 @@ def test_one_level_is_a_vae(inference):
     assert own.metrics_names == vae.metrics_names
 
 
+def test_one_level_takes_a_prior_that_encodes():
+    def parts():
+        keras.utils.set_random_seed(0)
+        return kv.networks.mlp_encoder([4]), kv.networks.mlp_decoder([4], (SIZE,))
+
+    options = {"likelihood": "normal", "seed": 3}
+    models = []
+    for make in (kv.VAE, kv.HierarchicalVAE):
+        encoder, decoder = parts()
+        given = encoder, decoder, 3
+        if make is kv.HierarchicalVAE:
+            given = [encoder], [decoder], [3]
+        prior, objective = kv.priors.VampPrior(2), kv.ELBO(kl="monte_carlo")
+        model = make(*given, prior=prior, objective=objective, **options)
+        model.compile("adam", jit_compile=False)
+        model.fit(X, epochs=2, batch_size=2, verbose=0)
+        models.append(model)
+    vae, own = models
+    for one, other in zip(vae.get_weights(), own.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(vae.generate(3, seed=1), own.generate(3, seed=1), 1e-5)
+    cold = own.generate(2, seed=1, temperature=0.0)
+    np.testing.assert_allclose(cold[0], cold[1], rtol=1e-6)
+
+
 def test_the_ladder_multiplies_two_normals():
     generator = np.random.default_rng(0)
     own, prior = generator.normal(size=(2, 4, 6)).astype("float32")
@@ -424,6 +449,142 @@ def test_the_verdict_names_a_dead_level(vae):
     assert "dead_level" not in [finding.name for finding in alive.findings]
 
 
+def test_noise_of_the_level_below_is_no_signal():
+    vae = linear("bottom_up")
+    # What is drawn of level 1 says nothing of x, and level 2 sees it alone.
+    head = vae.latents[0].head
+    head.set_weights([0 * weight for weight in head.get_weights()])
+    x = np.random.default_rng(3).normal(size=(300, SIZE)).astype("float32")
+    estimates = vae.estimate_latents(x, 1, kv.random.key(0))
+    assert np.var(estimates[1].moments[0], axis=0).min() > 0.01
+    assert np.var(vae.signals(estimates, x), axis=0).max() < 1e-9
+    curve = kv.rate_distortion([vae], x, num_resamples=10)
+    levels = kv.diagnose(vae, x, audit=False).evidence["levels"]
+    active = [levels[f"level_{n}"]["active_units"] for n in (1, 2)]
+    assert (curve.active_units.tolist(), active) == ([0], [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("inference", "is_known"), [(kind, kind == "bottom_up") for kind in KINDS]
+)
+def test_information_of_levels_that_are_drawn_downwards_is_not_known(
+    inference, is_known
+):
+    vae = linear(inference)
+    x = np.random.default_rng(3).normal(size=(300, SIZE)).astype("float32")
+    evidence = kv.diagnose(vae, x, audit=False).evidence
+    assert ("mutual_information" in evidence) == is_known
+    curve = kv.rate_distortion([vae], x, num_resamples=10)
+    assert np.isfinite(curve.gap).all() == is_known
+    if is_known:
+        gap = evidence["rate"] - evidence["mutual_information"]
+        assert curve.gap[0] == pytest.approx(gap, abs=0.2)
+        return
+    with pytest.raises(ValueError, match="drawn downwards.*Pass `num_generated`"):
+        curve.recommend("samples")
+
+
+def test_the_verdict_knows_the_weights_of_levels():
+    weights = {"latent_weights": {"level_1": 50.0, "level_2": 3.0}}
+    vae = linear("ladder", objective=kv.ELBO(kl_weight=0.5, **weights))
+    assert kv.diagnose(vae, X, audit=False).evidence["kl_weight"] == 25.0
+    one = linear("ladder", objective=kv.ELBO(latent_weights={"level_1": 0.1}))
+    assert kv.diagnose(one, X, audit=False).evidence["kl_weight"] == 1.0
+    one.compile("adam", jit_compile=False)
+    callback = kv.callbacks.HyperparameterScheduler(
+        "level_1_kl_weight", kv.schedules.linear(1000)
+    )
+    with pytest.warns(UserWarning, match="ends at step 1000"):
+        one.fit(X, verbose=0, callbacks=[callback])
+    (finding,) = kv.diagnose(one, X, audit=False).findings[:1]
+    assert finding.name == "ramp_not_finished"
+    assert finding.message.startswith("`level_1_kl_weight` is 0 on its way to 1")
+
+
+def named_inputs(**units):
+    return {name: keras.Input((number,), name=name) for name, number in units.items()}
+
+
+def test_a_condition_of_an_upper_decoder_is_one_of_encoding(tmp_path):
+    inputs = named_inputs(z=2, label=3)
+    joined = keras.layers.Concatenate()([inputs["z"], inputs["label"]])
+    upper = keras.Model(inputs, keras.layers.Dense(4)(joined))
+    vae = kv.HierarchicalVAE(
+        [kv.networks.mlp_encoder([4]), kv.networks.mlp_encoder([3])],
+        [kv.networks.mlp_decoder([4], (SIZE,)), upper],
+        [3, 2],
+        likelihood="normal",
+        conditions={"label": 3},
+        seed=0,
+    )
+    vae.compile("adam", jit_compile=False)
+    data = {"x": X, "label": np.arange(4) % 3}
+    vae.fit(data, verbose=0)
+    for call in (vae.encode, vae.infer, lambda x: vae.sample_posterior(x, seed=0)):
+        with pytest.raises(ValueError, match="label"):
+            call(X)
+    vae.export(tmp_path / "vae", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "vae")
+    served = loaded.encode(**data)
+    mean, _ = vae.encode(data)
+    np.testing.assert_allclose(served["level_1_mean"], mean["level_1"], rtol=1e-5)
+
+
+def test_draws_of_maps_are_decoded_in_smaller_blocks():
+    networks = kv.networks.resnet_levels((8, 8, 1), levels=[1, 1], filters=[4, 6])
+    vae = kv.HierarchicalVAE(*networks, inference="top_down")
+    vae.build((None, 8, 8, 1))
+    assert vae.features_size == 8 * 8 * 4
+
+
+@pytest.mark.parametrize("posterior", ["PrecisionWeighted", "Residual"])
+def test_what_merges_a_prior_needs_one(posterior):
+    posterior = getattr(kv.distributions, posterior)
+    parts = kv.networks.mlp_encoder([4]), kv.networks.mlp_decoder([4], (SIZE,))
+    vae = kv.VAE(*parts, 2, likelihood="normal", posterior=posterior())
+    message = "takes up the prior that latents above give"
+    with pytest.raises(ValueError, match=message):
+        vae.encode(np.zeros((12, SIZE)))
+    latent = kv.layers.Latent(4, posterior=posterior())
+    with pytest.raises(ValueError, match=message):
+        latent(np.zeros((12, SIZE)))
+
+
+def maps(change=None):
+    encoder, decoder, shapes = kv.networks.resnet_levels(
+        (8, 8, 1), levels=[2, 2], filters=[4, 6]
+    )
+    if change is not None:
+        decoder[1] = change
+    vae = kv.HierarchicalVAE(encoder, decoder, shapes, inference="ladder")
+    vae.build((None, 8, 8, 1))
+    return vae
+
+
+def test_errors_say_which_network_is_wrong():
+    forgotten = keras.Sequential([keras.layers.Conv2D(4, 1)])
+    with pytest.raises(ValueError, match=r"`decoder\[1\]` must put out maps.*\(8, 8\)"):
+        maps(forgotten)
+    with pytest.raises(ValueError, match=r"`decoder\[1\]` does not take inputs"):
+        maps(keras.Sequential([keras.layers.Conv3D(4, 1)]))
+    inputs = named_inputs(z=2, above=3)
+    top = keras.Model(inputs, keras.layers.Concatenate()(list(inputs.values())))
+    encoder, decoder = kv.networks.mlp_levels([4, 3], (SIZE,))
+    with pytest.raises(ValueError, match="must not take 'above'.*decoder\\[1\\]"):
+        kv.HierarchicalVAE(encoder, [decoder[0], top], [3, 2])
+    with pytest.raises(ValueError, match=r"`encoder\[1\]` must be a `keras.Model`"):
+        kv.HierarchicalVAE([encoder[0], "mlp"], decoder, [3, 2])
+    # 4 x 4, 2 x 2, 1 x 1: two halvings.
+    kv.networks.resnet_levels((4, 4, 1), levels=[2] * 3, filters=[4] * 3)
+    with pytest.raises(ValueError, match="Pass at most 3"):
+        kv.networks.resnet_levels((4, 4, 1), levels=[2] * 4, filters=[4] * 4)
+
+
+def test_a_ladder_stays_a_ladder(vae):
+    with pytest.raises(ValueError, match="`inference` is fixed when the model is made"):
+        vae.inference = "top_down"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -446,6 +607,8 @@ def test_what_is_no_hierarchy(change, message):
 def test_names_of_levels_are_checked(vae):
     with pytest.raises(ValueError, match="`keep_levels` must name levels"):
         vae.reconstruct(X, keep_levels=["level_3"])
+    with pytest.raises(ValueError, match="must be a list.*keep_levels='level_1'"):
+        vae.reconstruct(X, keep_levels="level_1")
     with pytest.raises(ValueError, match="`z` must be a dict with a tensor for each"):
         vae.decode({"level_1": np.zeros((2, 3))})
     total = kv.objectives.TotalCorrelation(dataset_size=4)

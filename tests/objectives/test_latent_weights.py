@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_vae as kv
 
@@ -58,9 +59,11 @@ def test_floors_and_bounds_have_the_weights_too(estimate):
         objective = kv.objectives.FreeBits(floor, group_size=size, **weights)
         expected = distortion + np.dot(factors, np.maximum(parts, floor))
         assert total(objective, estimate) == pytest.approx(expected, rel=1e-5)
-    straddling = kv.objectives.FreeBits(0.1, group_size=5, **weights)
-    with pytest.raises(ValueError, match="`group_size` must divide the units of each"):
-        total(straddling, estimate)
+    # 2 divides the units of level_2 alone.
+    for size, weighted in ((5, weights), (5, {}), (2, {})):
+        straddling = kv.objectives.FreeBits(0.1, group_size=size, **weighted)
+        with pytest.raises(ValueError, match="`group_size` must divide the units of"):
+            total(straddling, estimate)
     ratios = [np.float64(one.log_ratio) for one in estimate.latents]
     logits = np.float64(estimate.log_likelihood) - 0.5 * ratios[0] - 3 * ratios[1]
     bound = np.logaddexp.reduce(logits, axis=1) - np.log(3)
@@ -87,6 +90,23 @@ def test_a_level_follows_a_schedule_of_its_own(tmp_path):
         X, verbose=0, return_dict=True
     )
     assert not loaded.objective.is_weighted_sum
+    weights = {"latent_weights": {"level_1": 0.1}}
+    assert not kv.objectives.DistortionTarget(10.0, **weights).is_weighted_sum
+    assert kv.objectives.DistortionTarget(10.0).is_weighted_sum
+
+
+def test_a_schedule_of_a_level_needs_a_weight_that_is_declared():
+    def fit(vae, schedule):
+        callback = kv.callbacks.HyperparameterScheduler("level_2_kl_weight", schedule)
+        vae.compile("adam", jit_compile=False)
+        vae.fit(X, verbose=0, callbacks=[callback])
+
+    message = r"declares that of a level: `latent_weights={'level_2': 1.0}`.*kl_weight"
+    with pytest.raises(ValueError, match=message):
+        fit(ladder(kv.ELBO()), kv.schedules.linear(3))
+    declared = ladder(kv.ELBO(latent_weights={"level_2": 1.0}))
+    with pytest.raises(ValueError, match="must give finite values.*Received: -3.0"):
+        fit(declared, lambda step: -3.0 + 0 * tf.cast(step, tf.float32))
 
 
 def test_each_level_is_led_to_its_target(estimate):
@@ -136,6 +156,8 @@ def test_each_level_is_led_to_its_target(estimate):
             lambda: kv.objectives.RateTarget({"level_1": 0.0}),
             r"`rate\['level_1'\]` must",
         ),
+        (lambda: kv.objectives.RateTarget({}), "`rate` must name at least one latent"),
+        (lambda: kv.objectives.FreeBits(group_size=2.9), "`group_size` must be"),
         (
             lambda: kv.layers.Latent(
                 2, objective=kv.ELBO(latent_weights={"other": 1.0}), name="own"

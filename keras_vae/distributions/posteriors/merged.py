@@ -28,6 +28,13 @@ class Merged(DiagonalNormal):
 
     def with_prior(self, params, prior_params):
         """See `Posterior.with_prior`."""
+        if prior_params is None:
+            raise ValueError(
+                f"`posterior` {type(self).__name__} takes up the prior that latents "
+                "above give: use it in a `HierarchicalVAE` below the top, by "
+                "`inference`, or in a `Latent` that gets `prior_features`. Received: "
+                "no such prior"
+            )
         return tf.concat([params, tf.cast(prior_params, params.dtype)], axis=-1)
 
     def mean_and_stddev(self, params):

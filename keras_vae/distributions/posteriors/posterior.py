@@ -65,7 +65,7 @@ class Posterior(keras.layers.Layer):
 
         Args:
             params: Float tensor (batch, head_size), the output of `transform`.
-            prior_params: Float tensor (batch, ...), see `Prior.params`.
+            prior_params: Float tensor (batch, ...), see `Prior.params`, or None.
 
         Returns:
             A tensor (batch, params_size).

@@ -164,10 +164,11 @@ def _small_gap(curve, target):
     if not measured.any():
         raise ValueError(
             "`purpose` cannot be 'samples' here: KL(q(z) || p(z)) was not measured "
-            "at any weight, because the rate is not well below the log of the "
-            f"number of examples. Rates: {np.round(curve.rate, 1).tolist()} nats. "
-            "Measure on more data (up to 512 examples are paired) or larger betas, "
-            "or take 'likelihood'."
+            "at any weight. The rate is not well below the log of the number of "
+            "examples, or z are levels that are drawn downwards. Rates: "
+            f"{np.round(curve.rate, 1).tolist()} nats. Pass `num_generated` to "
+            "`rate_distortion`, measure on more data (up to 512 examples are paired) "
+            "or larger betas, or take 'likelihood'."
         )
     good = measured & (np.nan_to_num(curve.gap, nan=np.inf) <= target)
     if not good.any():

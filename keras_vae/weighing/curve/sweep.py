@@ -104,8 +104,8 @@ def rate_distortion(
             **{n: np.mean(v, axis=1) for n, v in per_example.items()},
             **{n: [one[n] for one in values] for n in values[0]},
         },
-        [metrics.active_units(terms.mean).number for terms in columns],
-        columns[0].mean.shape[1],
+        [metrics.active_units(terms.signals).number for terms in columns],
+        columns[0].signals.shape[1],
         len(columns[0].rate),
         replicates=_replicates(per_example, target, num_resamples, seed),
         meaning=_common(meanings),
@@ -187,10 +187,11 @@ def _distance(model, beta, x, target, number, seed):
 
 
 def _gap(terms):
-    """Returns KL(q(z) || p(z)) in nats, NaN if the examples are too few to tell."""
-    if not terms.mutual_information.is_measured:
+    """Returns KL(q(z) || p(z)) in nats, NaN if the information is not known."""
+    information = terms.mutual_information
+    if information is None or not information.is_measured:
         return np.nan
-    return max(terms.rate.mean() - terms.mutual_information.value, 0.0)
+    return max(terms.rate.mean() - information.value, 0.0)
 
 
 def beta_of(model):

@@ -43,7 +43,12 @@ def gather(subject, num_examples, seed, training=None, linear_examples=None):
         evidence = {
             "num_examples": sample.size,
             "latent_dim": sum(v.units for v in subject.variables),
-            "kl_weight": max(o.weight for o in subject.objectives),
+            "kl_weight": max(
+                objective.total_weight(variable.name)
+                for objective, variable in zip(
+                    subject.objectives, subject.variables, strict=True
+                )
+            ),
             **_ramp(subject.model),
             **_of_codes(sample.codes, subject.is_hierarchy),
         }
@@ -70,11 +75,6 @@ def _of_codes(codes, is_hierarchy):
     stddev = np.concatenate([code.stddev for code in codes], axis=1)
     prior_stddev = np.concatenate([code.prior_stddev for code in codes], axis=-1)
     active = metrics.active_units(np.concatenate([c.signal for c in codes], axis=1))
-    free = [code for code in codes if code.is_free]
-    information = measuring.information_of(
-        [code.variable.posterior.distribution(code.params) for code in free],
-        [code.z for code in free],
-    )
     evidence = {
         "non_finite": 0,
         "rate": float(sum(code.rate.mean() for code in codes)),
@@ -82,9 +82,8 @@ def _of_codes(codes, is_hierarchy):
         "active_units": active.number,
         "active": active.mask.tolist(),
         "unused_units": len(active.mask) - active.number,
-        "mutual_information": information.value,
-        "mutual_information_limit": information.limit,
         "stddev_per_unit": _stddev_per_unit(stddev, prior_stddev).tolist(),
+        **_information(codes),
     }
     if is_hierarchy:
         evidence["levels"] = _of_levels(codes, active.mask)
@@ -94,6 +93,22 @@ def _of_codes(codes, is_hierarchy):
         moments = (mean - prior_mean) / prior_stddev, stddev / prior_stddev
         evidence |= _of_units(codes, moments)
     return evidence
+
+
+def _information(codes):
+    """Returns the mutual information of x and z, {} where it is not known."""
+    found = measuring.information_of(
+        [code.variable.posterior.distribution(code.params) for code in codes],
+        [code.z for code in codes],
+        [code.is_free for code in codes],
+        codes[0].prior_sees_z,
+    )
+    if found is None:
+        return {}
+    return {
+        "mutual_information": found.value,
+        "mutual_information_limit": found.limit,
+    }
 
 
 def _of_levels(codes, active):
@@ -142,12 +157,13 @@ def _ramp(model):
     for item in _keras.sublayers(model, Hyperparameter):
         schedule = item.last_schedule
         end_step = getattr(schedule, "end_step", None)
-        if item.name != "kl_weight" or not end_step:
+        if not item.name.endswith("kl_weight") or not end_step:
             continue
         final, value = float(schedule(end_step)), number(item.value)
         step = number(item.last_step) - number(item.offset)
         if step < end_step:
             return {
+                "ramp_name": item.name,
                 "ramp_step": step,
                 "ramp_end": int(end_step),
                 "ramp_final": final,

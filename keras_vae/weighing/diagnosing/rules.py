@@ -151,8 +151,8 @@ def _ramp_not_finished(case):
     step, end = case["ramp_step"], case["ramp_end"]
     yield _finding(
         "ramp_not_finished",
-        f"`kl_weight` is {value:.3g} on its way to {final:.3g}: {step} steps of its "
-        f"{end} are done. Judge the latents after that",
+        f"`{case['ramp_name']}` is {value:.3g} on its way to {final:.3g}: {step} steps "
+        f"of its {end} are done. Judge the latents after that",
         remedies.finished_ramp(end - step),
         case.pick("ramp_step", "ramp_end", "ramp_value", "ramp_final"),
     )
@@ -196,7 +196,11 @@ def _noise_too_high(case):
 
 def _weight_too_high(case):
     weight, missed = case["kl_weight"], case.missed
-    controlled = any(o.kl_weight.controlled for o in case.subject.objectives)
+    controlled = any(
+        item.controlled
+        for o in case.subject.objectives
+        for item in (o.kl_weight, *o.latent_weights.values())
+    )
     if weight <= 1 or controlled or not missed or case["rate"] >= NOTHING * missed:
         return
     # Too much noise, which has a finding of its own, explains the collapse.
@@ -204,8 +208,8 @@ def _weight_too_high(case):
         return
     yield _finding(
         "kl_weight_too_high",
-        f"`kl_weight` is {weight:.3g}, at which {case['rate']:.2g} nats are coded; at "
-        f"1 some {missed:.3g} nats would pay",
+        f"the KL has the weight {weight:.3g}, at which {case['rate']:.2g} nats are "
+        f"coded; at 1 some {missed:.3g} nats would pay",
         remedies.WEIGHT_ONE,
         case.pick("kl_weight", "rate", "missing_rate_at_one", "active_units"),
     )

@@ -169,10 +169,8 @@ class VAESubject(Subject):
         outputs = self.model.draw(x, 1, keys[0], condition)
         self._draws = self.model.draws(outputs)
         self._estimates = self.model.latent_estimates(self._draws)
-        self._means = [
-            variable.posterior.mean_and_stddev(params)[0]
-            for variable, params in zip(self.variables, self.encode(given), strict=True)
-        ]
+        signals = self.model.signals(self._estimates, given)
+        self._signals = tf.split(signals, [v.units for v in self.variables], axis=1)
         return [(_of_one(draw["posterior"]), draw["z"]) for draw in self._draws]
 
     def prior(self, index, x):
@@ -196,13 +194,7 @@ class VAESubject(Subject):
 
     def signal(self, index, mean, prior):
         """See `Subject.signal`."""
-        if not self.is_hierarchy:
-            return mean
-        if any(estimate.prior_sees_z for estimate in self._estimates):
-            # Drawn upwards: a mean follows the noise of the draws below.
-            return self._means[index]
-        # Drawn downwards: a mean may follow the draws from above alone.
-        return (mean - prior.mean()) / prior.stddev()
+        return self._signals[index] if self.is_hierarchy else mean
 
     def decode(self, x, latents):
         """See `Subject.decode`."""
