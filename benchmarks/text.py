@@ -118,9 +118,10 @@ def settings_of(name, chosen):
     """Returns the settings of `trainers.sentence` for a row."""
     args = [*_FULL, *ROWS[name], *(_QUICK if chosen.quick else [])]
     epochs, before = epochs_of(name, chosen.epochs)
-    directory = pathlib.Path(
-        chosen.results, f"{table_of_runs.file_name(name)}-{chosen.epochs}"
-    )
+    other = pathlib.Path(chosen.dataset).stem if chosen.dataset != "ptb" else ""
+    parts = [table_of_runs.file_name(name), f"{chosen.epochs}", other]
+    parts.append("quick" if chosen.quick else "")
+    directory = pathlib.Path(chosen.results, "-".join(filter(None, parts)))
     args += [f"--epochs={epochs}", f"--pretraining={before}"]
     args += [f"--dataset={chosen.dataset}", f"--run_dir={directory}", "--resume"]
     args += [f"--importance_samples={chosen.importance_samples}"]
@@ -185,7 +186,13 @@ def kind_of(name):
 
 
 def _key(name, chosen):
-    return f"{name}, {chosen.epochs} epochs"
+    return f"{name}, {chosen.epochs} epochs{_data_of(chosen)}"
+
+
+def _data_of(chosen):
+    """Returns what tells rows on other data or of tiny models from the usual ones."""
+    data = "" if chosen.dataset == "ptb" else f", {chosen.dataset}"
+    return f"{data}, quick" if chosen.quick else data
 
 
 def table(found, chosen, rows):

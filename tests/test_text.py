@@ -135,6 +135,8 @@ def test_unknown_sentences_are_refused(many):
     assert vocabulary.share_known(["a x", "y z"]) == 0.25
     with pytest.raises(ValueError, match="2 sentences of unknown words alone"):
         vocabulary.batches(["x", "y z"])
+    held_out = vocabulary.batches(["x", "y z"], needs_known=False)
+    assert [len(x) for (x,) in held_out] == [2]
     with pytest.raises(ValueError, match="at least one"):
         vocabulary.batches([])
 

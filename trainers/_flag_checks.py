@@ -81,6 +81,20 @@ def check_together(settings):
                 f"`--kl` must be monte_carlo with --{flag}={value}, whose KL has no "
                 "closed form; leave it out to have that chosen. Received: --kl=analytic"
             )
+    check_name(run)
+    with blamed("activation", model.activation):
+        keras.activations.get(model.activation)
+
+
+def check_name(run):
+    """Checks where a run is to be written.
+
+    Args:
+        run: `_settings.RunSettings`, as the flags give them.
+
+    Raises:
+        FlagError: If it has two places, or one out of bounds.
+    """
     if run.run_dir is not None and run.name is not None:
         raise FlagError(
             "`--name` must be left out where `--run_dir` is given, or the other way "
@@ -93,8 +107,6 @@ def check_together(settings):
                 "`--name` must be that of a directory within runs/; --run_dir takes "
                 f"any path. Received: --name={run.name}"
             )
-    with blamed("activation", model.activation):
-        keras.activations.get(model.activation)
 
 
 def check_levels(settings):

@@ -110,9 +110,8 @@ def prepare(settings, resolve, build, free=(), check_longer=None):
         build: Callable of settings and data that returns the compiled model. It comes
             last, because it takes longest.
         free: See `_run.Run`.
-        check_longer: Callable of settings and run, or None; raises a
-            `_settings.FlagError` where a run cannot get more epochs than it was begun
-            with.
+        check_longer: Callable of the run, or None; raises a `_settings.FlagError` where
+            that cannot get more epochs than it was begun with.
 
     Returns:
         Settings, `_run.Run`, `_data.Data` and model, the arguments of what trains it.
@@ -131,7 +130,7 @@ def prepare(settings, resolve, build, free=(), check_longer=None):
     if run.is_longer:
         _flag_checks.check_longer(settings, run.planned_epochs)
         if check_longer is not None:
-            check_longer(settings, run)
+            check_longer(run)
     _flag_checks.check_length(settings, data.steps_per_epoch(settings.fit.batch_size))
     return settings, run, data, build(settings, data)
 

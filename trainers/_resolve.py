@@ -125,7 +125,8 @@ def weigh(values):
     settings = _with_levels(settings)
     _weigh_checks.check_levels(settings)
     _flag_checks.check_together(settings)
-    _weigh_checks.check_range(settings)
+    weigh = settings.weigh
+    _weigh_checks.check_range(weigh.beta_range, weigh.mode, weigh.betas)
     if settings.weigh.check:
         _flag_checks.check_only_with("check", settings, "mode", ("multi",))
     _weigh_checks.check_processes(settings)

@@ -37,6 +37,7 @@ def measure(settings, model, text, sentences):
         "mutual_information": kv.evaluation.mutual_information(
             model, sentences, _COMPARED
         ),
+        "mutual_information_limit": float(np.log(min(_COMPARED, len(sentences)))),
         "active_units": kv.metrics.active_units(
             _program.encode(model, sentences)
         ).number,

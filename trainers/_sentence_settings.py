@@ -215,6 +215,7 @@ def resolve(values):
     _flag_checks.kl_schedule(settings)
     _flag_checks.free_bits_schedule(settings)
     _check_remedies(settings)
+    _flag_checks.check_name(settings.run)
     name = settings.run.name or f"{pathlib.Path(settings.data.dataset).stem}-sentences"
     run_dir = settings.run.run_dir or str(pathlib.Path("runs", name))
     run = dataclasses.replace(settings.run, name=name, run_dir=run_dir)

@@ -46,6 +46,23 @@ def _check_trained(weigh, are_listed):
             )
 
 
+def check_longer(run):
+    """Checks that models that were trained one by one need no more epochs.
+
+    Args:
+        run: `_run.Run` of all of them.
+
+    Raises:
+        _settings.FlagError: If they do.
+    """
+    if run.is_longer and (run.path / "models").is_dir():
+        raise _settings.FlagError(
+            f"`--epochs` must stay {run.planned_epochs} where {run.path / 'models'} "
+            "holds models that were trained one by one for so long, or choose another "
+            f"--name. Received: --epochs={run.settings['epochs']}"
+        )
+
+
 def check_exported(beta, betas):
     """Checks that a sweep trains the weight that is exported.
 
@@ -82,25 +99,26 @@ def check_levels(settings):
         )
 
 
-def check_range(settings):
+def check_range(beta_range, mode, betas):
     """Checks the flags of the range, before the data are known.
 
     Args:
-        settings: `_settings.Settings`.
+        beta_range: Tuple of floats, or None.
+        mode: String, --mode.
+        betas: Tuple of floats, or None.
 
     Raises:
         _settings.FlagError: If they cannot be followed.
     """
-    weigh = settings.weigh
-    if weigh.beta_range is None:
+    if beta_range is None:
         return
-    received = _settings.written("beta_range", weigh.beta_range)
-    if weigh.mode == "sweep" and weigh.betas is not None:
+    received = _settings.written("beta_range", beta_range)
+    if mode == "sweep" and betas is not None:
         raise _settings.FlagError(
             "`--beta_range` must be left out where --mode=sweep has --betas, which "
             f"are what is trained. Received: {received}"
         )
-    if len(weigh.beta_range) != 2 or weigh.beta_range[0] >= weigh.beta_range[1]:
+    if len(beta_range) != 2 or beta_range[0] >= beta_range[1]:
         raise _settings.FlagError(
             "`--beta_range` must be two weights, the smaller one first, such as "
             f"--beta_range=0.01,10. Received: {received}"

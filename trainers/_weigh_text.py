@@ -4,8 +4,10 @@ import dataclasses
 import pathlib
 
 import keras
+import numpy as np
 
 import keras_vae as kv
+from keras_vae.weighing import measuring
 from trainers import _files
 from trainers import _flags
 from trainers import _progress
@@ -93,9 +95,11 @@ def resolve(values):
     name = values["name"].value
     if name is None:
         name = f"{pathlib.Path(values['dataset'].value).stem}-weigh"
-    args = [f"--name={name}", *_units(values)]
+    args = [*_units(values)]
     if values["run_dir"].present:
-        args = [f"--run_dir={values['run_dir'].value}", *_units(values)]
+        args.append(f"--run_dir={values['run_dir'].value}")
+    if values["name"].present or not values["run_dir"].present:
+        args.append(f"--name={name}")
     args += [
         values[name].serialize()
         for name in given
@@ -126,6 +130,7 @@ def _units(values):
 def _betas(values):
     names = "betas", "beta_range"
     found = _resolve.parsed_lists({name: values[name].value for name in names})
+    _weigh_checks.check_range(found["beta_range"], "sweep", found["betas"])
     if found["betas"] is not None:
         return found["betas"]
     low, high = found["beta_range"] or _RANGE
@@ -140,7 +145,9 @@ def prepare(values):
         values: Parsed `absl.flags.FlagValues`.
     """
     asked = resolve(values)
-    return asked, _run.Run(asked.settings), sentence.read(asked.settings)
+    run = _run.Run(asked.settings)
+    _weigh_checks.check_longer(run)
+    return asked, run, sentence.read(asked.settings, run)
 
 
 def weigh(asked, run, text):
@@ -157,6 +164,7 @@ def weigh(asked, run, text):
     epochs = (asked.settings.fit.epochs + 1) * len(asked.betas)
     with run.held(), _progress.Progress(epochs) as progress:
         run.start(None)
+        sentence.keep_words(run, text)
         found = {b: _measured(asked.of(b), text, progress) for b in asked.betas}
         curve = _curve(found, asked.settings.model.latent_dim)
         words = kv.sentence_baselines(text.train, _held_out(text), text.vocabulary)
@@ -225,7 +233,7 @@ def _curve(found, latent_dim):
         "negative_log_likelihood": "negative_log_likelihood",
     }
     values = {name: [row[key] for row in rows] for name, key in names.items()}
-    values["gap"] = [max(0.0, r["rate"] - r["mutual_information"]) for r in rows]
+    values["gap"] = [_gap(row) for row in rows]
     return kv.weighing.RateDistortionCurve(
         list(found),
         values,
@@ -233,6 +241,14 @@ def _curve(found, latent_dim):
         latent_dim,
         rows[0]["test_sentences"],
     )
+
+
+def _gap(row):
+    """Returns KL(q(z) || p(z)) in nats, NaN if the sentences are too few to tell."""
+    # Runs of earlier versions say no limit.
+    limit = row.get("mutual_information_limit", -np.inf)
+    found = measuring.Information(row["mutual_information"], limit)
+    return max(0.0, row["rate"] - found.value) if found.is_measured else np.nan
 
 
 def _advised(curve, asked):

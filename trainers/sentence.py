@@ -40,6 +40,8 @@ _SHOWN, _STEPS = 8, 6
 _DIAGNOSED = 200
 # Means over so many parts of a run show the KL within the epochs.
 _SPANS, _STEPS_FILE = 200, "steps.csv"
+# The vocabulary of a run, a word a line.
+_WORDS_FILE = "words.txt"
 # About as many epochs take the figures and files at the end.
 _MEASURED = 1
 
@@ -71,18 +73,23 @@ def main(argv):
 
 def prepare(settings):
     """Returns the arguments of `train`: settings, run, `Text` and compiled model."""
-    text = read(settings)
-    return settings, _run.Run(settings), text, build(settings, text)
+    run = _run.Run(settings)
+    if run.is_longer:
+        _flag_checks.check_longer(settings, run.planned_epochs)
+    text = read(settings, run)
+    return settings, run, text, build(settings, text)
 
 
-def read(settings):
+def read(settings, run):
     """Returns the `Text` that the flags name, on which the settings can be followed.
 
     Args:
         settings: `_sentence_settings.Settings`.
+        run: `_run.Run`.
 
     Raises:
-        _settings.FlagError: If there are no such sentences.
+        _settings.FlagError: If there are no such sentences, or others than those with
+            which the run was begun.
     """
     given = {"max_length": settings.data.max_length}
     given = {} if given["max_length"] is None else given
@@ -94,7 +101,9 @@ def read(settings):
     if data.validation is None and settings.data.validation_fraction:
         data = _data.hold_out(data, settings.data)
     words = settings.data.max_words
-    vocabulary = kv.datasets.Vocabulary.of(data.train, max_words=words)
+    with _flag_checks.blamed("dataset", settings.data.dataset):
+        vocabulary = kv.datasets.Vocabulary.of(data.train, max_words=words)
+    _check_words(settings, run, vocabulary)
     text = Text(*data, vocabulary=vocabulary, description=data.description)
     if settings.remedies.aggressive_steps and text.validation is None:
         raise _flag_checks.FlagError(
@@ -104,7 +113,32 @@ def read(settings):
         )
     steps = text.steps_per_epoch(settings.fit.batch_size)
     _flag_checks.check_length(settings, steps)
+    if not settings.remedies.aggressive_steps:
+        _flag_checks.check_warmup(settings, steps)
     return text
+
+
+def _check_words(settings, run, vocabulary):
+    path = run.path / _WORDS_FILE
+    if not path.is_file() or path.read_text("utf-8").split() == vocabulary.words:
+        return
+    raise _flag_checks.FlagError(
+        f"`--dataset` must have the words of the run in {run.path}, whose model knows "
+        "them by their places, or choose another --name. Received: "
+        f"--dataset={settings.data.dataset}, {len(vocabulary.words)} words, which are "
+        f"not those in {_WORDS_FILE}"
+    )
+
+
+def keep_words(run, text):
+    """Writes the vocabulary of a run that is started, which a resumed one must have.
+
+    Args:
+        run: `_run.Run`.
+        text: `Text`.
+    """
+    with _run.replaced(run.path / _WORDS_FILE) as path:
+        path.write_text("\n".join(text.vocabulary.words) + "\n", "utf-8")
 
 
 def _strings(loaded):
@@ -177,6 +211,7 @@ def train(settings, run, text, model):
     """
     with run.held():
         run.start(model)
+        keep_words(run, text)
         _say(run, text, model)
         epochs = settings.remedies.pretraining + settings.fit.epochs + _MEASURED
         with _progress.Progress(epochs) as progress:
@@ -290,6 +325,9 @@ def _finished(settings, run, text):
     spans = run.path / _STEPS_FILE
     # A run of an earlier version has none.
     within = kv.callbacks.StepHistory.read(spans) if spans.is_file() else None
+    if settings.remedies.aggressive_steps:
+        # Their steps are those of the decoder, of which an epoch has fewer.
+        within = steps = None
     kv.figures.annealing(run.history, steps, run.path / "annealing.png", within)
     diagnosis = None
     if model.uses_latent:

@@ -34,9 +34,9 @@ from trainers import _program
 from trainers import _progress
 from trainers import _resolve
 from trainers import _run
-from trainers import _settings
 from trainers import _sources
 from trainers import _units
+from trainers import _weigh_checks
 from trainers import _weigh_report
 from trainers import _weigh_table
 from trainers import _weigh_text
@@ -76,17 +76,12 @@ def prepare(settings):
         settings: `_settings.Settings`.
     """
     return _program.prepare(
-        settings, _resolve.weigh_on, _build, free=_REPORT, check_longer=_check_longer
+        settings,
+        _resolve.weigh_on,
+        _build,
+        free=_REPORT,
+        check_longer=_weigh_checks.check_longer,
     )
-
-
-def _check_longer(settings, run):
-    if (run.path / "models").is_dir():
-        raise _settings.FlagError(
-            f"`--epochs` must stay {run.planned_epochs} where {run.path / 'models'} "
-            "holds models that were trained one by one for so long, or choose another "
-            f"--name. Received: --epochs={settings.fit.epochs}"
-        )
 
 
 def _build(settings, data):

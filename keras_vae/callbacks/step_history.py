@@ -10,6 +10,7 @@ from keras_vae import _keras
 from keras_vae.arguments import check_count
 from keras_vae.files import replaced
 from keras_vae.hyperparameter import Hyperparameter
+from keras_vae.metrics.trackers import Gauge
 from keras_vae.replicas import number
 
 _STEP, _WEIGHT = "step", "kl_weight"
@@ -32,8 +33,9 @@ class StepHistory(keras.callbacks.Callback):
 
     Attributes:
         history: Dict of lists, one number for each span: "step", the optimizer's step
-            at its end; the means of all logs, in their units; and `kl_weight` at that
-            step, if the model has one.
+            at its end; the means of all logs, in their units, or the values there of
+            what is no mean, such as `rate_error`; and `kl_weight` at that step, if the
+            model has one.
 
     Raises:
         ValueError: At the start of `fit`, if the file holds anything else.
@@ -63,6 +65,8 @@ class StepHistory(keras.callbacks.Callback):
         self.path = path
         self.history = {}
         self._weight, self._seen, self._logs, self._batches = None, 0, {}, 0
+        # Names of logs that are no means.
+        self._current = set()
 
     @staticmethod
     def read(path, last_step=math.inf):
@@ -104,6 +108,7 @@ class StepHistory(keras.callbacks.Callback):
         self.history = self.read(self.path, last) if is_there else {}
         found = _keras.sublayers(self.model, Hyperparameter)
         self._weight = next((item for item in found if item.name == _WEIGHT), None)
+        self._current = {m.name for m in self.model.metrics if isinstance(m, Gauge)}
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begins a span: Keras's means begin anew."""
@@ -127,6 +132,9 @@ class StepHistory(keras.callbacks.Callback):
         logs = {name: float(v) for name, v in logs.items() if name != _WEIGHT}
         row = {_STEP: number(self.model.optimizer.iterations)}
         for name, mean in logs.items():
+            if name in self._current:
+                row[name] = mean
+                continue
             # A log that is new begins with this span.
             before = self._seen * self._logs.get(name, mean)
             total = self._batches * mean - before

@@ -45,17 +45,41 @@ def load(path, max_length=None, **kwargs):
     return splits.hold_out(x, description=description, **kwargs)
 
 
+def plain(sentences):
+    """Returns sentences as a list of strings, words separated by single spaces.
+
+    Args:
+        sentences: Strings or bytes in UTF-8: a list, an array, or a tensor that has
+            values.
+
+    Raises:
+        ValueError: If it holds anything else.
+
+    Example:
+    >>> from keras_vae.datasets import text
+    >>> text.plain([b"a cat", " the\u00a0dog "])
+    ['a cat', 'the dog']
+    """
+    values = sentences.numpy() if hasattr(sentences, "numpy") else sentences
+    texts = [x.decode() if isinstance(x, bytes) else x for x in values]
+    if other := [x for x in texts if not isinstance(x, str)]:
+        raise ValueError(
+            f"`sentences` must be strings. Received: {other[0]!r} among them"
+        )
+    return [" ".join(x.split()) for x in texts]
+
+
 def count_words(sentences):
     """Returns the number of words of sentences, their ends included.
 
     Args:
-        sentences: Array of strings, words separated by single spaces.
+        sentences: See `plain`.
 
     Example:
     >>> count_words(["a cat sat", "yes"])
     6
     """
-    return sum(map(length, sentences))
+    return sum(map(length, plain(sentences)))
 
 
 def length(sentence):

@@ -59,7 +59,7 @@ class Vocabulary(keras.layers.Layer):
         """Makes the vocabulary of sentences, frequent words first.
 
         Args:
-            sentences: List or array of strings.
+            sentences: List, array or tensor of strings.
             max_words: Integer, the most words, or None for all.
             min_count: Integer, how often a word must occur. Others are unknown.
             **kwargs: See `Vocabulary`.
@@ -71,6 +71,7 @@ class Vocabulary(keras.layers.Layer):
         check_count("min_count", min_count)
         if max_words is not None:
             check_count("max_words", max_words)
+        sentences = text.plain(sentences)
         counts = collections.Counter(word for x in sentences for word in x.split())
         counts.pop(text.UNKNOWN, None)
         frequent = [word for word, number in counts.items() if number >= min_count]
@@ -95,7 +96,10 @@ class Vocabulary(keras.layers.Layer):
 
     def _ids(self, sentences):
         """Returns the ids of sentences, a ragged int32 tensor (batch, None)."""
-        words = tf.strings.split(tf.convert_to_tensor(sentences))
+        if not tf.is_tensor(sentences) or hasattr(sentences, "numpy"):
+            # A graph splits at white space of ASCII alone.
+            sentences = tf.constant(text.plain(sentences), tf.string)
+        words = tf.strings.split(sentences)
         ids = tf.cast(self._lookup(words), tf.int32)
         ends = tf.fill([ids.nrows(), 1], END)
         return tf.concat([ids, tf.cast(ends, tf.int32)], axis=1)
@@ -122,24 +126,28 @@ class Vocabulary(keras.layers.Layer):
         The order of the e-th pass over the data depends on (seed, e) alone.
 
         Args:
-            sentences: List or array of strings.
+            sentences: List, array or tensor of strings.
             batch_size: Integer.
             seed: Integer in [0, 2**31).
             shuffle: Boolean, whether each epoch has its own order.
             **kwargs: `width`, integer: sentences are padded to a multiple of it, by
-                default 10; `initial_epoch`, integer, the number of the first pass.
+                default 10; `initial_epoch`, integer, the number of the first pass;
+                `needs_known`, boolean, whether words that are all unknown are an error,
+                by default True, as training needs it.
 
         Returns:
             A `tf.data.Dataset` of known length, of int32 batches (batch, words, 1) for
             `fit(batches, shuffle=False)`.
 
         Raises:
-            ValueError: If there is no sentence, or no word is known.
+            ValueError: If there is no sentence, or if no word is known and some have
+                to be.
         """
         return _batches(self, sentences, batch_size, seed, shuffle, **kwargs)
 
     def share_known(self, sentences):
         """Returns the share of the words of sentences that are in the vocabulary."""
+        sentences = text.plain(sentences)
         known, found = set(self.words), [w for x in sentences for w in x.split()]
         return sum(word in known for word in found) / max(1, len(found))
 
@@ -163,16 +171,24 @@ def _checked(words):
 
 
 def _batches(
-    vocabulary, sentences, batch_size, seed, shuffle, width=10, initial_epoch=0
+    vocabulary,
+    sentences,
+    batch_size,
+    seed,
+    shuffle,
+    width=10,
+    initial_epoch=0,
+    needs_known=True,
 ):
     """See `Vocabulary.batches`."""
     seed = random.check_seed(seed)
     check_count("batch_size", batch_size)
     check_count("width", width)
     check_count("initial_epoch", initial_epoch, 0)
-    _check_known(vocabulary, sentences)
+    sentences = text.plain(sentences)
+    _check_sentences(vocabulary, sentences, needs_known)
     with tf.device("CPU"):
-        ids = vocabulary._ids(list(sentences))
+        ids = vocabulary._ids(sentences)
         passes = tf.Variable(initial_epoch, dtype=tf.int64, trainable=False)
     size = len(sentences)
     buckets = -(-ids.row_lengths().numpy() // width)
@@ -203,10 +219,10 @@ def _batches(
     return batched.apply(length).prefetch(tf.data.AUTOTUNE)
 
 
-def _check_known(vocabulary, sentences):
-    if not len(sentences):
+def _check_sentences(vocabulary, sentences, needs_known):
+    if not sentences:
         raise ValueError("`sentences` must hold at least one. Received: none")
-    if not vocabulary.share_known(sentences):
+    if needs_known and not vocabulary.share_known(sentences):
         raise ValueError(
             "`sentences` must hold words of the vocabulary, of which "
             f"{vocabulary.words[:3]} are the first. Received: {len(sentences)} "

@@ -84,7 +84,9 @@ def copy_encoder(source, target):
     _check_built("source", source)
     _check_built("target", target)
     snapshot.copy_weights(source.encoder, target.encoder)
-    snapshot.copy_weights(source.latent, target.latent)
+    # Not the prior, nor the count of the noise, which are new.
+    snapshot.copy_weights(source.latent.head, target.latent.head)
+    snapshot.copy_weights(source.latent.posterior, target.latent.posterior)
 
 
 def _check_built(name, vae):

@@ -7,12 +7,17 @@ import tensorflow as tf
 from keras_vae import checks
 from keras_vae import evaluation
 from keras_vae import export
+from keras_vae import priors
 from keras_vae import random
 from keras_vae.arguments import check_count
 from keras_vae.arguments import check_number
 from keras_vae.datasets import Vocabulary
 from keras_vae.datasets import count_words
+from keras_vae.datasets import text
 from keras_vae.distributions import likelihoods
+from keras_vae.distributions import posteriors
+from keras_vae.models.sentence_inputs import TakesSentences
+from keras_vae.models.sentence_inputs import are_strings
 from keras_vae.models.sentence_networks import CELLS
 from keras_vae.models.sentence_networks import POOLINGS
 from keras_vae.models.sentence_networks import RecurrentDecoder
@@ -26,18 +31,18 @@ _WIDTH = 10
 
 
 @keras.saving.register_keras_serializable("keras_vae")
-class SentenceVAE(VAE):
+class SentenceVAE(TakesSentences, VAE):
     """Variational autoencoder of sentences, with recurrent networks.
 
         p(x|z) = prod_t p(x_t | x_1 ... x_{t-1}, z)
 
     Methods take sentences as strings, or their ids (batch, words, 1), and return
-    strings. `fit` and `evaluate` take lists of strings, which they batch by length, or
-    `vocabulary.batches`. All losses are nats for a sentence with its end; padding adds
-    nothing.
+    strings. `fit` and `evaluate` batch strings by length, or take
+    `vocabulary.batches`; sentences that have weights go in as ids. All losses are nats
+    for a sentence with its end; padding adds nothing.
 
     Against a KL that vanishes: any schedule and objective, `word_dropout`,
-    `pooling="max"`, and every posterior and prior.
+    `pooling="max"`, every posterior, and every prior that needs no encoder.
 
     Args:
         vocabulary: `keras_vae.datasets.Vocabulary`.
@@ -47,7 +52,8 @@ class SentenceVAE(VAE):
         cell: "lstm" or "gru".
         pooling: "last" or "max", how the encoder sums up its states.
         uses_latent: Boolean. With False the decoder has no z, and the model is one of
-            language: the KL is 0, and -ELBO is -log p(x) exactly.
+            language: the KL is 0, and -ELBO is -log p(x) exactly. Then `posterior` and
+            `prior` must be the normal ones of the default.
         latent_at_words: Boolean, whether the decoder reads z beside each word. Without
             it, z sets the first state alone.
         word_dropout: Float in [0, 1], the probability that the decoder reads an unknown
@@ -112,6 +118,8 @@ class SentenceVAE(VAE):
             "tie_weights": bool(tie_weights),
         }
         _check(vocabulary, cell, pooling)
+        if not uses_latent:
+            _check_without_latent(**kwargs)
         seed = random.check_seed(seed)
         with default_policy(kwargs.get("dtype")):
             *networks, likelihood = _parts(vocabulary.size, seed, **self._arguments)
@@ -128,53 +136,6 @@ class SentenceVAE(VAE):
         return self._arguments["uses_latent"]
 
     # === Sentences ===
-
-    def _tensor(self, x, name="x"):
-        return super()._tensor(self._ids(x), name)
-
-    def as_numbers(self, x):
-        """Returns the ids (batch, words, 1) of strings as an array, others as is."""
-        return self._ids(x).numpy() if _are_strings(x) else x
-
-    def _ids(self, x):
-        """Returns ids (batch, words, 1) of strings; other inputs stay as they are."""
-        if isinstance(x, str | bytes):
-            raise ValueError(
-                f"`x` must be a list of sentences. Received: the string {x!r}"
-            )
-        return self.vocabulary.encode(x) if _are_strings(x) else x
-
-    def _batched(self, x, batch_size, **kwargs):
-        """Returns the arguments x and batch_size of Keras for sentences."""
-        if not _are_strings(x):
-            return x, batch_size
-        seed = self.latent.noise.seed
-        return self.vocabulary.batches(x, batch_size or 32, seed, **kwargs), None
-
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
-        """Trains the model; see `VAE.fit`.
-
-        Args:
-            x: List of strings, or what `VAE.fit` takes of ids.
-            y: Must be None: the decoder reads x.
-            batch_size: Integer, sentences in a batch, 32 by default.
-            epochs: Integer.
-            **kwargs: See `VAE.fit`; `validation_data` may be a list of strings too.
-        """
-        start = kwargs.get("initial_epoch", 0)
-        held_out = kwargs.get("validation_data")
-        if isinstance(held_out, tuple) and len(held_out) == 1:
-            (held_out,) = held_out
-        if _are_strings(held_out):
-            batches, _ = self._batched(held_out, batch_size, shuffle=False)
-            kwargs["validation_data"] = batches
-        x, batch_size = self._batched(x, batch_size, initial_epoch=start)
-        return super().fit(x, y, batch_size, epochs, **kwargs)
-
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        """Evaluates the model on strings, or on ids; see `VAE.evaluate`."""
-        x, batch_size = self._batched(x, batch_size, shuffle=False)
-        return super().evaluate(x, y, batch_size, **kwargs)
 
     def predict_step(self, data):
         """Returns ids (batch, max_length) of the reconstructions."""
@@ -199,6 +160,8 @@ class SentenceVAE(VAE):
             A tensor of strings (batch,).
         """
         z = tf.cast(tf.convert_to_tensor(z), tf.float32)
+        if tf.executing_eagerly():
+            checks.check_array(z, "z")
         if z.shape.rank != 2 or z.shape[1] not in (None, self.latent_dim):
             raise ValueError(
                 f"`z` must have shape (batch, {self.latent_dim}). "
@@ -280,10 +243,10 @@ class SentenceVAE(VAE):
         Returns:
             Float32 array of shape (N,), nats.
         """
-        if not _are_strings(x):
+        if not are_strings(x):
             return super().log_likelihood(x, y, num_samples, **kwargs)
         kwargs.setdefault("verbose", 0)
-        x = np.asarray(x, object)
+        x = np.array(text.plain(x), object)
         groups = np.array([count_words([one]) for one in x]) // _WIDTH
         found = np.zeros(len(x), np.float32)
         for group in np.unique(groups):
@@ -344,14 +307,6 @@ class SentenceVAE(VAE):
 _DECIDED = "encoder", "decoder", "likelihood", "linear_path", "conditions", "missing"
 
 
-def _are_strings(x):
-    if tf.is_tensor(x):
-        return x.dtype == tf.string
-    if isinstance(x, np.ndarray):
-        return x.dtype.kind in "OSU"
-    return isinstance(x, list | tuple) and bool(x) and isinstance(x[0], str | bytes)
-
-
 def _parts(vocabulary_size, seed, pooling, **arguments):
     """Returns encoder, decoder and likelihood; see `SentenceVAE`."""
     likelihood = likelihoods.Categorical(vocabulary_size, name="likelihood")
@@ -367,6 +322,18 @@ def _parts(vocabulary_size, seed, pooling, **arguments):
         keras.layers.GlobalMaxPooling1D(name="pooled"),
     ]
     return keras.Sequential(layers, name="encoder"), decoder, likelihood
+
+
+def _check_without_latent(posterior=None, prior=None, **kwargs):
+    """Raises ValueError if a model of language would have a KL."""
+    given = {"posterior": (posteriors.get, posterior), "prior": (priors.get, prior)}
+    plain = posteriors.DiagonalNormal, priors.StandardNormal
+    for (name, (get, value)), kind in zip(given.items(), plain, strict=True):
+        if value is not None and type(get(value)) is not kind:
+            raise ValueError(
+                f"`{name}` must be left out with uses_latent=False, where no z is "
+                f"drawn. Received: {name}={value!r}"
+            )
 
 
 def _check(vocabulary, cell, pooling):

@@ -28,9 +28,13 @@ def write(model, z, key, temperature, top_k, top_p):
     """
     decoder, length = model.decoder, model.max_length
     places = tf.range(length)
+    words = tf.range(model.vocabulary.size)
+    never = (words == ids_of.PADDING) | (words == ids_of.BEGIN)
 
     def choose(logits, place):
         logits = _kept(logits, temperature, top_k, top_p)
+        # The decoder's own limit is finite, which a high temperature passes.
+        logits = tf.where(never, -float("inf"), logits)
         noise_key = random.fork(key, _NOISE) + tf.stack([0, tf.cast(place, tf.int64)])
         noise = random.uniform(tf.shape(logits), noise_key)
         # The uniform draw includes 0.

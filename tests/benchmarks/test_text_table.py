@@ -38,6 +38,10 @@ def test_rows_are_of_one_model_and_differ_in_the_remedy(tmp_path):
     assert not settings["Sentence-VAE"].model.latent_at_words
     directories = {one.run_dir for one in settings.values()}
     assert len(directories) == len(text.ROWS)
+    for changes in ({"quick": True}, {"dataset": "mine.txt"}):
+        other = chosen(tmp_path, **changes)
+        assert text.settings_of("fixed", other).run_dir not in directories
+        assert text._key("fixed", other) != text._key("fixed", options)
 
 
 def test_table_has_the_figures_of_the_runs(tmp_path):
@@ -67,5 +71,5 @@ def test_a_call_goes_on_where_another_ended(tmp_path, capsys):
     assert "fixed: 2 epochs of about" in printed
     assert text.benchmark(options) == first
     assert "about" not in capsys.readouterr().out
-    metrics = json.loads((results / "fixed-2" / "metrics.json").read_text())
+    metrics = json.loads((results / "fixed-2-lines-quick" / "metrics.json").read_text())
     assert f"{metrics['negative_log_likelihood']:.2f}" in first

@@ -49,6 +49,28 @@ def fit(vae, callbacks, epochs=2, end=10, **kwargs):
     )
 
 
+def test_what_is_no_mean_is_the_value_at_the_end_of_the_span():
+    class Errors(keras.callbacks.Callback):
+        found = ()
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.found += (float(self.model.objective.error),)
+
+    errors, spans = Errors(), kv.callbacks.StepHistory(every=3)
+    keras.utils.set_random_seed(0)
+    vae = kv.VAE(
+        kv.networks.mlp_encoder([6]),
+        kv.networks.mlp_decoder([6], (5,)),
+        latent_dim=2,
+        objective=kv.objectives.RateTarget(3.0),
+        seed=0,
+    )
+    vae.compile(keras.optimizers.Adam(1e-2), jit_compile=False)
+    vae.fit(X, batch_size=10, callbacks=[errors, spans], verbose=0)
+    expected = [errors.found[place] for place in (2, 5, 6)]
+    np.testing.assert_allclose(spans.history["rate_error"], expected, rtol=1e-6)
+
+
 def test_spans_are_means_of_their_steps_and_end_with_the_epoch():
     each, spans = EachStep(), kv.callbacks.StepHistory(every=3)
     history = fit(make(), [each, spans]).history

@@ -27,6 +27,17 @@ def test_the_encoder_stays_and_the_decoder_is_new(name):
     assert type(kv.models.with_new_decoder(old).objective) is type(old.objective)
 
 
+def test_prior_and_noise_are_new_too():
+    parts = kv.networks.mlp_encoder([4]), kv.networks.mlp_decoder([4], (6,))
+    old = kv.VAE(*parts, 2, prior="learned_normal", seed=0)
+    old.compile(keras.optimizers.Adam(0.1), jit_compile=False)
+    old.fit(np.eye(6, dtype="float32"), epochs=3, verbose=0)
+    new = kv.models.with_new_decoder(old)
+    assert np.abs(old.latent.prior.get_weights()[0]).max() > 0.01
+    np.testing.assert_array_equal(new.latent.prior.get_weights()[0], 0.0)
+    assert int(old.latent.noise.count) > int(new.latent.noise.count) == 0
+
+
 def test_pretraining_and_free_bits_keep_a_code_at_the_bound():
     """Six equal bits, for a decoder that could copy all but the first without z."""
     generator = np.random.default_rng(0)

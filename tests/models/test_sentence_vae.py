@@ -185,6 +185,15 @@ def test_temperature_divides_the_logits(lstm, temperature):
     np.testing.assert_allclose(shares, special.softmax(logits / temperature), atol=0.03)
 
 
+def test_padding_and_begin_are_never_written(lstm):
+    words = sentence_writing.write(
+        lstm, tf.zeros((400, 2)), kv.random.key(0), tf.constant(1e12), None, None
+    ).numpy()
+    ended = np.cumsum(words == ids_of.END, axis=1) - (words == ids_of.END) > 0
+    assert set(words[~ended]) == {ids_of.UNKNOWN, ids_of.END, 4, 5}
+    assert set(words[ended]) == {ids_of.PADDING}
+
+
 def test_top_k_and_top_p_leave_the_most_probable_words(lstm):
     shares, logits = first_words(lstm, temperature=1.0, top_k=2)
     probs, order = special.softmax(logits), np.argsort(-logits)
@@ -308,6 +317,59 @@ def test_a_later_start_goes_on_alike():
         np.testing.assert_array_equal(one, other)
 
 
+def test_what_is_written_can_be_put_in_again(lstm):
+    written = lstm.generate(6, seed=1)
+    texts = [x.decode() for x in written.numpy()]
+    lstm.compile(keras.optimizers.Adam(0.01))
+    options = {"verbose": 0, "return_dict": True}
+    expected = lstm.evaluate(texts, **options)
+    for form in (
+        written,
+        written.numpy(),
+        [x.encode() for x in texts],
+        np.array(texts),
+    ):
+        assert lstm.evaluate(form, **options) == expected
+        kwargs = {"num_samples": 3, "jit_compile": False}
+        assert lstm.perplexity(form, **kwargs) == lstm.perplexity(texts, **kwargs)
+        np.testing.assert_array_equal(lstm.infer(form)[0], lstm.infer(texts)[0])
+    ids = lstm.vocabulary.encode(texts).numpy()
+    np.testing.assert_array_equal(
+        lstm.predict(texts, verbose=0), lstm.predict(ids, verbose=0)
+    )
+    assert lstm.test_on_batch(texts) == lstm.test_on_batch(ids)
+    # A no-break space is white space of Python, not of TensorFlow.
+    one, other = ("a\u00a0b", "b"), ("a b", "b")
+    assert kv.datasets.count_words(one) == kv.datasets.count_words(other) == 5
+    np.testing.assert_array_equal(
+        lstm.vocabulary.encode(list(one)), lstm.vocabulary.encode(list(other))
+    )
+
+
+def test_the_order_of_sentences_is_that_of_shuffle():
+    def trained(shuffle):
+        model = make()
+        model.compile(keras.optimizers.Adam(0.01))
+        data = model.vocabulary.batches(SENTENCES, seed=0, shuffle=False)
+        x = SENTENCES if shuffle is None else data
+        options = {"shuffle": False, "verbose": 0, "batch_size": None}
+        model.fit(x, epochs=2, **options)
+        return model.get_weights()
+
+    for one, other in zip(trained(None), trained(False), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_unknown_words_alone_can_be_held_out():
+    model = make()
+    model.compile(keras.optimizers.Adam(0.01))
+    logs = model.fit(
+        SENTENCES, validation_data=(["zebra", ""],), validation_batch_size=1, verbose=0
+    )
+    found = model.evaluate(["zebra", ""], verbose=0, return_dict=True)
+    assert logs.history["val_loss"][0] == pytest.approx(found["loss"], rel=0.1)
+
+
 SERVE = """
 import sys
 import tensorflow as tf
@@ -347,6 +409,27 @@ def test_a_saved_model_takes_strings_and_needs_tensorflow_alone(lstm, tmp_path):
         (lambda vae: make(output_dropout=1.0), "`rate` must be in"),
         (lambda vae: kv.SentenceVAE(WORDS), "`vocabulary` must be"),
         (lambda vae: vae.elbo(np.full((1, 2, 1), 9)), "class ids"),
+        (lambda vae: vae.fit([]), "`x` must hold at least one sentence"),
+        (lambda vae: vae.reconstruct([]), "`x` must hold at least one sentence"),
+        (lambda vae: vae.infer(["a", 3]), "`sentences` must be strings. Received: 3"),
+        (lambda vae: vae.fit(["a"], sample_weight=[1.0]), "`sample_weight` must be N"),
+        (lambda vae: vae.fit(["a"], validation_split=0.5), "`validation_split` must"),
+        (
+            lambda vae: vae.fit(["a"], validation_data=(["a"], None, [1.0])),
+            "`sample_weight` must be None with strings",
+        ),
+        (lambda vae: vae.evaluate(["a"], ["b"]), "`y` must be None with strings"),
+        (lambda vae: vae.decode(np.full((1, 2), np.nan)), "`z`"),
+        (
+            lambda vae: make(
+                uses_latent=False, posterior=kv.distributions.CommittedNormal(0.15)
+            ),
+            "`posterior` must be left out with uses_latent=False",
+        ),
+        (
+            lambda vae: make(uses_latent=False, prior="learned_normal"),
+            "`prior` must be left out with uses_latent=False",
+        ),
     ],
 )
 def test_errors_say_what_to_do(lstm, use, message):

@@ -1,6 +1,8 @@
 """The program of sentences, on a text of a few lines."""
 
 import json
+import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -187,6 +189,41 @@ def test_an_aggressive_run_measures_the_information(text, tmp_path):
     assert -0.1 < row["mutual_information"] < np.log(256)
 
 
+def test_a_run_goes_on_with_its_own_words(run, text, tmp_path):
+    path, _ = run
+    words = (path / "words.txt").read_text().split()
+    assert keras.saving.load_model(path / "best.keras").vocabulary.words == words
+    other = tmp_path / "other.txt"
+    # As many words, which stand at other places.
+    lines = pathlib.Path(text.removeprefix("--dataset=")).read_text()
+    other.write_text(lines.replace(words[0], "?").replace(words[1], words[0]))
+    shutil.copytree(path, tmp_path / "run")
+    config = json.loads((path / "config.json").read_text())
+    config["dataset"] = str(other)
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    flags = "--epochs=3", "--max_length=12", "--resume", f"--dataset={other}"
+    with pytest.raises(_settings.FlagError, match="must have the words of the run in"):
+        PROGRAM.prepare(tmp_path / "run", *SMALL, *flags)
+
+
+def test_a_run_whose_learning_rate_has_fallen_gets_no_longer(text, tmp_path):
+    flags = "--learning_rate_decay=cosine", text, "--validation_fraction=0"
+    PROGRAM.run(tmp_path / "a", *flags, "--epochs=1")
+    with pytest.raises(_settings.FlagError, match="`--epochs` must stay 1"):
+        PROGRAM.prepare(tmp_path / "a", *SMALL, *flags, "--epochs=2", "--resume")
+
+
+def test_words_that_are_all_unknown_are_measured(tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"name{i}" for i in range(40)))
+    PROGRAM.run(tmp_path / "a", f"--dataset={names}", "--epochs=1")
+    metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
+    assert np.isfinite(metrics["negative_log_likelihood"])
+    names.write_text("<unk>\n" * 9)
+    with pytest.raises(_settings.FlagError, match="--dataset.*`words` must be"):
+        PROGRAM.prepare(tmp_path / "b", *SMALL, f"--dataset={names}")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -198,6 +235,11 @@ def test_an_aggressive_run_measures_the_information(text, tmp_path):
         (("--dataset=none.txt",), "`path` must be an existing file"),
         (("--dataset=digits",), "must hold sentences"),
         (("--warmup=3", "--schedule=none"), "warmup"),
+        (
+            ("--schedule=linear", "--warmup=100000"),
+            "`--warmup` must end before the run does",
+        ),
+        (("--name=../x",), "`--name` must be left out where `--run_dir`"),
     ],
 )
 def test_flags_that_cannot_be_followed(flags, message, text, tmp_path):

@@ -54,6 +54,10 @@ def test_weights_lie_between_a_tenth_and_one_by_default():
             (*SWEEP, "--betas=0.1,1", "--export_beta=0.5"),
             "`--export_beta` must be one of --betas",
         ),
+        ((*SWEEP, "--beta_range=0.5"), "`--beta_range` must be two weights"),
+        ((*SWEEP, "--beta_range=1,0.1"), "`--beta_range` must be two weights"),
+        ((*SWEEP, "--betas=1", "--beta_range=0.1,1"), "`--beta_range` must be left o"),
+        ((*SWEEP, "--name=a", "--run_dir=b"), "`--name` must be left out where"),
     ],
 )
 def test_flags_of_numbers_are_refused(args, message):
@@ -70,7 +74,11 @@ def test_advice_is_the_largest_weight_that_keeps_a_code():
         for beta, nats in zip((0.1, 0.5, 1.0), numbers, strict=True)
     }
     curve = _weigh_text._curve(found, latent_dim=3)
-    np.testing.assert_allclose(curve.gap, [8.0, 5.0, 0.0])
+    assert np.isnan(curve.gap).all()
+    measured = {b: {**r, "mutual_information_limit": 3.0} for b, r in found.items()}
+    measured[0.5]["mutual_information"] = 2.1  # Within a nat of the limit.
+    gap = _weigh_text._curve(measured, latent_dim=3).gap
+    np.testing.assert_allclose(gap, [8.0, np.nan, 0.0])
     counted = {"baselines": {"bigram": 27.0, "independent": 30.0}}
     advice = _weigh_text._advice(curve, resolve(*SWEEP), counted)
     assert "beta = 0.5 for code: the largest measured weight" in advice
@@ -110,3 +118,6 @@ def test_a_sweep_trains_each_weight_and_goes_on(tmp_path):
     served = tf.saved_model.load(tmp_path / "run" / "saved_model")
     assert served.serve(tf.constant(["a cat"])).dtype == tf.string
     assert _weigh_text.weigh(*_weigh_text.prepare(values)) == first
+    longer = [*args, f"--run_dir={tmp_path / 'run'}", "--resume", "--epochs=2"]
+    with pytest.raises(_settings.FlagError, match="`--epochs` must stay 1 where"):
+        _weigh_text.prepare(_resolve.parsed(_flags.define_weigh, longer))

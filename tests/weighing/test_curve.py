@@ -114,7 +114,7 @@ def test_no_gap_is_claimed_at_rates_that_the_examples_cannot_tell():
     curve = kv.rate_distortion(models, X[:100], num_resamples=10)
     assert np.all(curve.rate > np.log(100))
     assert np.all(np.isnan(curve.gap))
-    with pytest.raises(ValueError, match="'samples' here: .* Measure on more data"):
+    with pytest.raises(ValueError, match="'samples' here: .*, measure on more data"):
         curve.recommend("samples")
 
 

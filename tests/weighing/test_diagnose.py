@@ -479,6 +479,7 @@ def test_thresholds_are_where_the_verdicts_turn():
     assert verdict(linear_gap=0.51, **behind) == "behind_linear"
     assert verdict(linear_gap=0.51, kl_weight=2.0, **behind) == "healthy"
     ramp = {"ramp_final": 1.0, "ramp_step": 5, "ramp_end": 9}
+    ramp["ramp_name"] = "kl_weight"
     assert verdict(ramp_value=0.91, **ramp) == "healthy"
     assert verdict(ramp_value=0.89, **ramp) == "ramp_not_finished"
 

@@ -38,6 +38,11 @@ MIXTURE = Remedy(
     '`objective=kv.ELBO(kl="monte_carlo")`',
     "--prior=vamp_prior --num_components=100 --kl=monte_carlo",
 )
+# Pseudo-inputs need real numbers.
+MIXTURE_OF_TEXT = Remedy(
+    "`prior=kv.priors.GaussianMixture(num_components=100)` with "
+    '`objective=kv.ELBO(kl="monte_carlo")`'
+)
 STOPPED_EARLIER = Remedy(
     "`callbacks=[kv.callbacks.EarlyStopping(patience=10, restore_best_weights=True)]` "
     "with `validation_data`, fewer epochs, or smaller networks",

@@ -317,7 +317,8 @@ def _fill_the_prior(case):
         return remedies.WEIGHT_ONE
     if case.evidence.get("noise_ratio", 1.0) < 1 / NOISE:
         return remedies.learned_noise(case)
-    return remedies.MIXTURE
+    reads = case.subject.reads_classes
+    return remedies.MIXTURE_OF_TEXT if reads else remedies.MIXTURE
 
 
 # === Nats that are lost though the latents are healthy ===
