@@ -189,11 +189,26 @@ def _batches(
     _check_sentences(vocabulary, sentences, needs_known)
     with tf.device("CPU"):
         ids = vocabulary._ids(sentences)
-        passes = tf.Variable(initial_epoch, dtype=tf.int64, trainable=False)
-    size = len(sentences)
     buckets = -(-ids.row_lengths().numpy() // width)
     counts = np.bincount(buckets)
     number = int(np.sum(-(-counts // batch_size)))
+    rows = _rows(len(sentences), seed, shuffle, initial_epoch)
+    widths = width * np.arange(1, len(counts))
+    batched = rows.map(lambda row: ids[row]).bucket_by_sequence_length(
+        tf.size,
+        bucket_boundaries=(widths + 1).tolist(),
+        bucket_batch_sizes=[batch_size] * (len(widths) + 1),
+        pad_to_bucket_boundary=True,
+    )
+    batched = batched.map(lambda part: (part[..., None],))
+    length = tf.data.experimental.assert_cardinality(number)
+    return batched.apply(length).prefetch(tf.data.AUTOTUNE)
+
+
+def _rows(size, seed, shuffle, initial_epoch):
+    """Returns a `tf.data.Dataset` of row numbers, each pass in its own order."""
+    with tf.device("CPU"):
+        passes = tf.Variable(initial_epoch, dtype=tf.int64, trainable=False)
 
     def next_pass(_):
         return passes.assign_add(1) - 1
@@ -206,17 +221,7 @@ def _batches(
         return tf.data.Dataset.from_tensor_slices(rows)
 
     # The pass is counted inside the pipeline, because an iterator starts a pass.
-    rows = tf.data.Dataset.range(1).map(next_pass).flat_map(order)
-    widths = width * np.arange(1, len(counts))
-    batched = rows.map(lambda row: ids[row]).bucket_by_sequence_length(
-        tf.size,
-        bucket_boundaries=(widths + 1).tolist(),
-        bucket_batch_sizes=[batch_size] * (len(widths) + 1),
-        pad_to_bucket_boundary=True,
-    )
-    batched = batched.map(lambda part: (part[..., None],))
-    length = tf.data.experimental.assert_cardinality(number)
-    return batched.apply(length).prefetch(tf.data.AUTOTUNE)
+    return tf.data.Dataset.range(1).map(next_pass).flat_map(order)
 
 
 def _check_sentences(vocabulary, sentences, needs_known):

@@ -117,9 +117,7 @@ class SentenceVAE(TakesSentences, VAE):
             "output_dropout": output_dropout,
             "tie_weights": bool(tie_weights),
         }
-        _check(vocabulary, cell, pooling)
-        if not uses_latent:
-            _check_without_latent(**kwargs)
+        _check(vocabulary, cell, pooling, uses_latent, **kwargs)
         seed = random.check_seed(seed)
         with default_policy(kwargs.get("dtype")):
             *networks, likelihood = _parts(vocabulary.size, seed, **self._arguments)
@@ -336,7 +334,7 @@ def _check_without_latent(posterior=None, prior=None, **kwargs):
             )
 
 
-def _check(vocabulary, cell, pooling):
+def _check(vocabulary, cell, pooling, uses_latent, **kwargs):
     if not isinstance(vocabulary, Vocabulary):
         raise ValueError(
             "`vocabulary` must be a `keras_vae.datasets.Vocabulary`, for instance "
@@ -347,3 +345,5 @@ def _check(vocabulary, cell, pooling):
             raise ValueError(
                 f"`{name}` must be one of {tuple(known)}. Received: {name}={value!r}"
             )
+    if not uses_latent:
+        _check_without_latent(**kwargs)
