@@ -56,7 +56,10 @@ def test_weights_lie_between_a_tenth_and_one_by_default():
         ),
         ((*SWEEP, "--beta_range=0.5"), "`--beta_range` must be two weights"),
         ((*SWEEP, "--beta_range=1,0.1"), "`--beta_range` must be two weights"),
-        ((*SWEEP, "--betas=1", "--beta_range=0.1,1"), "`--beta_range` must be left o"),
+        (
+            (*SWEEP, "--betas=0.5,1", "--beta_range=0.1,1"),
+            "`--beta_range` must be left",
+        ),
         ((*SWEEP, "--name=a", "--run_dir=b"), "`--name` must be left out where"),
     ],
 )
