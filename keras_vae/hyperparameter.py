@@ -79,6 +79,11 @@ class Hyperparameter(keras.layers.Layer):
             self._following.is_active.assign(False)
 
     @property
+    def weighs_kl(self):
+        """Whether it is the weight of a KL, of all latents or of one."""
+        return self.name.endswith("kl_weight")
+
+    @property
     def schedule(self):
         """The schedule that the value follows, or None."""
         is_active = self._following is not None and bool(self._following.is_active)

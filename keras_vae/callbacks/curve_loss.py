@@ -63,11 +63,16 @@ class CurveLoss(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Checks model and data."""
         super().on_train_begin(logs)
-        if self.model.beta_range is None:
+        if getattr(self.model, "beta_range", None) is None:
             raise ValueError(
                 "`CurveLoss` needs a model of all weights, a `MultiRateVAE`; of one "
                 f"weight `val_loss` compares epochs. Received: {self.model.name!r}"
             )
+        if self.betas is not None:
+            if not len(self.betas):
+                raise ValueError("`betas` must hold weights, or be None. Received: []")
+            for beta in self.betas:
+                self.model.condition_of(beta)
         self._measured = None
 
     def on_epoch_end(self, epoch, logs=None):

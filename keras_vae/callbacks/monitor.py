@@ -30,7 +30,7 @@ def ramp_end(model):
     ends = [0]
     for item in _keras.sublayers(model, Hyperparameter):
         end_step = getattr(item.schedule, "end_step", None)
-        if item.name == "kl_weight" and end_step:
+        if item.weighs_kl and end_step:
             ends.append(end_step + number(item.offset))
     return max(ends)
 

@@ -243,8 +243,11 @@ class MultiRateVAE(VAE):
 
         Returns:
             Dict, the `condition` of `estimate`.
+
+        Raises:
+            ValueError: If beta lies outside `beta_range`.
         """
-        return {"u": tf.constant([[self._u(beta)]])}
+        return {"u": tf.constant([[self._u(self._checked(beta))]])}
 
     def at(self, beta):
         """Makes the plain VAE that equals this model at one beta.

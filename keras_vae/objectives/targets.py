@@ -37,7 +37,8 @@ class RateTarget(ELBO):
         rate: Positive float, the target in nats, or a dict of the names of latents to
             such floats.
         proportional: Non-negative float, K_p in the paper.
-        integral: Positive float, K_i in the paper, per optimizer step.
+        integral: Positive float, K_i in the paper, per training batch: with
+            accumulated gradients the weight moves several times an update.
         min_weight: Non-negative float.
         max_weight: Float above `min_weight`.
         **kwargs: See `ELBO`; `kl_weight`, or with a dict `latent_weights`, is the

@@ -21,7 +21,8 @@ class TotalCorrelation(ELBO):
     q(z) is estimated from the batch by minibatch-weighted or -stratified sampling.
     Weighted sampling is biased by a constant, which does not affect the gradient;
     stratified sampling is not biased. Both need large batches and a posterior with
-    independent latents.
+    independent latents. Each replica estimates q(z) from its own examples. An example
+    counts in q(z) by its `sample_weight`.
 
     Args:
         dataset_size: Integer, number of training examples, N in the paper.
@@ -59,6 +60,7 @@ class TotalCorrelation(ELBO):
             tf.cast(estimate.z[:, 0], tf.float32),
             self.dataset_size,
             self.sampling,
+            mean.weights,
         )
         total_correlation = log_joint - tf.reduce_sum(log_marginals, axis=1)
         rate = self.rate(estimate) + (self.tc_weight - 1.0) * total_correlation
@@ -74,7 +76,9 @@ class TotalCorrelation(ELBO):
         }
 
 
-def log_aggregate_posterior(posterior, z, dataset_size, sampling="weighted"):
+def log_aggregate_posterior(
+    posterior, z, dataset_size, sampling="weighted", sample_weight=None
+):
     """Estimates log q(z) and log q(z_j) of each unit from one batch.
 
     `log q(z_i) = logsumexp_k (log q(z_i|x_k) + log w_ik)`, Chen et al., for a batch of
@@ -87,6 +91,8 @@ def log_aggregate_posterior(posterior, z, dataset_size, sampling="weighted"):
         z: Tensor of shape (batch, latent), z_i drawn from q(z|x_i).
         dataset_size: Number of examples, N.
         sampling: "weighted" or "stratified".
+        sample_weight: Tensor of shape (batch,), or None for weights of 1. Examples of
+            weight 0 are left out, also of M.
 
     Returns:
         Float32 tensors of shapes (batch,) and (batch, latent), nats.
@@ -101,25 +107,33 @@ def log_aggregate_posterior(posterior, z, dataset_size, sampling="weighted"):
             f'as posterior="diagonal_normal". Received: posterior={posterior}'
         )
     log_densities = units.log_prob(z[:, None])
-    size = tf.shape(z)[0]
+    weights = tf.ones_like(log_densities[:, 0, 0])
+    if sample_weight is not None:
+        weights = tf.cast(sample_weight, tf.float32)
+    size = tf.reduce_sum(tf.cast(weights > 0, tf.float32))
     if sampling == "weighted":
-        log_weights = -tf.math.log(dataset_size * tf.cast(size, tf.float32))
-        log_weights = tf.fill([size, size], log_weights)
+        log_weights = -tf.math.log(dataset_size * size)[None, None]
     else:
-        log_weights = _stratified_log_weights(size, dataset_size)
+        log_weights = _stratified_log_weights(weights > 0, dataset_size)
+    # A weight counts beside the mean of those that are there.
+    shares = tf.math.divide_no_nan(weights * size, tf.reduce_sum(weights))
+    log_weights += tf.math.log(shares)
     joint = tf.reduce_sum(log_densities, axis=2) + log_weights
     marginals = log_densities + log_weights[:, :, None]
     return tf.reduce_logsumexp(joint, axis=1), tf.reduce_logsumexp(marginals, axis=1)
 
 
-def _stratified_log_weights(size, dataset_size):
-    others = tf.cast(size, tf.float32) - 1.0
-    remainder = (dataset_size - others) / (dataset_size * others)
-    weights = tf.fill([size, size], 1.0 / others)
-    weights = tf.linalg.set_diag(weights, tf.fill([size], 1.0 / dataset_size))
+def _stratified_log_weights(is_there, dataset_size):
+    """Returns log w_ik among the examples that are there, (batch, batch)."""
+    size = tf.reduce_sum(tf.cast(is_there, tf.int32))
+    others = tf.maximum(tf.cast(size, tf.float32) - 1.0, 1.0)
+    remainder = tf.maximum(dataset_size - others, 0.0) / (dataset_size * others)
+    place = tf.cumsum(tf.cast(is_there, tf.int32)) - 1
     # The next example of the batch represents all examples outside the batch.
-    following = tf.roll(tf.eye(size), 1, axis=1)
-    return tf.math.log(weights * (1.0 - following) + remainder * following)
+    following = place == tf.math.floormod(place[:, None] + 1, tf.maximum(size, 1))
+    weights = tf.where(following, remainder, 1.0 / others)
+    own = tf.fill(tf.shape(place), 1.0 / dataset_size)
+    return tf.math.log(tf.linalg.set_diag(weights, own))
 
 
 KINDS = ("i", "ii")

@@ -144,7 +144,7 @@ def _factor_models(train, x, latent_dim):
     is_table = _is_table(train)
     train, x = (part.reshape(len(part), -1) for part in (train, x))
     number = min(latent_dim, min(train.shape) - 1)
-    if number < 1:
+    if number < 1 or not np.ptp(train, axis=0).any():
         return {}
     found = {}
     try:

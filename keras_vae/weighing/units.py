@@ -188,7 +188,7 @@ class Weight:
         """Returns the current weight of a `VAE` against its likelihood.
 
         Args:
-            model: A built `keras_vae.VAE`.
+            model: A built `keras_vae.VAE`; of a Multi-Rate VAE it is its `beta`.
 
         Returns:
             A `Weight`.
@@ -201,7 +201,7 @@ class Weight:
                 "`model` must be a built `keras_vae.VAE`: call `fit`, or "
                 f"`build((None, *event_shape))`, first. Received: model={model!r}"
             )
-        beta = float(model.objective.kl_weight.value)
+        beta = model.objective.weight if model.beta_range is None else model.beta
         sizes = model.event_shape, model.latent_dim
         weight = of_likelihood(model.likelihood, beta, *sizes)
         if weight is None:

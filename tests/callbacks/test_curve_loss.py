@@ -52,6 +52,15 @@ def test_it_leaves_training_as_it_is():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("betas", [[], [0.0], [1e4]])
+def test_weights_outside_of_the_range_are_refused_before_training(betas):
+    x = np.float32(np.random.default_rng(0).random((30, 4)))
+    message = "`beta` must" if betas else "`betas` must hold"
+    callbacks = [kv.callbacks.CurveLoss(x, betas)]
+    with pytest.raises(ValueError, match=message):
+        make("unit_normal").fit(x, verbose=0, callbacks=callbacks)
+
+
 def test_a_model_of_one_weight_is_refused():
     vae = kv.VAE(
         kv.networks.mlp_encoder([4]), kv.networks.mlp_decoder([4], (4,)), latent_dim=1

@@ -90,6 +90,39 @@ def test_sample_weight_0_leaves_out(name, estimate, numbers):
     assert total(objective, estimate, weights) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("sampling", ["weighted", "stratified"])
+def test_total_correlation_is_that_of_the_examples_that_count(numbers, sampling):
+    def tc(rows, weights=None, size=60.0):
+        loc, scale, z, _ = (part[rows] for part in numbers)
+        joint, marginals = log_aggregate_posterior(
+            normal(loc, scale), tf.constant(z), size, sampling, weights
+        )
+        return (joint - tf.reduce_sum(marginals, axis=1)).numpy()
+
+    kept = [0, 2, 3, 5]
+    found = tc(np.arange(BATCH), [1.0, 0.0, 1.0, 1.0, 0.0, 1.0])[kept]
+    np.testing.assert_allclose(found, tc(kept), rtol=1e-5, atol=1e-5)
+    if sampling == "weighted":
+        # An example of weight 2 is there twice.
+        found = tc([0, 2, 3], [2.0, 1.0, 1.0])
+        np.testing.assert_allclose(found, tc([0, 0, 2, 3])[1:], rtol=1e-5, atol=1e-5)
+    # The last batch may have one example, and a number of examples may be too small.
+    assert np.isfinite([*tc([1]), *tc(np.arange(BATCH), size=2.0)]).all()
+    objective = kv.objectives.TotalCorrelation(60, tc_weight=6.0, sampling=sampling)
+    loc, scale, z, distortion = (part[kept] for part in numbers)
+
+    def estimate_of(loc, scale, z, distortion):
+        prior = normal(np.zeros(UNITS, "float32"), np.ones(UNITS, "float32"))
+        z, nats = tf.constant(z)[:, None], -tf.constant(distortion)[:, None]
+        return Estimate(normal(loc, scale), prior, z, nats, event_size=10)
+
+    mean = BatchMean(len(kept))
+    few = sum(objective.losses(estimate_of(loc, scale, z, distortion), mean).values())
+    weights = tf.constant([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
+    whole = total(objective, estimate_of(*numbers), weights)
+    assert whole == pytest.approx(float(few), rel=1e-5)
+
+
 def test_capacity(estimate, numbers):
     rate = kl_of(numbers).sum(axis=1).mean()
     objective = kv.objectives.Capacity(capacity=30.0, gamma=7.0, kl_weight=2.0)

@@ -486,6 +486,16 @@ def test_the_report_goes_into_json():
         (lambda: kv.weighing.beta_range(GREY, 0), ValueError, "`latent_dim` must"),
         (lambda: kv.weighing.beta_range([], 2), ValueError, "`x` must be an array"),
         (
+            lambda: kv.weighing.beta_range(np.ones((20, 4)), 2),
+            ValueError,
+            "`x` must vary",
+        ),
+        (
+            lambda: kv.advise([make("laplace", 1.0), make("laplace", 1.0)], GREY),
+            ValueError,
+            "`models` must have one model of each weight",
+        ),
+        (
             lambda: kv.weighing.with_own_noise(make("unit_normal", 1.0), 0.0),
             ValueError,
             "`beta` must be a finite number that is positive",

@@ -70,6 +70,11 @@ def test_elements_that_explain_each_other_have_no_best_density():
     assert list(kv.baselines(x, x, latent_dim=2)) == ["independent"]
 
 
+def test_examples_that_are_all_equal_have_the_independent_baseline_alone():
+    zeros = np.zeros((20, 4), "float32")
+    assert set(kv.baselines(zeros, zeros, 2)) == {"independent"}
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match="`x` must have examples like"):
         kv.baselines(np.ones((4, 3)), np.ones((4, 2)), latent_dim=1)

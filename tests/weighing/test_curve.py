@@ -239,6 +239,18 @@ def test_of_several_crossings_the_better_one_is_taken():
         ),
         (lambda c: kv.rate_distortion(optimal(1.0), [1.0]), "`data` must be an array"),
         (
+            lambda c: kv.rate_distortion(optimal(1.0), X, num_samples=0),
+            "`num_samples` must be",
+        ),
+        (
+            lambda c: kv.rate_distortion(optimal(1.0), X, num_resamples=0),
+            "`num_resamples` must be",
+        ),
+        (
+            lambda c: kv.rate_distortion([optimal(1.0), optimal(1.0)], X),
+            "`models` must have one model of each weight",
+        ),
+        (
             lambda c: kv.rate_distortion(optimal(1.0), X[:, :3]),
             r"`x` must have shape \(batch, 5\)",
         ),
@@ -265,6 +277,20 @@ def test_no_weight_is_advised_where_a_model_has_diverged(purpose):
 
 
 # === Recommended ===
+
+
+def test_an_interval_is_that_of_the_weight_that_is_taken():
+    values = {"rate": [10.3, 9.7, 10.3, 5.0], "distortion": [1.0, 2.0, 3.0, 4.0]}
+    noise = np.random.default_rng(0).normal(scale=0.02, size=(400, 4))
+    replicates = {n: np.array(v) + noise for n, v in values.items()}
+    curve = kv.weighing.RateDistortionCurve(
+        [0.1, 0.2, 0.3, 0.4], values, [1] * 4, 2, 100, replicates=replicates
+    )
+    found = curve.recommend("rate", 10.0)
+    low, high = found.interval
+    assert low < found.beta < high < 0.2
+    # Half of the replicates have no such rate.
+    assert curve.recommend("rate", 10.3).interval is None
 
 
 def test_targets_and_units_are_recommended(measured):

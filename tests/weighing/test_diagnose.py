@@ -10,9 +10,11 @@ import matrix
 import numpy as np
 import oracle
 import pytest
+import tensorflow as tf
 from absl import flags
 
 import keras_vae as kv
+from keras_vae.weighing.diagnosing import remedies
 from keras_vae.weighing.diagnosing import rules
 from keras_vae.weighing.diagnosing.subject import subject_of
 from trainers import _flags
@@ -504,6 +506,44 @@ def adapted(x, **kwargs):
 
 def lines_of(diagnosis, start):
     return [line for line in str(diagnosis).splitlines() if start in line]
+
+
+def test_a_weight_that_is_the_noise_is_no_fault():
+    # Four directions of variance about .32 beside a noise of .02, which the weight is.
+    generator = np.random.default_rng(0)
+    directions = np.linalg.qr(generator.normal(size=(10, 10)))[0]
+    deviations = np.sqrt([0.32] * 4 + [0.02] * 6)
+    x = generator.normal(size=(2000, 10)) * deviations @ directions.T
+    vae = kv.VAE(
+        kv.networks.mlp_encoder([4]),
+        kv.networks.mlp_decoder([4], (10,)),
+        latent_dim=4,
+        likelihood="unit_normal",
+        objective=kv.ELBO(kl_weight=0.02),
+        linear_path=True,
+        seed=0,
+    )
+    x = x.astype("float32")
+    vae.adapt(x)
+    diagnosis = kv.diagnose(vae, x)
+    assert diagnosis.verdict == "healthy", str(diagnosis)
+
+
+def test_a_single_example_cannot_tell_if_z_is_read():
+    vae = adapted(DIGITS[:300])
+    for number in (1, 2):
+        diagnosis = kv.diagnose(vae, DIGITS[:number])
+        assert "decoder_ignores_z" not in [f.name for f in diagnosis.findings]
+        assert ("shuffle_cost" in diagnosis.evidence) == (number == 2)
+
+
+def test_a_scale_below_the_default_limit_is_advised_with_a_limit():
+    x = 1e-3 * np.random.default_rng(0).normal(size=(300, 6)).astype("float32")
+    case = rules.Case(_Subject(), {"error": 1e-3, "kl_weight": 1.0})
+    line = remedies.learned_noise(case).fix
+    likelihood = eval(line.strip("`").removeprefix("likelihood="), {"kv": kv})
+    assert likelihood.get_config()["min_scale"] < 1e-3 / 2
+    assert likelihood.log_prob(tf.zeros([300, 1, 6]), x).shape == (300, 1)
 
 
 def test_a_weight_of_a_normal_loses_what_its_own_noise_gains():

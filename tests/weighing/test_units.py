@@ -101,8 +101,7 @@ def vae(**kwargs):
         kv.networks.mlp_encoder([4]),
         kv.networks.mlp_decoder([4], (6,)),
         latent_dim=3,
-        objective=kv.ELBO(kl_weight=2.0),
-        **kwargs,
+        **{"objective": kv.ELBO(kl_weight=2.0), **kwargs},
     )
     model.build((None, 6))
     return model
@@ -112,6 +111,8 @@ def test_from_model():
     weight = Weight.from_model(vae(likelihood=kv.distributions.Normal(scale=0.5)))
     assert weight == Weight(0.5, 6, 3, "normal")
     assert Weight.from_model(vae()) == Weight(2.0, 6, 3, "bernoulli")
+    target = kv.objectives.DistortionTarget(5.0, initial_multiplier=50.0)
+    assert Weight.from_model(vae(objective=target)).beta == pytest.approx(0.02)
     learned = Weight.from_model(vae(likelihood=kv.distributions.Normal(scale="shared")))
     assert learned.reconstruction == "learned"
     assert "learned" in learned.table()[0][2]

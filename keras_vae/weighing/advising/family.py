@@ -5,6 +5,7 @@ import numpy as np
 from keras_vae.models import VAE
 from keras_vae.weighing.curve import beta_of
 from keras_vae.weighing.curve import betas_between
+from keras_vae.weighing.curve import check_different
 from keras_vae.weighing.curve import check_vae
 from keras_vae.weighing.curve import rate_distortion
 
@@ -30,7 +31,9 @@ class Family:
         else:
             if not isinstance(models, dict):
                 several = models if isinstance(models, list | tuple) else [models]
-                models = {beta_of(check_vae(model)): model for model in several}
+                pairs = [(beta_of(check_vae(model)), model) for model in several]
+                check_different([beta for beta, _ in pairs])
+                models = dict(pairs)
             self._models = {beta: check_vae(model) for beta, model in models.items()}
             self.betas = sorted(self._models)
         self.is_continuous = self._multi is not None

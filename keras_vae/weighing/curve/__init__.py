@@ -19,6 +19,7 @@ from keras_vae.weighing.curve.reading import Reading
 from keras_vae.weighing.curve.recommendation import PURPOSES
 from keras_vae.weighing.curve.recommendation import Recommendation
 from keras_vae.weighing.curve.sweep import beta_of
+from keras_vae.weighing.curve.sweep import check_different
 from keras_vae.weighing.curve.sweep import check_vae
 from keras_vae.weighing.curve.sweep import rate_distortion
 
@@ -33,6 +34,7 @@ __all__ = [
     "beta_of",
     "beta_range",
     "betas_between",
+    "check_different",
     "check_vae",
     "rate_distortion",
     "with_own_noise",

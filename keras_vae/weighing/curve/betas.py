@@ -39,7 +39,8 @@ def beta_range(x, latent_dim, likelihood="unit_normal"):
         Two floats, in two digits.
 
     Raises:
-        ValueError: If `latent_dim` is no positive integer, or `x` has no examples.
+        ValueError: If `latent_dim` is no positive integer, or `x` has no examples, or,
+            with a normal likelihood of fixed scale, only equal ones.
 
     Example:
     >>> x = np.random.default_rng(0).normal(size=(500, 4)) * [3.0, 1.0, 0.1, 0.1]
@@ -65,6 +66,10 @@ def beta_range(x, latent_dim, likelihood="unit_normal"):
         min(len(x), _EXAMPLES), -1
     )
     total, left, first = _variances(x, latent_dim)
+    if not first > 0:
+        raise ValueError(
+            "`x` must vary to tell of weights. Received: examples that are all equal"
+        )
     left = left / max(1, x.shape[1] - latent_dim)
     limits = max(left, 1e-3 * total / x.shape[1]) / 20, 1.5 * first
     low, high = (

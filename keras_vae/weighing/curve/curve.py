@@ -148,13 +148,11 @@ class RateDistortionCurve:
 
     def at_rate(self, rate):
         """Finds the `Point` of a rate in nats; of several, the least distortion."""
-        betas = self._lines.crossings("rate", rate)
-        return min((self.at(b) for b in betas), key=lambda point: point.distortion)
+        return self.at(self._lines.of_rate(rate))
 
     def at_distortion(self, distortion):
         """Finds the `Point` of a distortion in nats; of several, the least rate."""
-        betas = self._lines.crossings("distortion", distortion)
-        return min((self.at(b) for b in betas), key=lambda point: point.rate)
+        return self.at(self._lines.of_distortion(distortion))
 
     @property
     def knee(self):

@@ -89,6 +89,16 @@ class Interpolation:
                 found.append(float(np.clip(beta, self.beta[i], self.beta[i + 1])))
         return found
 
+    def of_rate(self, rate):
+        """Returns the weight of a rate in nats; of several, the least distortion."""
+        betas = np.array(self.crossings("rate", rate))
+        return float(betas[np.argmin(self.at(betas)[1])])
+
+    def of_distortion(self, distortion):
+        """Returns the weight of a distortion in nats; of several, the least rate."""
+        betas = np.array(self.crossings("distortion", distortion))
+        return float(betas[np.argmin(self.at(betas)[0])])
+
     def knee(self):
         """Returns the weight of the knee; see `RateDistortionCurve.knee`.
 

@@ -14,6 +14,8 @@ from keras_vae.weighing.curve.likeliest import likeliest
 _GAP = 1.0
 # The default for what a code is to carry, in nats.
 _CODE = 5.0
+# Share of the replicates that an interval must be of.
+_MOST = 0.975
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _rate(curve, target):
         f"a rate of {target:.4g} nats has a distortion of {point.distortion:.4g} "
         "nats there"
     )
-    interval = _interval_of(curve, lambda lines: lines.crossings("rate", target))
+    interval = _interval_of(curve, lambda lines: lines.of_rate(target))
     return point.beta, reason, interval
 
 
@@ -90,7 +92,7 @@ def _distortion(curve, target):
     reason = (
         f"a distortion of {target:.4g} nats costs a rate of {point.rate:.4g} nats there"
     )
-    interval = _interval_of(curve, lambda lines: lines.crossings("distortion", target))
+    interval = _interval_of(curve, lambda lines: lines.of_distortion(target))
     return point.beta, reason, interval
 
 
@@ -139,7 +141,7 @@ def _knee(curve, _):
         "below it a nat of rate buys less distortion than on average over the "
         f"weights from {curve.beta[0]:.4g} to {curve.beta[-1]:.4g}, above it more"
     )
-    return beta, reason, _interval_of(curve, lambda lines: [lines.knee()])
+    return beta, reason, _interval_of(curve, lambda lines: lines.knee())
 
 
 def _samples(curve, target):
@@ -187,7 +189,16 @@ def _small_gap(curve, target):
 
 
 def _interval_of(curve, solve):
-    """Returns the 95% interval of a weight over its replicates, or None."""
+    """Returns the 95% interval of a weight over its replicates, or None.
+
+    It is not known if more replicates lack the weight than an interval leaves out at
+    one end.
+
+    Args:
+        curve: `RateDistortionCurve`.
+        solve: Callable of an `Interpolation` that returns the weight, or raises a
+            ValueError if there is none.
+    """
     if curve.replicates is None:
         return None
     found = []
@@ -195,11 +206,11 @@ def _interval_of(curve, solve):
         curve.replicates["rate"], curve.replicates["distortion"], strict=True
     ):
         try:
-            found.append(np.median(solve(Interpolation(curve.beta, rate, distortion))))
+            found.append(solve(Interpolation(curve.beta, rate, distortion)))
         except ValueError:
             # The target lies outside of this replicate.
             continue
-    if not found:
+    if len(found) < _MOST * len(curve.replicates["rate"]):
         return None
     return tuple(map(float, quantities.interval(np.array(found)[:, None])[0]))
 

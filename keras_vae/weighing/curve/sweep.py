@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -81,6 +82,9 @@ def rate_distortion(
         [Multi-Rate VAE](https://arxiv.org/abs/2212.03905)
     """
     check_count("num_generated", num_generated, 0)
+    check_count("num_samples", num_samples)
+    check_count("num_resamples", num_resamples)
+    check_count("importance_samples", importance_samples, 0)
     models = _by_beta(models, betas)
     columns, values, meanings = [], [], []
     for beta, make in models:
@@ -229,6 +233,7 @@ def _by_beta(models, betas):
         pairs = [_nearest(pairs, beta) for beta in betas]
     if not pairs:
         raise ValueError("`models` must hold at least one model. Received: none")
+    check_different([beta for beta, _ in pairs])
     return [(float(b), lambda m=m: check_vae(m)) for b, m in pairs]
 
 
@@ -241,6 +246,20 @@ def _nearest(pairs, beta):
         "`betas` must be weights of `models`, which were trained one by one. "
         f"Received: {beta}, which is not among {[b for b, _ in pairs]}"
     )
+
+
+def check_different(betas):
+    """Raises ValueError if two models have the same weight.
+
+    Args:
+        betas: List of floats.
+    """
+    if again := [beta for beta, number in Counter(betas).items() if number > 1]:
+        raise ValueError(
+            "`models` must have one model of each weight; measure several seeds one "
+            f"after the other. Received: {len(betas)} models, some of the same weight "
+            f"{again[0]:.4g}"
+        )
 
 
 def check_vae(model):

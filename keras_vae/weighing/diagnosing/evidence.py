@@ -157,7 +157,7 @@ def _ramp(model):
     for item in _keras.sublayers(model, Hyperparameter):
         schedule = item.last_schedule
         end_step = getattr(schedule, "end_step", None)
-        if not item.name.endswith("kl_weight") or not end_step:
+        if not item.weighs_kl or not end_step:
             continue
         final, value = float(schedule(end_step)), number(item.value)
         step = number(item.last_step) - number(item.offset)
@@ -177,16 +177,18 @@ def _of_decoder(sample, evidence, seed):
     drawn = sample.drawn
     if bad := np.count_nonzero(~np.isfinite(drawn.distortion)):
         return {"non_finite": int(bad)}
-    order = np.random.default_rng(seed).permutation(sample.size)
     distortion = float(drawn.distortion.mean())
-    others = sample.decode([code.z[order] for code in sample.codes])
-    shuffled = float(others.distortion.mean())
     found = {
         "distortion": distortion,
         "negative_elbo": distortion + evidence["rate"],
-        "shuffled_distortion": shuffled,
-        "shuffle_cost": shuffled - distortion,
     }
+    if sample.size > 1:
+        # No example keeps its own, as some do in a permutation.
+        shift = int(np.random.default_rng(seed).integers(1, sample.size))
+        others = sample.decode([np.roll(c.z, shift, axis=0) for c in sample.codes])
+        shuffled = float(others.distortion.mean())
+        found["shuffled_distortion"] = shuffled
+        found["shuffle_cost"] = shuffled - distortion
     if activation := sample.activation():
         found["activation"] = activation
     if not drawn.heads or sample.subject.reads_classes:
@@ -195,7 +197,7 @@ def _of_decoder(sample, evidence, seed):
         found["bypass"] = _bypass(sample)
     found |= _of_errors(drawn)
     # If latents of other examples decode as well, no unit is used, active or not.
-    is_read = found["shuffle_cost"] >= READ * evidence["rate"]
+    is_read = found.get("shuffle_cost", np.inf) >= READ * evidence["rate"]
     unused = evidence["latent_dim"] - is_read * evidence["active_units"]
     found["unused_units"] = int(unused)
     found["missing_rate"] = found["missing_rate_at_one"] = 0.0

@@ -8,6 +8,8 @@ import typing
 from keras_vae.distributions.likelihoods import Normal
 from keras_vae.objectives import FreeBits
 
+# Default of the least scale that a likelihood learns.
+_LEAST_SCALE = 0.0025
 # Nats to which the KL of a text model is held.
 _CODE = 6.0
 
@@ -64,11 +66,15 @@ def learned_noise(case):
     name = _family(case)
     # Lucas et al.: learned noise that starts large may collapse the posterior too.
     start = case["error"] / 2
-    return Remedy(
-        f'`likelihood=kv.distributions.{name}(scale="shared", '
-        f"initial_scale={start:.2g})`",
-        "--likelihood=optimal_normal" if name == "Normal" else "--likelihood=laplace",
-    )
+    arguments = f'scale="shared", initial_scale={start:.2g}'
+    if start <= _LEAST_SCALE:
+        arguments += f", min_scale={start / 100:.1g}"
+    fix = f"`likelihood=kv.distributions.{name}({arguments})`"
+    if case.weight_is_noise and case["kl_weight"] != 1:
+        # Beside a noise of its own another weight would count twice.
+        fix += " with `objective=kv.ELBO()`"
+    flag = "--likelihood=optimal_normal" if name == "Normal" else "--likelihood=laplace"
+    return Remedy(fix, flag)
 
 
 def noise_of_the_error(case):

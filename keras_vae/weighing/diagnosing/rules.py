@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_vae.weighing.auditing import Finding
+from keras_vae.weighing.curve.betas import is_noise
 from keras_vae.weighing.diagnosing import remedies
 from keras_vae.weighing.diagnosing.evidence import READ
 from keras_vae.weighing.diagnosing.lost import EQUAL
@@ -66,6 +67,21 @@ class Case:
     def pick(self, *names):
         """Returns the evidence of these names."""
         return {name: self.evidence[name] for name in names if name in self.evidence}
+
+    @property
+    def noise_ratio(self):
+        """Variance of the noise per squared error; 0 without noise.
+
+        Under normals of fixed scale s a weight below 1 is a smaller noise, beta s^2.
+        """
+        ratio = self.evidence.get("noise_ratio", 0.0)
+        return ratio * min(self["kl_weight"], 1.0) if self.weight_is_noise else ratio
+
+    @property
+    def weight_is_noise(self):
+        """Whether all likelihoods are normals of fixed scale."""
+        likelihoods = self.subject.likelihoods
+        return bool(likelihoods) and all(map(is_noise, likelihoods))
 
     @property
     def missed(self):
@@ -177,16 +193,17 @@ def _variance_explodes(case):
 
 
 def _noise_too_high(case):
-    ratio = case.evidence.get("noise_ratio", 0.0)
+    ratio = case.noise_ratio
     if ratio <= NOISE:
         return
+    noise = case["noise"] * np.sqrt(ratio / case["noise_ratio"])
     # A used unit gains log(theta / theta') / 2 nats if theta falls to theta'.
     lost = case["missing_rate_at_one"] + case["active_units"] * np.log(ratio) / 2
     if lost <= max(case["rate"], MISSING):
         return
     yield _finding(
         "noise_too_high",
-        f"the decoder's noise, {case['noise']:.3g}, has {ratio:.3g} times the variance "
+        f"the decoder's noise, {noise:.3g}, has {ratio:.3g} times the variance "
         f"of its error, {case['error']:.3g}: {case['rate']:.2g} nats are coded, and "
         f"some {lost:.2g} more would pay",
         remedies.learned_noise(case),
@@ -204,7 +221,7 @@ def _weight_too_high(case):
     if weight <= 1 or controlled or not missed or case["rate"] >= NOTHING * missed:
         return
     # Too much noise, which has a finding of its own, explains the collapse.
-    if case.evidence.get("noise_ratio", 0.0) > NOISE:
+    if case.noise_ratio > NOISE:
         return
     yield _finding(
         "kl_weight_too_high",
@@ -313,9 +330,9 @@ def _prior_holes(case):
 
 
 def _fill_the_prior(case):
-    if case["kl_weight"] < 1:
+    if case["kl_weight"] < 1 and not case.weight_is_noise:
         return remedies.WEIGHT_ONE
-    if case.evidence.get("noise_ratio", 1.0) < 1 / NOISE:
+    if 0 < case.noise_ratio < 1 / NOISE:
         return remedies.learned_noise(case)
     reads = case.subject.reads_classes
     return remedies.MIXTURE_OF_TEXT if reads else remedies.MIXTURE
