@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import types
 
 import keras
 import linear
@@ -544,6 +545,21 @@ def test_a_scale_below_the_default_limit_is_advised_with_a_limit():
     likelihood = eval(line.strip("`").removeprefix("likelihood="), {"kv": kv})
     assert likelihood.get_config()["min_scale"] < 1e-3 / 2
     assert likelihood.log_prob(tf.zeros([300, 1, 6]), x).shape == (300, 1)
+
+
+def test_advice_stays_in_the_units_of_a_standardized_likelihood():
+    x = 500 * np.random.default_rng(0).normal(size=(300, 6)).astype("float32")
+    normalization = keras.layers.Normalization()
+    normalization.adapt(x)
+    likelihood = kv.distributions.Standardized("unit_normal", normalization)
+    subject = _Subject()
+    subject.likelihoods = (likelihood,)
+    case = rules.Case(subject, {"error": 0.1, "kl_weight": 1.0})
+    for remedy in (remedies.learned_noise(case), remedies.noise_of_the_error(case)):
+        line = remedy.fix.strip("`").removeprefix("likelihood=")
+        model = types.SimpleNamespace(likelihood=likelihood)
+        advised = eval(line, {"kv": kv, "model": model})
+        np.testing.assert_allclose(advised.standardize(x), likelihood.standardize(x))
 
 
 def test_a_weight_of_a_normal_loses_what_its_own_noise_gains():

@@ -69,7 +69,7 @@ def learned_noise(case):
     arguments = f'scale="shared", initial_scale={start:.2g}'
     if start <= _LEAST_SCALE:
         arguments += f", min_scale={start / 100:.1g}"
-    fix = f"`likelihood=kv.distributions.{name}({arguments})`"
+    fix = _likelihood(case, f"kv.distributions.{name}({arguments})")
     if case.weight_is_noise and case["kl_weight"] != 1:
         # Beside a noise of its own another weight would count twice.
         fix += " with `objective=kv.ELBO()`"
@@ -85,9 +85,16 @@ def noise_of_the_error(case):
         # It is that of the training data already.
         return STOPPED_EARLIER
     return Remedy(
-        f'`likelihood=kv.distributions.{name}(scale="optimal")`',
+        _likelihood(case, f'kv.distributions.{name}(scale="optimal")'),
         "--likelihood=optimal_normal" if name == "Normal" else "",
     )
+
+
+def _likelihood(case, core):
+    """Returns the argument of a likelihood, in the units of the model's own."""
+    if all(one.core() is one for one in case.subject.likelihoods):
+        return f"`likelihood={core}`"
+    return f"`likelihood=model.likelihood.with_core({core})`"
 
 
 def _family(case):
