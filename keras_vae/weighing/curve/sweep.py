@@ -81,10 +81,7 @@ def rate_distortion(
         [Fixing a Broken ELBO](https://arxiv.org/abs/1711.00464);
         [Multi-Rate VAE](https://arxiv.org/abs/2212.03905)
     """
-    check_count("num_generated", num_generated, 0)
-    check_count("num_samples", num_samples)
-    check_count("num_resamples", num_resamples)
-    check_count("importance_samples", importance_samples, 0)
+    _check_counts(num_samples, num_resamples, importance_samples, num_generated)
     models = _by_beta(models, betas)
     columns, values, meanings = [], [], []
     for beta, make in models:
@@ -114,6 +111,13 @@ def rate_distortion(
         replicates=_replicates(per_example, target, num_resamples, seed),
         meaning=_common(meanings),
     )
+
+
+def _check_counts(num_samples, num_resamples, importance_samples, num_generated):
+    check_count("num_samples", num_samples)
+    check_count("num_resamples", num_resamples)
+    check_count("importance_samples", importance_samples, 0)
+    check_count("num_generated", num_generated, 0)
 
 
 def _per_example(columns):

@@ -52,6 +52,11 @@ STOPPED_EARLIER = Remedy(
 )
 
 
+def mixture(case):
+    """Returns the remedy for a prior that q(z) does not fill."""
+    return MIXTURE_OF_TEXT if case.subject.reads_classes else MIXTURE
+
+
 def finished_ramp(steps):
     """Returns the remedy for a schedule that lacks so many steps."""
     return Remedy(

@@ -70,10 +70,7 @@ class Case:
 
     @property
     def noise_ratio(self):
-        """Variance of the noise per squared error; 0 without noise.
-
-        Under normals of fixed scale s a weight below 1 is a smaller noise, beta s^2.
-        """
+        """Variance of the noise, which a small weight may be, per squared error."""
         ratio = self.evidence.get("noise_ratio", 0.0)
         return ratio * min(self["kl_weight"], 1.0) if self.weight_is_noise else ratio
 
@@ -104,8 +101,7 @@ def findings_of(case):
     """
     if case["non_finite"]:
         return tuple(_diverged(case))
-    found = [finding for rule in _RULES for finding in rule(case)]
-    return tuple(found)
+    return tuple(finding for rule in _RULES for finding in rule(case))
 
 
 # === Faults that make all other numbers meaningless ===
@@ -213,11 +209,10 @@ def _noise_too_high(case):
 
 def _weight_too_high(case):
     weight, missed = case["kl_weight"], case.missed
-    controlled = any(
-        item.controlled
-        for o in case.subject.objectives
-        for item in (o.kl_weight, *o.latent_weights.values())
-    )
+    weights = [
+        (o.kl_weight, *o.latent_weights.values()) for o in case.subject.objectives
+    ]
+    controlled = any(item.controlled for several in weights for item in several)
     if weight <= 1 or controlled or not missed or case["rate"] >= NOTHING * missed:
         return
     # Too much noise, which has a finding of its own, explains the collapse.
@@ -334,8 +329,7 @@ def _fill_the_prior(case):
         return remedies.WEIGHT_ONE
     if 0 < case.noise_ratio < 1 / NOISE:
         return remedies.learned_noise(case)
-    reads = case.subject.reads_classes
-    return remedies.MIXTURE_OF_TEXT if reads else remedies.MIXTURE
+    return remedies.mixture(case)
 
 
 # === Nats that are lost though the latents are healthy ===
