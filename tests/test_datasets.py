@@ -546,14 +546,16 @@ def test_what_is_no_image_is_counted_and_hangs_nothing(tmp_path):
         save_image(tmp_path / f"{i}.png")
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / ".hidden.png").write_text("")
+    save_image(tmp_path / ".checkpoints" / "0.png")
     os.mkfifo(tmp_path / "pipe.png")
     os.symlink("nowhere", tmp_path / "link.png")
     os.symlink(tmp_path, tmp_path / "loop")
     loaded = datasets.load(tmp_path)
     assert [len(loaded.train), len(loaded.test)] == [2, 1]
-    for said in (".txt files", "hidden files", "pipes", "links to nothing", "folders"):
+    kinds = ".txt files", "hidden files", "hidden folders", "pipes", "links to nothing"
+    for said in (*kinds, "links to folders"):
         assert said in loaded.description
-    assert loaded.description.count("(1)") == 5
+    assert loaded.description.count("(1)") == 6
 
 
 def test_folders_of_splits_are_the_splits(tmp_path):

@@ -38,7 +38,7 @@ class Found:
 def find(folder):
     """Returns what is `Found` under a folder; links to folders are not followed."""
     images, skipped = [], collections.Counter()
-    for root, folders, names in sorted(os.walk(folder)):
+    for root, folders, names in sorted(_walk(folder, skipped)):
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]
         skipped["links to folders"] += len(links)
         for name in sorted(names):
@@ -49,6 +49,15 @@ def find(folder):
             else:
                 skipped[why] += 1
     return Found(images, +skipped)
+
+
+def _walk(folder, skipped):
+    """Yields what `os.walk` does, without hidden folders, which are counted."""
+    for root, folders, names in os.walk(folder):
+        shown = [name for name in folders if not name.startswith(".")]
+        skipped["hidden folders"] += len(folders) - len(shown)
+        folders[:] = shown
+        yield root, shown, names
 
 
 def _why_not(path):
