@@ -107,7 +107,7 @@ def log_aggregate_posterior(
             f'as posterior="diagonal_normal". Received: posterior={posterior}'
         )
     log_densities = units.log_prob(z[:, None])
-    weights = tf.ones_like(log_densities[:, 0, 0])
+    weights = tf.ones_like(z[:, 0])
     if sample_weight is not None:
         weights = tf.cast(sample_weight, tf.float32)
     size = tf.reduce_sum(tf.cast(weights > 0, tf.float32))

@@ -108,6 +108,8 @@ def test_total_correlation_is_that_of_the_examples_that_count(numbers, sampling)
         np.testing.assert_allclose(found, tc([0, 0, 2, 3])[1:], rtol=1e-5, atol=1e-5)
     # The last batch may have one example, and a number of examples may be too small.
     assert np.isfinite([*tc([1]), *tc(np.arange(BATCH), size=2.0)]).all()
+    # A replica may have none.
+    assert tc(slice(0)).shape == (0,)
     objective = kv.objectives.TotalCorrelation(60, tc_weight=6.0, sampling=sampling)
     loc, scale, z, distortion = (part[kept] for part in numbers)
 
