@@ -135,7 +135,7 @@ def cost(name, chosen):
     settings, _, text, model = sentence.prepare(settings_of(name, chosen))
     size = settings.fit.batch_size
     watch = table_of_runs.Stopwatch("train_batch", _TIMED_STEPS)
-    # Of as many epochs as the row, because XLA is chosen by the length of a run.
+    # Of as many epochs as the row: the length of a run decides how it is trained.
     epochs = {"epochs": settings.fit.epochs, "verbose": 0}
     model.fit(list(text.train), batch_size=size, callbacks=[watch], **epochs)
     keras.backend.clear_session()

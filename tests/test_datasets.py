@@ -603,6 +603,11 @@ def epochs(dataset, num):
     return [list(dataset.as_numpy_iterator()) for _ in range(num)]
 
 
+def test_dynamic_binarization_waits_for_no_thread_that_tunes_it():
+    dataset = datasets.dynamic_binarization(np.zeros((4, 2)), 2)
+    assert dataset.options().autotune.enabled is False
+
+
 def test_dynamic_binarization_draws_anew_in_each_epoch():
     x = np.full((50, 40), 0.5)
     dataset = datasets.dynamic_binarization(x, 10, shuffle=False)

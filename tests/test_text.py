@@ -130,6 +130,11 @@ def test_the_order_of_an_epoch_is_that_of_a_resumed_run(many):
     assert all(map(np.array_equal, contents(kept), contents(kept)))
 
 
+def test_no_pipeline_waits_for_the_thread_that_tunes_it(many):
+    batches = datasets.Vocabulary.of(many).batches(many, 4)
+    assert batches.options().autotune.enabled is False
+
+
 def test_unknown_sentences_are_refused(many):
     vocabulary = datasets.Vocabulary.of(many)
     assert vocabulary.share_known(["a x", "y z"]) == 0.25

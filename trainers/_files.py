@@ -74,6 +74,22 @@ def read_json(path, kind, remedy):
     return content
 
 
+def read_flags(run_dir):
+    """Reads the flags with which a run was begun.
+
+    Args:
+        run_dir: `pathlib.Path`.
+
+    Returns:
+        Dict of names to values, or None where there is no run.
+
+    Raises:
+        FileError: If they cannot be read.
+    """
+    remedy = "Choose another --name: it holds the flags of the run."
+    return read_json(run_dir / "config.json", dict, remedy)
+
+
 def check_model(path, remedy):
     """Checks that the file of a model, if there is one, is complete.
 

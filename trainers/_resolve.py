@@ -14,6 +14,7 @@ from absl import flags
 import keras_vae as kv
 from keras_vae.models import linear_start
 from trainers import _data
+from trainers import _files
 from trainers import _flag_checks
 from trainers import _flags
 from trainers import _imputed
@@ -147,10 +148,10 @@ def weigh_on(settings, data):
         binary = _is_binary(settings, data)
         settings = settings.with_values(likelihood="bernoulli" if binary else "normal")
     settings = settings.with_values(linear_path=_linear_path(settings, data))
-    are_listed = settings.weigh.betas is not None and settings.weigh.beta_range is None
-    settings = settings.with_values(beta_range=_beta_range(settings, data))
+    beta_range, remedy = _beta_range(settings, data)
+    settings = settings.with_values(beta_range=beta_range)
     settings = settings.with_values(betas=_betas(settings))
-    _weigh_checks.check_report(settings, are_listed)
+    _weigh_checks.check_report(settings, remedy)
     if settings.fit.epochs is None:
         steps = data.steps_per_epoch(settings.fit.batch_size)
         epochs = min(_EPOCHS, math.ceil(_STEPS / steps))
@@ -186,16 +187,22 @@ def _linear_path(settings, data):
 
 
 def _beta_range(settings, data):
-    """The smallest and the largest weight of a run."""
-    if settings.weigh.beta_range is not None:
-        return settings.weigh.beta_range
-    if settings.weigh.betas is not None:
-        return settings.weigh.betas[0], settings.weigh.betas[-1]
+    """Returns the smallest and the largest weight, and how a run gets others."""
+    weigh, remedy = settings.weigh, "widen --beta_range"
+    if weigh.beta_range is not None:
+        return weigh.beta_range, remedy
+    if settings.run.resume and weigh.mode == "multi":
+        begun = _files.read_flags(pathlib.Path(settings.run_dir)) or {}
+        if begun.get("beta_range"):
+            return tuple(begun["beta_range"]), "a run of others has another --name"
+    if weigh.betas is not None:
+        return (weigh.betas[0], weigh.betas[-1]), "name it among --betas"
     known = {"normal": "unit_normal", "continuous_bernoulli": "continuous_bernoulli"}
     likelihood = known.get(settings.model.likelihood, "bernoulli")
     x = _data.as_seen(data.train, settings.data.binarize)
     with _flag_checks.blamed("latent_dim", settings.model.latent_dim):
-        return kv.weighing.beta_range(x, settings.model.latent_dim, likelihood)
+        found = kv.weighing.beta_range(x, settings.model.latent_dim, likelihood)
+    return found, remedy
 
 
 def _betas(settings):

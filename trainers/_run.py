@@ -39,7 +39,6 @@ _EARLIER = {
     "clip_norm": None,
     "skip_norm": None,
 }
-_CONFIG = "Choose another --name: it holds the flags of the run."
 _HISTORY = "Remove it to report without the curves of the run."
 _BEST = "Remove best.keras and best.keras.json: a later epoch is the best then."
 _LAST = "Remove it to train from the last state, or from the first epoch without one."
@@ -130,7 +129,7 @@ class Run:
             )
         if not path.is_dir() or all(map(_is_left_over, path.iterdir())):
             return None
-        config = _files.read_json(path / "config.json", dict, _CONFIG)
+        config = _files.read_flags(path)
         if config is None or not isinstance(config.get("epochs"), int):
             raise _settings.FlagError(
                 "`--run_dir` must be new, empty or the directory of a run. Received: "
@@ -190,7 +189,7 @@ class Run:
         Args:
             model: Compiled and built model, which takes the state of the run's end.
         """
-        config = _files.read_json(self.path / "config.json", dict, _CONFIG)
+        config = _files.read_flags(self.path)
         if config is not None and config["epochs"] == self.settings["epochs"]:
             self._write_history()
             return

@@ -3,12 +3,12 @@
 from trainers import _settings
 
 
-def check_report(settings, are_listed):
+def check_report(settings, remedy):
     """Checks what is asked of the trained models, once likelihood and range are known.
 
     Args:
         settings: `_settings.Settings`, resolved.
-        are_listed: Boolean, whether --betas say which weights are trained.
+        remedy: String, how the run gets weights that it does not train.
 
     Raises:
         _settings.FlagError: If a weight lies outside or cannot be exported, or a target
@@ -26,10 +26,10 @@ def check_report(settings, are_listed):
             f"{settings.model.likelihood}, which has --{unsuitable[1]}. Received: "
             f"--{unsuitable[0]}={getattr(weigh, unsuitable[0]):g}"
         )
-    _check_trained(weigh, are_listed)
+    _check_trained(weigh, remedy)
 
 
-def _check_trained(weigh, are_listed):
+def _check_trained(weigh, remedy):
     """Checks that there is a model of each weight that is asked for."""
     if weigh.mode == "sweep":
         check_exported(weigh.export_beta, weigh.betas)
@@ -38,7 +38,6 @@ def _check_trained(weigh, are_listed):
         value = getattr(weigh, name)
         listed = value if name == "betas" else [] if value is None else [value]
         if any(not low <= beta <= high for beta in listed):
-            remedy = "name it among --betas" if are_listed else "widen --beta_range"
             raise _settings.FlagError(
                 f"`--{name}` must lie within the weights that are trained, "
                 f"{low:.4g} to {high:.4g}: {remedy}. "

@@ -75,11 +75,13 @@ def prepare(settings):
     Args:
         settings: `_settings.Settings`.
     """
+    # The range of a sweep only says which weights it trains.
+    of_sweep = ("beta_range",) if settings.weigh.mode == "sweep" else ()
     return _program.prepare(
         settings,
         _resolve.weigh_on,
         _build,
-        free=_REPORT,
+        free=(*_REPORT, *of_sweep),
         check_longer=_weigh_checks.check_longer,
     )
 

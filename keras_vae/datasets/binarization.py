@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_vae import random
 from keras_vae.arguments import check_count
 from keras_vae.conditions import MAIN
+from keras_vae.datasets.pipelines import steady
 
 # Replica numbers that no machine has, so that these draws differ from the draws of a
 # model with the same seed.
@@ -116,7 +117,7 @@ def dynamic_binarization(
     # The pass is counted inside the pipeline, because an iterator starts a pass.
     epochs = tf.data.Dataset.range(1).map(next_pass)
     length = tf.data.experimental.assert_cardinality(num_batches)
-    return epochs.flat_map(batches).apply(length).prefetch(tf.data.AUTOTUNE)
+    return steady(epochs.flat_map(batches).apply(length).prefetch(tf.data.AUTOTUNE))
 
 
 def _parts(x):

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_vae.datasets.pipelines import steady
+
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Formats that TensorFlow decodes, by the names of Pillow, which decodes all others.
 _TENSORFLOW = ("BMP", "GIF", "JPEG", "MPO", "PNG")
@@ -149,7 +151,7 @@ def batches(paths, found, size, channels, batch_size):
         lambda path, by_pillow: _pixels(path, by_pillow, size, channels),
         tf.data.AUTOTUNE,
     )
-    return pixels.batch(batch_size).map(lambda batch: batch / 255).prefetch(1)
+    return steady(pixels.batch(batch_size).map(lambda batch: batch / 255).prefetch(1))
 
 
 def read(paths, found, size, channels):

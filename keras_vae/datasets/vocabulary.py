@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_vae import random
 from keras_vae.arguments import check_count
 from keras_vae.datasets import text
+from keras_vae.datasets.pipelines import steady
 
 # Ids of what is no word of a text.
 PADDING, UNKNOWN, BEGIN, END = range(4)
@@ -202,7 +203,7 @@ def _batches(
     )
     batched = batched.map(lambda part: (part[..., None],))
     length = tf.data.experimental.assert_cardinality(number)
-    return batched.apply(length).prefetch(tf.data.AUTOTUNE)
+    return steady(batched.apply(length).prefetch(tf.data.AUTOTUNE))
 
 
 def _rows(size, seed, shuffle, initial_epoch):

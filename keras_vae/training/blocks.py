@@ -57,8 +57,9 @@ class BlockTraining:
     before `initial_epoch`. It is logged (absl, level info). Dense models train in
     blocks under XLA; models with convolutions on a CPU train 20 steps at a time without
     XLA; recurrent models on a CPU train step by step under XLA. A run too short to
-    repay compiling is not compiled. A model that XLA cannot compile trains without XLA
-    and logs a warning.
+    repay compiling is not compiled, nor is a model with the attribute
+    `reason_against_xla`, a string to follow "because". A model that XLA cannot compile
+    trains without XLA and logs a warning.
 
     A number or a boolean overrides the choice. With `steps_per_execution=n` Keras calls
     the batch hooks once in n steps, and counts `steps_per_epoch` in executions: finite

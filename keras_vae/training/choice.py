@@ -91,6 +91,8 @@ def reason_against_xla(model):
     >>> kv.training.choice.reason_against_xla(kv.networks.conv_encoder((8, 8, 1)))
     'XLA runs convolutions slowly on a CPU'
     """
+    if reason := getattr(model, "reason_against_xla", None):
+        return reason
     layers = _keras.sublayers(model, keras.layers.Layer)
     if not all(layer.supports_jit for layer in layers):
         return "one of its layers does not support XLA"

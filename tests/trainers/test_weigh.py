@@ -295,7 +295,29 @@ def test_resume_reports_again_and_may_ask_for_more(finished):
 def test_resume_with_another_range_is_an_error(finished):
     directory, _ = finished
     with pytest.raises(_settings.FlagError, match=r"--beta_range=.* became"):
-        run(directory, "--betas=0.005,1", "--resume")
+        run(directory, "--beta_range=0.005,1", "--resume")
+    outside = r"--betas.*are trained, .* a run of others has another --name"
+    with pytest.raises(_settings.FlagError, match=outside):
+        run(directory, "--betas=1e-6,1", "--resume")
+
+
+def test_a_resumed_run_keeps_its_range_and_measures_other_weights(finished):
+    directory, _ = finished
+    low, high = begun = read(directory, "config.json")["beta_range"]
+    for betas in ((), (f"--betas={low * 1.1},{high * 0.9}",)):
+        args = (*programs.WEIGH.small, *betas, "--resume")
+        settings, *_ = programs.WEIGH.prepare(directory, *args)
+        assert list(settings.weigh.beta_range) == begun
+
+
+def test_a_resumed_sweep_may_train_further_weights(tmp_path):
+    args = (*programs.WEIGH.small, "--mode=sweep")
+    _, begun, _, model = programs.WEIGH.prepare(tmp_path, *args, "--betas=0.1,1")
+    with begun.held():
+        begun.start(model)
+    more = "--betas=0.01,0.1,1", "--resume"
+    settings, *_ = programs.WEIGH.prepare(tmp_path, *args, *more)
+    assert settings.weigh.betas == (0.01, 0.1, 1.0)
 
 
 @pytest.mark.slow

@@ -58,6 +58,16 @@ def test_auto_goes_by_what_the_model_contains(make, jit_compile, steps):
     assert (chosen.jit_compile, chosen.steps) == (jit_compile, steps)
 
 
+def test_a_model_may_name_a_reason_against_xla():
+    model = recurrent()
+    model.reason_against_xla = "its batches differ in length"
+    chosen = choose(model)
+    assert not chosen.jit_compile
+    assert chosen.reason == "its batches differ in length"
+    words = kv.datasets.Vocabulary(["a"])
+    assert "length" in choice.reason_against_xla(kv.SentenceVAE(words, 2, units=4))
+
+
 def test_blocks_of_resident_data_are_longer():
     assert choose(dense(), resident=True).steps == 200
     assert choose(dense(), resident=True, jit=False).steps == 20

@@ -268,6 +268,14 @@ def test_best_samples_are_those_of_least_energy_distance(families):
     assert report["samples"].reason.endswith(f"other data are at {floor:.3g}")
 
 
+@pytest.mark.parametrize(("examples", "others"), [(1, 30), (30, 1)])
+def test_a_single_example_has_no_distance(families, examples, others):
+    models, x = families["continuous_bernoulli"], DATA["continuous_bernoulli"]
+    report = kv.advise(models, x[:examples], reference=x[-others:], num_resamples=5)
+    assert np.isnan(report.curve.sample_distance).all() == (examples == 1)
+    assert all("other data are at" not in one.reason for one in report)
+
+
 def test_a_curve_of_unknown_likelihood_says_so(families, tmp_path):
     models, x = families["unit_normal"], DATA["unit_normal"]
     kv.rate_distortion(models, x, num_resamples=5).to_csv(tmp_path / "curve.csv")

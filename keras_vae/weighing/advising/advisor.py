@@ -132,12 +132,14 @@ def advise(
 
 
 def _floor(data, reference):
-    """Returns the energy distance of other examples and the data."""
+    """Returns the energy distance of other examples and the data, None of one."""
     x, y = measuring.unpack(data)
     target = x if y is None else y
     target = np.asarray(target[MAIN] if isinstance(target, dict) else target)
-    target = target[:_COMPARED]
-    return metrics.energy_distance(np.asarray(reference)[:_COMPARED], target)
+    target, reference = target[:_COMPARED], np.asarray(reference)[:_COMPARED]
+    if min(len(target), len(reference)) < 2:
+        return None
+    return metrics.energy_distance(reference, target)
 
 
 def _check_rmse(targets, curve):

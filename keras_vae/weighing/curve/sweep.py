@@ -179,9 +179,9 @@ def _distance(model, beta, x, target, number, seed):
     Real numbers are drawn with the noise of the model, under a normal of fixed scale
     that of the weight: means spread less than data. Of other data means are compared.
     """
-    # Numbers of classes have no distance, and missing elements have none.
+    # Numbers of classes have no distance, missing elements and single events have none.
     classes = isinstance(model.likelihood, likelihoods.Categorical)
-    if not number or classes or np.isnan(target[:number]).any():
+    if min(number, len(target)) < 2 or classes or np.isnan(target[:number]).any():
         return np.nan
     noise = model.likelihood.real_valued
     if noise:
