@@ -440,6 +440,20 @@ def test_names_with_commas_are_quoted_where_a_flag_takes_them(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("start", ["", "\n", " \n\n"])
+@pytest.mark.parametrize("break_", ["\n", "\r\n"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+def test_names_of_several_lines_leave_the_first_row(separator, break_, start, tmp_path):
+    text = f'{start}"length,\n\nin cm",b\n1.5,2\n3.5,4\n'.replace(
+        '",b', f'"{separator}b'
+    )
+    text = text.replace("5,", f"5{separator}").replace("\n", break_)
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    x, names, _ = datasets.tables.read(tmp_path / "t.csv")
+    assert x.tolist() == [[1.5, 2], [3.5, 4]]
+    assert names == ("length, in cm", "b")
+
+
 def test_load_holds_out_a_part_of_a_table(tmp_path):
     np.savetxt(tmp_path / "t.csv", np.arange(40.0).reshape(20, 2), delimiter=",")
     train, validation, test = datasets.load(str(tmp_path / "t.csv"))

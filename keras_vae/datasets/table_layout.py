@@ -33,7 +33,8 @@ class Layout:
         decimal: String, "." or ",".
         names: List of strings, the cells of the first row if it is one of names, or
             None.
-        skipped: Integer, the lines before the data.
+        skipped: Integer, the rows before the data, empty ones too. Cells in quotes
+            may have several lines.
     """
 
     encoding: str
@@ -83,26 +84,29 @@ def infer(path, header=None, decimal=None):
         decimal = _decimal(path, separator, rows)
     if header is None:
         header = _has_names(path, rows, decimal)
-    names = [cell.strip() for cell in rows[0]] if header else None
+    names = [_in_one_line(cell) for cell in rows[0]] if header else None
     if names and names[0].startswith("# "):
         names[0] = names[0][2:]  # As `numpy.savetxt` marks them.
     skipped = 0
     if header:
         with open(path, newline="", encoding=encoding) as file:
-            reader = _reader(file, separator)
-            next(filter(_is_filled, reader))
-            skipped = reader.line_num
+            filled = map(_is_filled, _reader(file, separator))
+            skipped = 1 + next(i for i, is_filled in enumerate(filled) if is_filled)
     return Layout(encoding, separator, decimal, names, skipped)
 
 
 def _reader(lines, separator):
     if separator == " ":
-        lines = (line.strip() for line in lines)
+        lines = (f"{line.strip()}\n" for line in lines)
     return csv.reader(lines, delimiter=separator, skipinitialspace=True)
 
 
 def _rows(lines, separator):
     return filter(_is_filled, _reader(lines, separator))
+
+
+def _in_one_line(cell):
+    return " ".join(line.strip() for line in cell.strip().splitlines())
 
 
 def _is_filled(row):
