@@ -12,6 +12,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 from keras_vae import datasets
+from keras_vae.datasets import numpy_files
 from keras_vae.datasets import published
 
 FASHION = "fashion_mnist"
@@ -789,12 +790,19 @@ def zeros(number, width=2):
         ({"X": 10, "labels": 10}, [9, 0, 1], "'X' for train; left out: 'labels'"),
         ({"data": 10, "noise": 10}, [9, 0, 1], "1 of 10 examples, drawn at random"),
         ({"x_train": 10, "x_val": 4}, [9, 4, 1], "'x_val' for validation"),
+        ({"x": 5, "x_test": 3}, [5, 0, 3], "'x' for train, 'x_test' for test."),
+        ({"x": 10, "y": 10, "x_val": 4}, [9, 4, 1], "'x_val' for validation"),
+        ({"mine": 5, "test": 3, "X_val": 2}, [5, 2, 3], "'mine' for train"),
+        ({"x": 10, "test": 0}, [9, 0, 1], "left out: 'test'"),
+        ({"x_test": 10, "y_test": 10}, [9, 0, 1], "'x_test' for train"),
     ],
 )
 def test_load_knows_the_arrays_of_an_archive_by_their_names(
     contents, sizes, said, tmp_path
 ):
-    np.savez(tmp_path / "x.npz", **{name: zeros(n) for name, n in contents.items()})
+    # Of no examples, a mask of ten.
+    arrays = {name: zeros(n) if n else np.ones(10) for name, n in contents.items()}
+    np.savez(tmp_path / "x.npz", **arrays)
     loaded = datasets.load(tmp_path / "x.npz")
     assert [0 if x is None else len(x) for x in loaded] == sizes
     assert said in loaded.description
@@ -808,6 +816,53 @@ def test_load_takes_the_array_of_a_key_and_refuses_unlike_splits(tmp_path):
     assert loaded.train.tolist() == [[1, 1]] * 7
     with pytest.raises(ValueError, match=r"`key` .*'c', and 'train' \(5, 2\).*--key"):
         datasets.load(tmp_path / "x.npz", key="c")
+
+
+def test_load_asks_which_array_is_for_training_beside_that_of_a_split(tmp_path):
+    np.savez(tmp_path / "x.npz", a=zeros(5), b=zeros(5), x_test=zeros(3))
+    with pytest.raises(ValueError, match=r"`key` must name one .*'a', 'b', 'x_test'"):
+        datasets.load(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", test=zeros(5), x_test=zeros(5), y=np.ones(5))
+    with pytest.raises(ValueError, match=r"`key` must name one .*'test', 'x_test'"):
+        datasets.load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("key", "names", "expected"),
+    [
+        ("x_test", "x_train y_train x_test y_test", "y_test"),
+        ("test", "x_train y_train test labels_test", "labels_test"),
+        ("x_train", "x_train y_train x_test y_test", "y_train"),
+        ("more_val", "x y_train more_val y_val", "y_val"),
+        ("x", "x y x_test y_test", "y"),
+        ("x_test", "x y x_test", None),
+        ("x_train", "x_train y x_test", "y"),
+        # Labels of other arrays.
+        ("more", "x_train y_train more", None),
+        ("more", "more y label", None),
+        (None, "x_test y_test", "y_test"),
+        (None, "x y_train", "y_train"),
+    ],
+)
+def test_labels_are_those_of_the_array_of_a_key(key, names, expected, tmp_path):
+    x = np.arange(20.0).reshape(10, 2)
+    arrays = {
+        name: 100 * i + x[:, 0] if name[0] in "yl" else 100 * i + x
+        for i, name in enumerate(names.split())
+    }
+    np.savez(tmp_path / "x.npz", **arrays)
+    key_or_none = {} if key is None else {"key": key}
+    loaded = datasets.load(tmp_path / "x.npz", **key_or_none)
+    found, labels = numpy_files.arrays_and_labels(tmp_path / "x.npz", key)
+    np.testing.assert_array_equal(found, arrays[key or names.split()[0]])
+    if expected is None:
+        assert (loaded.labels, labels) == ({}, None)
+        return
+    np.testing.assert_array_equal(labels, arrays[expected])
+    offset = arrays[expected][0] - found[0, 0]
+    for part in ("train", "test"):
+        x = getattr(loaded, part)
+        np.testing.assert_array_equal(loaded.labels[part], x[:, 0] + offset)
 
 
 def test_load_refuses_a_single_example_and_arguments_of_other_files(tmp_path):
