@@ -585,6 +585,41 @@ def test_folders_of_splits_are_the_splits(tmp_path):
         datasets.load(tmp_path)
 
 
+@pytest.mark.parametrize("beside", ["", "cats"])
+def test_images_beside_a_folder_of_a_split_are_those_for_training(beside, tmp_path):
+    trained = [save_image(tmp_path / beside / f"{i}.png", seed=i) for i in range(3)]
+    tested = save_image(tmp_path / "test" / "a.png", seed=3)
+    (tmp_path / "test" / "notes.txt").write_text("")
+    train, validation, test = loaded = datasets.load(tmp_path)
+    np.testing.assert_allclose(train, np.array(trained) / 255, rtol=1e-6)
+    np.testing.assert_allclose(test, tested[None] / 255, rtol=1e-6)
+    assert validation is None
+    assert "3 for train, 1 for test.\nLeft out: .txt files (1)." in loaded.description
+    # Of two folders of one split the first is it.
+    save_image(tmp_path / "dev" / "b.png", seed=4)
+    save_image(tmp_path / "val" / "c.png", seed=5)
+    loaded = datasets.load(tmp_path)
+    assert [len(x) for x in loaded] == [3, 1, 1]
+    assert "outside of the folders of the splits (1)" in loaded.description
+
+
+def test_a_folder_of_a_split_alone_is_named(tmp_path):
+    save_image(tmp_path / "test" / "a.png")
+    save_image(tmp_path / "val" / "a.png")
+    with pytest.raises(ValueError, match="for training.*'test' and 'val' alone. Pass"):
+        datasets.load(tmp_path)
+
+
+def test_folders_of_splits_may_be_links(tmp_path):
+    for i, part in enumerate(("train", "test")):
+        save_image(tmp_path / "else" / part / "a.png", seed=i)
+        (tmp_path / "here").mkdir(exist_ok=True)
+        os.symlink(tmp_path / "else" / part, tmp_path / "here" / part)
+    loaded = datasets.load(tmp_path / "here")
+    assert [len(loaded.train), len(loaded.test)] == [1, 1]
+    assert "Left out" not in loaded.description
+
+
 # === Binarisation ===
 
 

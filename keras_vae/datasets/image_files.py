@@ -32,13 +32,23 @@ class Found:
 
     def __str__(self):
         """What is left out, or ""."""
-        return ", ".join(f"{why} ({number})" for why, number in self.skipped.items())
+        return counted(self.skipped)
 
 
-def find(folder):
-    """Returns what is `Found` under a folder; links to folders are not followed."""
+def counted(skipped):
+    """Returns a `Counter` of strings as one string."""
+    return ", ".join(f"{why} ({number})" for why, number in skipped.items())
+
+
+def find(folder, without=()):
+    """Returns what is `Found` under a folder; links to folders are not followed.
+
+    Args:
+        folder: Path.
+        without: Sequence of strings, the names of folders in it to leave out.
+    """
     images, skipped = [], collections.Counter()
-    for root, folders, names in sorted(_walk(folder, skipped)):
+    for root, folders, names in sorted(_walk(folder, without, skipped)):
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]
         skipped["links to folders"] += len(links)
         for name in sorted(names):
@@ -51,9 +61,11 @@ def find(folder):
     return Found(images, +skipped)
 
 
-def _walk(folder, skipped):
+def _walk(folder, without, skipped):
     """Yields what `os.walk` does, without hidden folders, which are counted."""
-    for root, folders, names in os.walk(folder):
+    for i, (root, folders, names) in enumerate(os.walk(folder)):
+        if i == 0:
+            folders[:] = [name for name in folders if name not in without]
         shown = [name for name in folders if not name.startswith(".")]
         skipped["hidden folders"] += len(folders) - len(shown)
         folders[:] = shown

@@ -60,37 +60,62 @@ def image_folder(
 
 
 def load(path, image_size=None, grayscale=False, max_bytes=limits.MAX_BYTES, **kwargs):
-    """Returns the `Dataset` of a folder; `train/` and `test/` in it are its splits."""
+    """Returns the `Dataset` of a folder; `train/` and `test/` in it are its splits.
+
+    Without `train/` all images beside `test/` are those for training.
+    """
     path = pathlib.Path(path)
-    folders = _folders(path)
-    found = {part: _found(folder) for part, folder in folders.items()}
-    paths = [image for part in found.values() for image in part.images]
+    found, skipped = _splits(path)
+    paths = [image for images in found.values() for image in images]
     headers = image_files.headers(paths)
     size = _size(path, paths, headers, image_size)
     channels = 1 if grayscale else 3
     _check_memory(path, len(paths), size, channels, max_bytes)
     read = {}
-    for part, files in found.items():
-        number = len(files.images)
-        read[part] = image_files.read(files.images, headers[:number], size, channels)
+    for part, images in found.items():
+        number = len(images)
+        read[part] = image_files.read(images, headers[:number], size, channels)
         headers = headers[number:]
-    text = _described(path, found, size, image_size)
+    text = _described(path, found, skipped, size, image_size)
     train, validation = read["train"], read.get("validation")
     if "test" in read:
         return splits.Dataset(train, validation, read["test"], description=text)
     return splits.hold_out(train, validation=validation, description=text, **kwargs)
 
 
-def _folders(path):
-    """Returns the folders of the splits, the whole folder if it has none."""
+def _splits(path):
+    """Returns a dict of splits to their images, and a `Counter` of what is left out."""
+    of_splits = sorted(x for x in path.iterdir() if x.is_dir() and splits.role(x.name))
     folders = {}
-    for folder in sorted(path.iterdir()):
-        part = splits.role(folder.name)
-        if part is not None and folder.is_dir():
-            folders.setdefault(part, folder)
-    if "train" not in folders:
-        return {"train": path}
-    return {part: folders[part] for part in splits.PARTS if part in folders}
+    for folder in of_splits:
+        folders.setdefault(splits.role(folder.name), folder)
+    if not folders:
+        found = _found(path)
+        return {"train": found.images}, found.skipped
+    found = {part: _found(folders[part]) for part in splits.PARTS if part in folders}
+    others = image_files.find(path, [folder.name for folder in folders.values()])
+    skipped = sum((files.skipped for files in found.values()), others.skipped)
+    images = {part: files.images for part, files in found.items()}
+    outside = len(others.images)
+    if "train" not in images:
+        images = {"train": _beside(path, others.images, of_splits), **images}
+        outside -= len(images["train"])
+    skipped["images outside of the folders of the splits"] = outside
+    return images, +skipped
+
+
+def _beside(path, images, of_splits):
+    """Returns the images for training of a folder without one for them."""
+    # A second folder of a split, such as `dev` beside `val`, is not for training.
+    found = [x for x in images if not any(map(x.is_relative_to, of_splits))]
+    if not found:
+        shown = " and ".join(repr(folder.name) for folder in of_splits)
+        raise ValueError(
+            "`path` must hold images for training, in a folder 'train' or beside the "
+            f"folders of other splits. Received: {str(path)!r}, which holds {shown} "
+            f"alone. Pass {str(of_splits[0])!r} to split the images in it."
+        )
+    return found
 
 
 def _found(path):
@@ -144,16 +169,11 @@ def _check_memory(path, number, size, channels, max_bytes):
     )
 
 
-def _described(path, found, size, image_size):
+def _described(path, found, skipped, size, image_size):
     """Returns what was read and what was left out."""
-    numbers = [f"{len(files.images)} for {part}" for part, files in found.items()]
+    numbers = [f"{len(images)} for {part}" for part, images in found.items()]
     how = "" if image_size is None else ", cropped and resized"
     lines = [f"{path}: images of {size[0]} x {size[1]}{how}, {', '.join(numbers)}."]
-    everything = image_files.find(path)
-    skipped = everything.skipped
-    outside = len(everything.images) - sum(len(part.images) for part in found.values())
-    if outside:
-        skipped["images outside of the folders of the splits"] = outside
     if skipped:
-        lines.append(f"Left out: {everything}.")
+        lines.append(f"Left out: {image_files.counted(skipped)}.")
     return "\n".join(lines)

@@ -41,7 +41,8 @@ def load(name, data_dir=None, **kwargs):
     Returns:
         A `Dataset`, whose `description` says what was read. Arrays of an `.npz` file
         named `train`, `test` and perhaps `valid`, `validation` or `val`, also with `x_`
-        before it, are its splits, and so are folders of such names in a folder.
+        before it, are its splits, and so are folders of such names in a folder. Where
+        none is named `train`, what stands beside the others is for training.
 
     Raises:
         ValueError: If `name` is unknown, the data cannot be used, or an argument is for
