@@ -431,6 +431,34 @@ def test_tables_ask_what_commas_in_numbers_mean(tmp_path):
         datasets.table(tmp_path / "t.csv", decimal="comma")
 
 
+@pytest.mark.parametrize(
+    ("text", "drop", "expected"),
+    [
+        ("a\n1,5\n2,25\n", [], [[1.5], [2.25]]),
+        ("1,5\n2,25\n", [], [[1.5], [2.25]]),
+        ("red;old;1,5\nblue;new;2,25\n", ["column_1", "column_2"], [[1.5], [2.25]]),
+        ("a b\n1,5 2\n3 4\n", [], [[1.5, 2], [3, 4]]),
+        # In quotes commas are no separators, and without decimals they may be.
+        ('a,b\n"1,5","2,5"\n"3,5",4\n', [], [[1.5, 2.5], [3.5, 4]]),
+        ("a,b\n1,2\n3,4\n", [], [[1, 2], [3, 4]]),
+        ("1,2,3\n5,4,6\n", [], [[1, 2, 3], [5, 4, 6]]),
+    ],
+)
+def test_decimal_commas_that_are_asked_for_separate_no_cells(
+    text, drop, expected, tmp_path
+):
+    (tmp_path / "t.csv").write_text(text)
+    x = datasets.table(tmp_path / "t.csv", decimal=",", drop_columns=drop)
+    assert x.tolist() == expected
+
+
+def test_separators_part_the_names_too(tmp_path):
+    rows = "red;old;1,5\n" * 9
+    (tmp_path / "t.csv").write_text(f"color;age;x\n{rows}")
+    x = datasets.table(tmp_path / "t.csv", drop_columns=["color", "age"])
+    assert x.tolist() == [[1.5]] * 9
+
+
 def test_names_with_commas_are_quoted_where_a_flag_takes_them(tmp_path):
     (tmp_path / "t.csv").write_text('"a,b",c\nx,1\ny,2\n')
     with pytest.raises(ValueError, match="--drop_columns='\"a,b\"'"):

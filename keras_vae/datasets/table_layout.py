@@ -74,7 +74,7 @@ def infer(path, header=None, decimal=None):
     encoding = _encoding(path)
     with open(path, newline="", encoding=encoding) as file:
         lines = [line for line in itertools.islice(file, _SAMPLE) if line.strip()]
-    separator = _separator(lines)
+    separator = _separator(lines, decimal)
     rows = list(_rows(lines, separator))
     if not rows:
         raise ValueError(
@@ -138,20 +138,38 @@ def _encoding(path):
     return encoding
 
 
-def _separator(lines):
+def _separator(lines, decimal):
     """The sign that parts most lines into equally many cells that are numbers."""
+    tables = {sign: list(_rows(lines, sign)) for sign in _WORDS}
+    if decimal == "," and not _may_separate(tables):
+        del tables[","]
+    return max(tables, key=lambda sign: _fit(tables[sign], sign, decimal))
 
-    def score(separator):
-        rows = list(_rows(lines, separator))
-        sizes = [len(row) for row in rows]
-        width = max(set(sizes), key=sizes.count, default=0)
-        if width < 2:
-            return 0.0
-        decimal = "." if separator == "," else ","
-        cells = [_kind(cell, decimal) for row in rows for cell in row]
-        return sizes.count(width) * (1 + cells.count("number") / len(cells))
 
-    return max(_WORDS, key=score)
+def _may_separate(tables):
+    """Whether commas may stand between the cells where they are decimal signs."""
+    sizes = {len(row) for row in tables[","]}
+    named = len(sizes) == 1 and {_kind(cell) for cell in tables[","][0]} == {"text"}
+    # Cells that hold commas, which separate cells too, stand in quotes.
+    quoted = _has_commas(tables[","])
+    return quoted or named or not any(map(_has_commas, tables.values()))
+
+
+def _has_commas(rows):
+    return any(_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
+
+
+def _fit(rows, separator, decimal):
+    """How well a separator fits: what is larger fits better."""
+    sizes = [len(row) for row in rows]
+    width = max(set(sizes), key=sizes.count, default=0)
+    # Lines without a separator are a column, unless commas may separate them.
+    if width < 2 and decimal != ",":
+        return 0, False, 0.0
+    point = separator == "," and decimal != ","
+    kinds = [_kind(cell, "." if point else ",") for row in rows for cell in row]
+    filled = len(kinds) - kinds.count("missing")
+    return sizes.count(width), width > 1, kinds.count("number") / max(1, filled)
 
 
 def _decimal(path, separator, rows):
