@@ -459,6 +459,40 @@ def test_separators_part_the_names_too(tmp_path):
     assert x.tolist() == [[1.5]] * 9
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.234,5;2\n6;-1.234.567,25\n", [[1234.5, 2], [6, -1234567.25]]),
+        ("1.234;2,5\n1.234,5;3\n", [[1234, 2.5], [1234.5, 3]]),
+        ("name;b\n1.234,5;2\n", [[1234.5, 2]]),
+    ],
+)
+def test_points_beside_decimal_commas_part_thousands(text, expected, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    for decimal in (None, ","):
+        x, _, description = datasets.tables.read(tmp_path / "t.csv", decimal=decimal)
+        np.testing.assert_array_equal(x, np.float32(expected))
+        assert "points part thousands, as in 1.234" in description
+
+
+def test_points_beside_decimal_commas_are_asked_about_or_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1.234;2,5\n5.678;3,5\n")
+    message = "`decimal` must say how '1.234'.* ',' as 1234 or '.' as 1.234.*'2,5'"
+    with pytest.raises(ValueError, match=message):
+        datasets.table(tmp_path / "t.csv")
+    x = datasets.table(tmp_path / "t.csv", decimal=",")
+    assert x.tolist() == [[1234, 2.5], [5678, 3.5]]
+    x = datasets.table(tmp_path / "t.csv", decimal=".", drop_columns=["b"])
+    assert x.tolist() == np.float32([[1.234], [5.678]]).tolist()
+    (tmp_path / "t.csv").write_text("a;b\n1.5;2,5\n1.234;3\n")
+    message = r"'b' holds text, '2,5' in row 2 \(a number if `decimal` is ','\)"
+    with pytest.raises(ValueError, match=message):
+        datasets.table(tmp_path / "t.csv")
+    message = r"1 of 2 columns.*'a' holds .*'1\.5' in row 2 \(a number .* is '\.'\)"
+    with pytest.raises(ValueError, match=message):
+        datasets.table(tmp_path / "t.csv", decimal=",")
+
+
 def test_names_with_commas_are_quoted_where_a_flag_takes_them(tmp_path):
     (tmp_path / "t.csv").write_text('"a,b",c\nx,1\ny,2\n')
     with pytest.raises(ValueError, match="--drop_columns='\"a,b\"'"):

@@ -18,6 +18,8 @@ _MARKS = (
 # Cells that stand for none; pandas knows more of them.
 MISSING = ("?", "-", ".", "NA", "N/A", "na", "n/a", "NaN", "nan", "NULL", "null", "")
 _COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
+# The same whose thousands are parted by points; the decimals may be none.
+GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 # So many numbers that count from 0 are no row of data.
 _SURE = 10
@@ -156,7 +158,15 @@ def _may_separate(tables):
 
 
 def _has_commas(rows):
-    return any(_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
+    return any(_has_comma(cell.strip()) for row in rows for cell in row)
+
+
+def _has_comma(cell):
+    return "," in cell and _is_with_comma(cell)
+
+
+def _is_with_comma(cell):
+    return bool(_COMMA.fullmatch(cell) or GROUPED.fullmatch(cell))
 
 
 def _fit(rows, separator, decimal):
@@ -174,18 +184,29 @@ def _fit(rows, separator, decimal):
 
 def _decimal(path, separator, rows):
     cells = [cell.strip() for row in rows for cell in row]
-    commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    points = any("." in cell and _kind(cell) == "number" for cell in cells)
-    if separator == "," or not commas or points:
+    commas = [cell for cell in cells if _has_comma(cell)]
+    points = [cell for cell in cells if "." in cell and _kind(cell) == "number"]
+    if separator == "," or not commas or not all(map(GROUPED.fullmatch, points)):
         return "."
+    if any("." in cell for cell in commas):
+        return ","
+    if points:
+        cell = points[0]
+        as_point = f"{cell}, which leaves {commas[0]!r} as text"
+        _ask_decimal(path, cell, cell.replace(".", ""), as_point)
     if all(map(_THOUSANDS.fullmatch, commas)):
-        raise ValueError(
-            f"`decimal` must say how {commas[0]!r} in {str(path)!r} is read, ',' as "
-            f"{commas[0].replace(',', '.', 1)} or '.' as text, since it may be "
-            f"{commas[0].replace(',', '')}. Received: None. In the programs: "
-            "--decimal=comma or --decimal=point"
-        )
+        cell, whole = commas[0], commas[0].replace(",", "")
+        as_point = f"text, since it may be {whole}"
+        _ask_decimal(path, cell, cell.replace(",", ".", 1), as_point)
     return ","
+
+
+def _ask_decimal(path, cell, as_comma, as_point):
+    raise ValueError(
+        f"`decimal` must say how {cell!r} in {str(path)!r} is read, ',' as {as_comma} "
+        f"or '.' as {as_point}. Received: None. In the programs: --decimal=comma or "
+        "--decimal=point"
+    )
 
 
 def _kind(cell, decimal="."):
@@ -193,13 +214,25 @@ def _kind(cell, decimal="."):
     cell = cell.strip()
     if cell in MISSING:
         return "missing"
-    if decimal == "," and _COMMA.fullmatch(cell):
+    if decimal == "," and _is_with_comma(cell):
         return "number"
     try:
         float(cell)
     except ValueError:
         return "text"
     return "number"
+
+
+def is_number(cell, decimal):
+    """Returns whether a cell is a number where the decimal sign is "." or ","."""
+    return _kind(cell, decimal) == "number"
+
+
+def _number(cell, decimal):
+    """The number of a cell whose kind that is."""
+    if decimal == "," and _is_with_comma(cell.strip()):
+        cell = cell.replace(".", "").replace(",", ".")
+    return float(cell)
 
 
 # === Names ===
@@ -211,7 +244,7 @@ def _has_names(path, rows, decimal):
     if len(first) > 1 and first[0].strip() == "" and _is_index(rest):
         return True
     numbers = [
-        float(cell.replace(",", "."))
+        _number(cell, decimal)
         for cell, kind in zip(first, kinds, strict=True)
         if kind == "number"
     ]

@@ -22,7 +22,8 @@ def table(path, header=None, drop_columns=(), decimal=None, missing=None):
     """Returns the numbers of a `.csv` file with one example per row.
 
     pandas reads it. Cells are separated by commas, semicolons, tabs, bars or spaces;
-    with another sign than the comma between them, numbers may have decimal commas.
+    with another sign than the comma between them, numbers may have decimal commas, and
+    points that part thousands.
     Names of columns may stand in the first row, also numbers that count from 0. The
     index that pandas writes without a name is left out. Values are not rescaled.
 
