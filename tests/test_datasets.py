@@ -595,6 +595,49 @@ def test_images_are_resized_as_keras_does(tmp_path):
         datasets.image_folder(tmp_path, image_size=(0, 7))
 
 
+GREYS = np.random.default_rng(0).integers(0, 256, (6, 5), "uint8")
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".png", ".tif"])
+def test_grey_images_have_one_channel(suffix, tmp_path):
+    PIL.Image.fromarray(GREYS).save(tmp_path / f"a{suffix}")
+    x = datasets.image_folder(tmp_path)
+    np.testing.assert_allclose(x, GREYS[None, ..., None] / 255, rtol=1e-6)
+    np.testing.assert_array_equal(datasets.image_folder(tmp_path, grayscale=True), x)
+    in_color = datasets.image_folder(tmp_path, grayscale=False)
+    np.testing.assert_array_equal(in_color, np.repeat(x, 3, axis=-1))
+    PIL.Image.fromarray(GREYS[::-1]).save(tmp_path / "b.png")
+    loaded = datasets.load(tmp_path, test_fraction=0.5)
+    assert loaded.event_shape == (6, 5, 1)
+    assert "grey images of 6 x 5" in loaded.description
+    # One in color among them, and all are.
+    save_image(tmp_path / "c.png")
+    loaded = datasets.load(tmp_path)
+    assert loaded.event_shape == (6, 5, 3)
+    assert ": images of 6 x 5" in loaded.description
+    assert datasets.load(tmp_path, grayscale=True).event_shape == (6, 5, 1)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".gif", ".jpg"])
+def test_images_in_color_are_made_grey(suffix, tmp_path):
+    colored = np.full((6, 5, 3), (255, 0, 0), "uint8")
+    PIL.Image.fromarray(colored).save(tmp_path / f"a{suffix}")
+    assert datasets.image_folder(tmp_path).shape == (1, 6, 5, 3)
+    x = datasets.image_folder(tmp_path, grayscale=True)
+    assert x.shape == (1, 6, 5, 1)
+    assert 0.2 < x.min() == x.max() < 0.4
+
+
+def test_palettes_are_colors(tmp_path):
+    colors = np.array([[9, 9, 9], [250, 10, 60]], "uint8")
+    image = PIL.Image.fromarray(GREYS % 2, "P")
+    image.putpalette(colors.tobytes())
+    for suffix in (".bmp", ".gif", ".png"):
+        image.save(tmp_path / f"a{suffix}")
+    x = datasets.image_folder(tmp_path)
+    np.testing.assert_allclose(x, [colors[GREYS % 2] / 255] * 3, rtol=1e-6)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
 def test_images_that_are_damaged_are_named(suffix, tmp_path):
     for name in "abc":

@@ -13,8 +13,10 @@ import tensorflow as tf
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Formats that TensorFlow decodes, by the names of Pillow, which decodes all others.
-_TENSORFLOW = ("BMP", "GIF", "JPEG", "MPO", "PNG")
-# Modes of Pillow whose values are bytes.
+# TensorFlow makes no grey images of BMP and GIF, and ignores the palettes of BMP.
+_TENSORFLOW = ("JPEG", "MPO", "PNG")
+# Modes of Pillow whose values are grey, and those whose values are bytes.
+_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 _BYTES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -93,10 +95,12 @@ class Header:
     Args:
         size: Tuple (height, width).
         by_pillow: Boolean, whether TensorFlow cannot decode it.
+        is_grey: Boolean, whether it has one channel, or a palette of greys.
     """
 
     size: tuple
     by_pillow: bool
+    is_grey: bool
 
 
 def headers(paths):
@@ -125,7 +129,15 @@ def _header(path):
             by_pillow = image.format not in _TENSORFLOW
             if by_pillow and image.mode not in _BYTES:
                 raise ValueError(f"values of mode {image.mode}, which are no bytes")
-            return Header((image.height, image.width), by_pillow)
+            size = image.height, image.width
+            return Header(size, by_pillow, image.mode in _GREY or _has_greys(image))
+
+
+def _has_greys(image):
+    if image.mode != "P":
+        return False
+    palette = np.reshape(image.getpalette(), (-1, 3))
+    return bool(np.all(palette == palette[:, :1]))
 
 
 def _check_readable(broken):

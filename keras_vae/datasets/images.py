@@ -13,7 +13,7 @@ _SHOWN = 4
 
 
 def image_folder(
-    path, image_size=None, grayscale=False, batch_size=None, max_bytes=limits.MAX_BYTES
+    path, image_size=None, grayscale=None, batch_size=None, max_bytes=limits.MAX_BYTES
 ):
     """Returns the BMP, GIF, JPEG, PNG, TIFF and WebP images under a folder.
 
@@ -26,7 +26,7 @@ def image_folder(
         image_size: Tuple (height, width). Defaults to None: that of the images, which
             must be the same for all.
         grayscale: Boolean, whether to return one channel instead of three. Defaults
-            to False.
+            to None: one if all files hold one channel or a palette of greys.
         batch_size: Integer, for images that do not fit into memory; they are then read
             during training. Defaults to None.
         max_bytes: Integer, the most bytes that the array may take. Defaults to 2**32,
@@ -52,14 +52,14 @@ def image_folder(
     paths = _found(path).images
     headers = image_files.headers(paths)
     size = _size(path, paths, headers, image_size)
-    channels = 1 if grayscale else 3
+    channels = _channels(headers, grayscale)
     if batch_size is not None:
         return image_files.batches(paths, headers, size, channels, batch_size)
     _check_memory(path, len(paths), size, channels, max_bytes)
     return image_files.read(paths, headers, size, channels)
 
 
-def load(path, image_size=None, grayscale=False, max_bytes=limits.MAX_BYTES, **kwargs):
+def load(path, image_size=None, grayscale=None, max_bytes=limits.MAX_BYTES, **kwargs):
     """Returns the `Dataset` of a folder; `train/` and `test/` in it are its splits.
 
     Without `train/` all images beside `test/` are those for training.
@@ -69,14 +69,16 @@ def load(path, image_size=None, grayscale=False, max_bytes=limits.MAX_BYTES, **k
     paths = [image for images in found.values() for image in images]
     headers = image_files.headers(paths)
     size = _size(path, paths, headers, image_size)
-    channels = 1 if grayscale else 3
+    channels = _channels(headers, grayscale)
     _check_memory(path, len(paths), size, channels, max_bytes)
     read = {}
     for part, images in found.items():
         number = len(images)
         read[part] = image_files.read(images, headers[:number], size, channels)
         headers = headers[number:]
-    text = _described(path, found, skipped, size, image_size)
+    kind = f"{'grey images' if channels == 1 else 'images'} of {size[0]} x {size[1]}"
+    kind += "" if image_size is None else ", cropped and resized"
+    text = _described(path, found, skipped, kind)
     train, validation = read["train"], read.get("validation")
     if "test" in read:
         return splits.Dataset(train, validation, read["test"], description=text)
@@ -160,6 +162,12 @@ def _size(path, paths, headers, image_size):
     )
 
 
+def _channels(headers, grayscale):
+    if grayscale is None:
+        grayscale = all(header.is_grey for header in headers)
+    return 1 if grayscale else 3
+
+
 def _check_memory(path, number, size, channels, max_bytes):
     limits.check_size(
         number * size[0] * size[1] * channels,
@@ -169,11 +177,10 @@ def _check_memory(path, number, size, channels, max_bytes):
     )
 
 
-def _described(path, found, skipped, size, image_size):
+def _described(path, found, skipped, kind):
     """Returns what was read and what was left out."""
     numbers = [f"{len(images)} for {part}" for part, images in found.items()]
-    how = "" if image_size is None else ", cropped and resized"
-    lines = [f"{path}: images of {size[0]} x {size[1]}{how}, {', '.join(numbers)}."]
+    lines = [f"{path}: {kind}, {', '.join(numbers)}."]
     if skipped:
         lines.append(f"Left out: {image_files.counted(skipped)}.")
     return "\n".join(lines)

@@ -134,6 +134,7 @@ NEW = (
     "drop_columns",
     "decimal",
     "image_size",
+    "grayscale",
     "max_bytes",
     "linear_path",
     "model",
