@@ -181,7 +181,8 @@ class _Names:
             among = self.all if among is None else among
             usable = [name for name in among if self._is_data(name)]
             named = [name for name in usable if name.lower() in _DATA]
-            for candidates in (among, named, usable):
+            others = [name for name in among if not _is_label(name)]
+            for candidates in (among, named, usable, others):
                 if len(candidates) == 1:
                     return candidates[0]
         if key not in self.all:
@@ -269,7 +270,8 @@ def _numbers(path, key, max_bytes, missing):
     # What a file holds in full is its own limit.
     grown = math.prod(shape) if claimed > stored else 0
     limits.check_size(grown, where, max_bytes)
-    x = read_array(path, key).astype("float32")
+    with np.errstate(over="ignore"):
+        x = read_array(path, key).astype("float32")
     bad = ~np.isfinite(x) if missing is None else np.isinf(x)
     if bad.any():
         raise ValueError(
@@ -305,10 +307,13 @@ def _header(stream):
 def _headers(path):
     """Returns a dict of all members of an archive, see `_Names`."""
     with _explained(path), zipfile.ZipFile(path) as archive:
-        return {
+        headers = {
             name.removesuffix(".npy"): _member_header(archive, name)
             for name in archive.namelist()
         }
+        if not headers:
+            raise ValueError("it holds no array")
+        return headers
 
 
 def _member_header(archive, name):
