@@ -204,6 +204,7 @@ def test_arrays_are_returned_as_they_are(tmp_path):
         (np.float64(1), r"Received: shape \(\)"),
         (np.array([[1, np.nan]]), "Received: 1 other values"),
         (np.array([[np.inf, 0]]), "Received: 1 other values"),
+        (np.array([[1e300, 0]]), "Received: 1 other values"),
     ],
 )
 def test_arrays_refuse_what_cannot_be_fitted(array, message, tmp_path):
@@ -244,6 +245,25 @@ def test_arrays_refuse_pickles_in_archives(tmp_path):
     (tmp_path / "x.npz").write_bytes(object_archive())
     with pytest.raises(ValueError, match="`path` must be a NumPy file .* Received"):
         datasets.arrays(tmp_path / "x.npz", key="x")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.array([[1], [1, 2]], object)}, "it holds Python objects"),
+        ({"x": np.ones(2)}, r"Received: shape \(2,\) in .*array 'x'"),
+    ],
+)
+def test_arrays_beside_labels_say_what_is_wrong_with_them(arrays, message, tmp_path):
+    np.savez(tmp_path / "x.npz", **arrays, y=np.arange(2))
+    with pytest.raises(ValueError, match=f"`path` must .*{message}"):
+        datasets.load(tmp_path / "x.npz")
+
+
+def test_an_empty_archive_is_none_of_arrays(tmp_path):
+    np.savez(tmp_path / "x.npz")
+    with pytest.raises(ValueError, match="`path` must be a NumPy file.*no array"):
+        datasets.load(tmp_path / "x.npz")
 
 
 def test_load_refuses_a_broken_archive(tmp_path):
@@ -345,6 +365,10 @@ CELLS = "1.5,2,.25\n3,4.5,.5\n5,6,.75\n"
             "separated by semicolons, names in the first row, decimal commas",
         ),
         ("1.5 2 .25\n3  4.5 .5\n 5 6 .75\n", "column_1,column_2,column_3", "by spaces"),
+        ("# a b c\n1.5 2 .25\n3 4.5 .5\n5 6 .75\n", "a,b,c", "names in the first row"),
+        ("# b c\n1.5 2 .25\n3 4.5 .5\n5 6 .75\n", "#,b,c", "names in the first row"),
+        # Last rows of spreadsheets.
+        ("a,b,c\n" + CELLS + ",,\n, ,\n\n,,\n", "a,b,c", "3 rows, 3 columns"),
     ],
 )
 def test_tables_say_what_they_were_taken_for(text, names, said, tmp_path):
@@ -515,6 +539,33 @@ def test_names_of_several_lines_leave_the_first_row(separator, break_, start, tm
     x, names, _ = datasets.tables.read(tmp_path / "t.csv")
     assert x.tolist() == [[1.5, 2], [3.5, 4]]
     assert names == ("length, in cm", "b")
+
+
+def test_truth_beside_gaps_is_one_and_zero(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\nTrue,2\n,5\nFALSE,1\n")
+    with pytest.raises(ValueError, match="1 of 2 columns.*'a' lacks 1 of 3 cells"):
+        datasets.table(tmp_path / "t.csv")
+    x, _, text = datasets.tables.read(tmp_path / "t.csv", missing="nan")
+    np.testing.assert_array_equal(x, [[1, 2], [np.nan, 5], [0, 1]])
+    assert "True and False, read as 1 and 0; lacks 1 of 3 cells" in text
+
+
+def test_empty_rows_among_others_are_gaps(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n,\n3,5\n,\n")
+    x = datasets.table(tmp_path / "t.csv", missing="nan")
+    np.testing.assert_array_equal(x, [[1, 2], [np.nan, np.nan], [3, 5]])
+    for rows in ("NA,NA\n", "3,\n"):
+        (tmp_path / "t.csv").write_text(f"a,b\n1,2\n{rows}")
+        assert len(datasets.table(tmp_path / "t.csv", missing="nan")) == 2
+    (tmp_path / "t.csv").write_text("a,b\n,\n,\n")
+    with pytest.raises(ValueError, match="'a' is empty; 'b' is empty"):
+        datasets.table(tmp_path / "t.csv")
+
+
+def test_numbers_of_rows_that_are_dates_are_told_in_full(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n20200101,2\n20200102,7\n20200103,1\n")
+    text = datasets.load(tmp_path / "t.csv").description
+    assert "counts the rows from 20200101, which float32 rounds; drop_columns" in text
 
 
 def test_load_holds_out_a_part_of_a_table(tmp_path):
@@ -1091,3 +1142,19 @@ def test_load_reads_a_folder_of_images(tmp_path):
 def test_load_names_the_data_sets():
     with pytest.raises(ValueError, match="`name` must be .*'digits'.*name='digit'"):
         datasets.load("digit")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("t.xlsx", "a file of another kind. Save a table with pandas, to_csv"),
+        ("t.parquet", "a file of another kind"),
+        ("t.json", "a file of another kind"),
+        ("t", "a file of another kind"),
+        ("t.PNG", "an image. Pass the folder"),
+    ],
+)
+def test_load_says_what_to_do_with_files_of_other_kinds(name, message, tmp_path):
+    (tmp_path / name).write_text("a,b")
+    with pytest.raises(ValueError, match=f"`name` must be .*{name}', {message}"):
+        datasets.load(tmp_path / name)

@@ -40,6 +40,9 @@ def read(name, cells, first_row, decimal, missing=None):
     """
     import pandas as pd
 
+    is_boolean = pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
+    # Beside gaps they are objects.
+    cells = cells.astype(float) if is_boolean else cells
     numbers, empty, remark = cells, cells.isna(), ""
     if not pd.api.types.is_numeric_dtype(cells):
         texts = cells.astype(object).map(str, na_action="ignore").str.strip()
@@ -57,7 +60,7 @@ def read(name, cells, first_row, decimal, missing=None):
         row = int(np.argmax(too_large))
         text = f"has {values[row]:g} in row {row + first_row}, out of float32's range"
         return Column(name, None, text)
-    kind = "True and False, read as 1 and 0" if cells.dtype == bool else None
+    kind = "True and False, read as 1 and 0" if is_boolean else None
     rises = not np.any(values % 1) and bool(np.all(np.diff(values) > 0))
     text = _described(values[~empty.to_numpy()], kind) + remark
     if empty.any():
@@ -123,12 +126,12 @@ def _described(values, kind):
         return kind
     if whole and (low, high) == (0, 1):
         return "zeros and ones"
+    rounds = ", which float32 rounds" if max(-low, high) > _EXACT else ""
     if len(values) > 2 and np.all(np.diff(values) == 1):
-        return f"counts the rows from {low:g}; drop_columns would leave it out"
+        start = f"{low:.0f}{rounds}" if whole else f"{low:g}"
+        return f"counts the rows from {start}; drop_columns would leave it out"
     if whole:
-        text = f"whole numbers, {low:.17g} to {high:.17g}"
-        exact = max(-low, high) <= _EXACT
-        return text if exact else f"{text}, which float32 rounds"
+        return f"whole numbers, {low:.17g} to {high:.17g}{rounds}"
     return f"{low:.4g} to {high:.4g}, mean {values.mean():.4g}, deviation " + (
         f"{values.std():.4g}"
     )

@@ -104,7 +104,12 @@ def _reader(lines, separator):
 
 
 def _rows(lines, separator):
-    return filter(_is_filled, _reader(lines, separator))
+    rows = filter(_is_filled, _reader(lines, separator))
+    start = list(itertools.islice(rows, 2))
+    # As `numpy.savetxt` marks names, between which spaces stand.
+    if len(start) > 1 and start[0][0] == "#" and len(start[0]) > len(start[1]):
+        del start[0][0]
+    return itertools.chain(start, rows)
 
 
 def _in_one_line(cell):
