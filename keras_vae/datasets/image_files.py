@@ -128,7 +128,9 @@ def _header(path):
         with Image.open(path) as image:
             by_pillow = image.format not in _TENSORFLOW
             if by_pillow and image.mode not in _BYTES:
-                raise ValueError(f"values of mode {image.mode}, which are no bytes")
+                raise ValueError(
+                    f"values of mode {image.mode}, which are no bytes; save 8 bits"
+                )
             size = image.height, image.width
             return Header(size, by_pillow, image.mode in _GREY or _has_greys(image))
 

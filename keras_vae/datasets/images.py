@@ -4,6 +4,8 @@ import collections
 import os
 import pathlib
 
+import numpy as np
+
 from keras_vae.arguments import is_integer
 from keras_vae.datasets import image_files
 from keras_vae.datasets import limits
@@ -17,7 +19,8 @@ def image_folder(
 ):
     """Returns the BMP, GIF, JPEG, PNG, TIFF and WebP images under a folder.
 
-    They come in the order of folders and names, with values divided by 255. With an
+    They come in the order of folders and names, with values divided by 255; of 16 bits
+    PNG keeps 8. Transparency and the rotations of cameras are ignored. With an
     `image_size` they are cropped around their centre to its aspect ratio and resized
     bilinearly, by `keras.preprocessing.image.smart_resize`.
 
@@ -137,7 +140,7 @@ def _found(path):
 def _size(path, paths, headers, image_size):
     """Returns the size of the array, (height, width)."""
     if image_size is not None:
-        sides = tuple(image_size)
+        sides = tuple(image_size) if np.ndim(image_size) == 1 else ()
         if len(sides) != 2 or not all(is_integer(side) and side > 0 for side in sides):
             raise ValueError(
                 "`image_size` must be two positive integers, height and width. "
@@ -163,6 +166,11 @@ def _size(path, paths, headers, image_size):
 
 
 def _channels(headers, grayscale):
+    if grayscale not in (None, True, False):
+        raise ValueError(
+            "`grayscale` must be True, False or None, for as saved. Received: "
+            f"grayscale={grayscale!r}"
+        )
     if grayscale is None:
         grayscale = all(header.is_grey for header in headers)
     return 1 if grayscale else 3
