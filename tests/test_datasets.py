@@ -1059,6 +1059,7 @@ def test_labels_are_those_of_the_array_of_a_key(key, names, expected, tmp_path):
         return
     np.testing.assert_array_equal(labels, arrays[expected])
     offset = arrays[expected][0] - found[0, 0]
+    assert f"{expected!r} for the labels of train" in loaded.description
     for part in ("train", "test"):
         x = getattr(loaded, part)
         np.testing.assert_array_equal(loaded.labels[part], x[:, 0] + offset)

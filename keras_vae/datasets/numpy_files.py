@@ -87,20 +87,23 @@ def load(path, key=None, max_bytes=limits.MAX_BYTES, missing=None, **kwargs):
     parts = names.splits(path, key)
     limits_and_gaps = max_bytes, missing
     read = {part: _numbers(path, key, *limits_and_gaps) for part, key in parts.items()}
-    text = _described(path, names.all, parts)
     train, validation = read["train"], read.get("validation")
     beside = {part: names.labels(key, read[part]) for part, key in parts.items()}
-    labels = {part: read_array(path, key) for part, key in beside.items() if key}
+    beside = {part: key for part, key in beside.items() if key is not None}
+    labels = {part: read_array(path, key) for part, key in beside.items()}
+    text = _described(path, names.all, parts, beside)
     more = {"description": text, "labels": labels}
     if "test" in read:
         return splits.Dataset(train, validation, read["test"], **more)
     return splits.hold_out(train, validation=validation, **more, **kwargs)
 
 
-def _described(path, names, parts):
-    used = ", ".join(f"{key!r} for {part}" for part, key in parts.items())
-    others = ", ".join(repr(name) for name in names if name not in parts.values())
-    return f"{path}: {used}{'; left out: ' + others if others else ''}."
+def _described(path, names, parts, labels):
+    used = [f"{key!r} for {part}" for part, key in parts.items()]
+    used += [f"{key!r} for the labels of {part}" for part, key in labels.items()]
+    known = {*parts.values(), *labels.values()}
+    others = ", ".join(repr(name) for name in names if name not in known)
+    return f"{path}: {', '.join(used)}{'; left out: ' + others if others else ''}."
 
 
 class _Names:
