@@ -69,15 +69,17 @@ def read(name, cells, first_row, decimal, missing=None):
 
 
 def _with_points(texts):
-    """Returns texts with points for decimal commas, and a remark on other points."""
-    parted = texts.str.fullmatch(table_layout.GROUPED.pattern, na=False)
-    plain = texts.mask(parted, texts.str.replace(".", "", regex=False))
-    # A point that parts no thousands may be a decimal one, as may be those that do.
-    plain = plain.mask(plain.str.contains(".", regex=False, na=False))
-    remark = ""
-    if parted.any():
-        remark = f"; points part thousands, as in {texts[parted].iloc[0]}"
-    return plain.str.replace(",", ".", regex=False), remark
+    """Returns numbers with points for decimal commas, and a remark on other points."""
+    parted = texts[texts.str.fullmatch(table_layout.GROUPED.pattern, na=False)]
+    remark = f"; points part thousands, as in {parted.iloc[0]}" if len(parted) else ""
+    return texts.map(_with_point, na_action="ignore"), remark
+
+
+def _with_point(text):
+    if table_layout.GROUPED.fullmatch(text):
+        text = text.replace(".", "")
+    # A point that parts no thousands may be a decimal one, and no number is sure.
+    return "" if "." in text else text.replace(",", ".")
 
 
 def _gaps(empty, first_row):
