@@ -767,6 +767,15 @@ def test_images_beside_a_folder_of_a_split_are_those_for_training(beside, tmp_pa
     assert "outside of the folders of the splits (1)" in loaded.description
 
 
+def test_folders_of_splits_below_others_are_told_of(tmp_path):
+    for i, part in enumerate(("train", "test")):
+        save_image(tmp_path / "images" / part / "a.png", seed=i)
+    text = datasets.load(tmp_path, test_fraction=0.5).description
+    assert "No splits, since only folders at the top are: 'images/test'" in text
+    text = datasets.load(tmp_path / "images").description
+    assert "No splits" not in text
+
+
 def test_a_folder_of_a_split_alone_is_named(tmp_path):
     save_image(tmp_path / "test" / "a.png")
     save_image(tmp_path / "val" / "a.png")

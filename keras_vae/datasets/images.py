@@ -191,4 +191,15 @@ def _described(path, found, skipped, kind):
     lines = [f"{path}: {kind}, {', '.join(numbers)}."]
     if skipped:
         lines.append(f"Left out: {image_files.counted(skipped)}.")
+    nested = {folder for image in found["train"] for folder in _nested(path, image)}
+    if nested:
+        shown = ", ".join(repr(str(folder)) for folder in sorted(nested)[:_SHOWN])
+        lines.append(f"No splits, since only folders at the top are: {shown}.")
     return "\n".join(lines)
+
+
+def _nested(path, image):
+    """Yields the folders of an image that have the name of a split, below the top."""
+    for folder in image.relative_to(path).parents:
+        if len(folder.parts) > 1 and splits.role(folder.name) not in (None, "train"):
+            yield folder
