@@ -12,6 +12,7 @@ import sklearn.datasets
 import tensorflow as tf
 
 from keras_vae import datasets
+from keras_vae.datasets import numpy_files
 from keras_vae.datasets import published
 
 FASHION = "fashion_mnist"
@@ -203,6 +204,7 @@ def test_arrays_are_returned_as_they_are(tmp_path):
         (np.float64(1), r"Received: shape \(\)"),
         (np.array([[1, np.nan]]), "Received: 1 other values"),
         (np.array([[np.inf, 0]]), "Received: 1 other values"),
+        (np.array([[1e300, 0]]), "Received: 1 other values"),
     ],
 )
 def test_arrays_refuse_what_cannot_be_fitted(array, message, tmp_path):
@@ -243,6 +245,25 @@ def test_arrays_refuse_pickles_in_archives(tmp_path):
     (tmp_path / "x.npz").write_bytes(object_archive())
     with pytest.raises(ValueError, match="`path` must be a NumPy file .* Received"):
         datasets.arrays(tmp_path / "x.npz", key="x")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.array([[1], [1, 2]], object)}, "it holds Python objects"),
+        ({"x": np.ones(2)}, r"Received: shape \(2,\) in .*array 'x'"),
+    ],
+)
+def test_arrays_beside_labels_say_what_is_wrong_with_them(arrays, message, tmp_path):
+    np.savez(tmp_path / "x.npz", **arrays, y=np.arange(2))
+    with pytest.raises(ValueError, match=f"`path` must .*{message}"):
+        datasets.load(tmp_path / "x.npz")
+
+
+def test_an_empty_archive_is_none_of_arrays(tmp_path):
+    np.savez(tmp_path / "x.npz")
+    with pytest.raises(ValueError, match="`path` must be a NumPy file.*no array"):
+        datasets.load(tmp_path / "x.npz")
 
 
 def test_load_refuses_a_broken_archive(tmp_path):
@@ -344,6 +365,10 @@ CELLS = "1.5,2,.25\n3,4.5,.5\n5,6,.75\n"
             "separated by semicolons, names in the first row, decimal commas",
         ),
         ("1.5 2 .25\n3  4.5 .5\n 5 6 .75\n", "column_1,column_2,column_3", "by spaces"),
+        ("# a b c\n1.5 2 .25\n3 4.5 .5\n5 6 .75\n", "a,b,c", "names in the first row"),
+        ("# b c\n1.5 2 .25\n3 4.5 .5\n5 6 .75\n", "#,b,c", "names in the first row"),
+        # Last rows of spreadsheets.
+        ("a,b,c\n" + CELLS + ",,\n, ,\n\n,,\n", "a,b,c", "3 rows, 3 columns"),
     ],
 )
 def test_tables_say_what_they_were_taken_for(text, names, said, tmp_path):
@@ -430,6 +455,68 @@ def test_tables_ask_what_commas_in_numbers_mean(tmp_path):
         datasets.table(tmp_path / "t.csv", decimal="comma")
 
 
+@pytest.mark.parametrize(
+    ("text", "drop", "expected"),
+    [
+        ("a\n1,5\n2,25\n", [], [[1.5], [2.25]]),
+        ("1,5\n2,25\n", [], [[1.5], [2.25]]),
+        ("red;old;1,5\nblue;new;2,25\n", ["column_1", "column_2"], [[1.5], [2.25]]),
+        ("a b\n1,5 2\n3 4\n", [], [[1.5, 2], [3, 4]]),
+        # In quotes commas are no separators, and without decimals they may be.
+        ('a,b\n"1,5","2,5"\n"3,5",4\n', [], [[1.5, 2.5], [3.5, 4]]),
+        ("a,b\n1,2\n3,4\n", [], [[1, 2], [3, 4]]),
+        ("1,2,3\n5,4,6\n", [], [[1, 2, 3], [5, 4, 6]]),
+    ],
+)
+def test_decimal_commas_that_are_asked_for_separate_no_cells(
+    text, drop, expected, tmp_path
+):
+    (tmp_path / "t.csv").write_text(text)
+    x = datasets.table(tmp_path / "t.csv", decimal=",", drop_columns=drop)
+    assert x.tolist() == expected
+
+
+def test_separators_part_the_names_too(tmp_path):
+    rows = "red;old;1,5\n" * 9
+    (tmp_path / "t.csv").write_text(f"color;age;x\n{rows}")
+    x = datasets.table(tmp_path / "t.csv", drop_columns=["color", "age"])
+    assert x.tolist() == [[1.5]] * 9
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.234,5;2\n6;-1.234.567,25\n", [[1234.5, 2], [6, -1234567.25]]),
+        ("1.234;2,5\n1.234,5;3\n", [[1234, 2.5], [1234.5, 3]]),
+        ("name;b\n1.234,5;2\n", [[1234.5, 2]]),
+    ],
+)
+def test_points_beside_decimal_commas_part_thousands(text, expected, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    for decimal in (None, ","):
+        x, _, description = datasets.tables.read(tmp_path / "t.csv", decimal=decimal)
+        np.testing.assert_array_equal(x, np.float32(expected))
+        assert "points part thousands, as in 1.234" in description
+
+
+def test_points_beside_decimal_commas_are_asked_about_or_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a;b\n1.234;2,5\n5.678;3,5\n")
+    message = "`decimal` must say how '1.234'.* ',' as 1234 or '.' as 1.234.*'2,5'"
+    with pytest.raises(ValueError, match=message):
+        datasets.table(tmp_path / "t.csv")
+    x = datasets.table(tmp_path / "t.csv", decimal=",")
+    assert x.tolist() == [[1234, 2.5], [5678, 3.5]]
+    x = datasets.table(tmp_path / "t.csv", decimal=".", drop_columns=["b"])
+    assert x.tolist() == np.float32([[1.234], [5.678]]).tolist()
+    (tmp_path / "t.csv").write_text("a;b\n1.5;2,5\n1.234;3\n")
+    message = r"'b' holds text, '2,5' in row 2 \(a number if `decimal` is ','\)"
+    with pytest.raises(ValueError, match=message):
+        datasets.table(tmp_path / "t.csv")
+    message = r"1 of 2 columns.*'a' holds .*'1\.5' in row 2 \(a number .* is '\.'\)"
+    with pytest.raises(ValueError, match=message):
+        datasets.table(tmp_path / "t.csv", decimal=",")
+
+
 def test_names_with_commas_are_quoted_where_a_flag_takes_them(tmp_path):
     (tmp_path / "t.csv").write_text('"a,b",c\nx,1\ny,2\n')
     with pytest.raises(ValueError, match="--drop_columns='\"a,b\"'"):
@@ -438,6 +525,47 @@ def test_names_with_commas_are_quoted_where_a_flag_takes_them(tmp_path):
         [1],
         [2],
     ]
+
+
+@pytest.mark.parametrize("start", ["", "\n", " \n\n"])
+@pytest.mark.parametrize("break_", ["\n", "\r\n"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", " "])
+def test_names_of_several_lines_leave_the_first_row(separator, break_, start, tmp_path):
+    text = f'{start}"length,\n\nin cm",b\n1.5,2\n3.5,4\n'.replace(
+        '",b', f'"{separator}b'
+    )
+    text = text.replace("5,", f"5{separator}").replace("\n", break_)
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    x, names, _ = datasets.tables.read(tmp_path / "t.csv")
+    assert x.tolist() == [[1.5, 2], [3.5, 4]]
+    assert names == ("length, in cm", "b")
+
+
+def test_truth_beside_gaps_is_one_and_zero(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\nTrue,2\n,5\nFALSE,1\n")
+    with pytest.raises(ValueError, match="1 of 2 columns.*'a' lacks 1 of 3 cells"):
+        datasets.table(tmp_path / "t.csv")
+    x, _, text = datasets.tables.read(tmp_path / "t.csv", missing="nan")
+    np.testing.assert_array_equal(x, [[1, 2], [np.nan, 5], [0, 1]])
+    assert "True and False, read as 1 and 0; lacks 1 of 3 cells" in text
+
+
+def test_empty_rows_among_others_are_gaps(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n,\n3,5\n,\n")
+    x = datasets.table(tmp_path / "t.csv", missing="nan")
+    np.testing.assert_array_equal(x, [[1, 2], [np.nan, np.nan], [3, 5]])
+    for rows in ("NA,NA\n", "3,\n"):
+        (tmp_path / "t.csv").write_text(f"a,b\n1,2\n{rows}")
+        assert len(datasets.table(tmp_path / "t.csv", missing="nan")) == 2
+    (tmp_path / "t.csv").write_text("a,b\n,\n,\n")
+    with pytest.raises(ValueError, match="'a' is empty; 'b' is empty"):
+        datasets.table(tmp_path / "t.csv")
+
+
+def test_numbers_of_rows_that_are_dates_are_told_in_full(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n20200101,2\n20200102,7\n20200103,1\n")
+    text = datasets.load(tmp_path / "t.csv").description
+    assert "counts the rows from 20200101, which float32 rounds; drop_columns" in text
 
 
 def test_load_holds_out_a_part_of_a_table(tmp_path):
@@ -514,8 +642,54 @@ def test_images_are_resized_as_keras_does(tmp_path):
     )
     with pytest.raises(ValueError, match="`image_size` .*2 sizes .*6 x 5 .*20 x 30 "):
         datasets.image_folder(tmp_path)
-    with pytest.raises(ValueError, match="`image_size` must be two positive"):
-        datasets.image_folder(tmp_path, image_size=(0, 7))
+    for size in ((0, 7), 7, (7,), (7, 7, 3)):
+        with pytest.raises(ValueError, match="`image_size` must be two positive"):
+            datasets.image_folder(tmp_path, image_size=size)
+    with pytest.raises(ValueError, match="`grayscale` must be True.*grayscale='no'"):
+        datasets.image_folder(tmp_path, image_size=(4, 7), grayscale="no")
+
+
+GREYS = np.random.default_rng(0).integers(0, 256, (6, 5), "uint8")
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".png", ".tif"])
+def test_grey_images_have_one_channel(suffix, tmp_path):
+    PIL.Image.fromarray(GREYS).save(tmp_path / f"a{suffix}")
+    x = datasets.image_folder(tmp_path)
+    np.testing.assert_allclose(x, GREYS[None, ..., None] / 255, rtol=1e-6)
+    np.testing.assert_array_equal(datasets.image_folder(tmp_path, grayscale=True), x)
+    in_color = datasets.image_folder(tmp_path, grayscale=False)
+    np.testing.assert_array_equal(in_color, np.repeat(x, 3, axis=-1))
+    PIL.Image.fromarray(GREYS[::-1]).save(tmp_path / "b.png")
+    loaded = datasets.load(tmp_path, test_fraction=0.5)
+    assert loaded.event_shape == (6, 5, 1)
+    assert "grey images of 6 x 5" in loaded.description
+    # One in color among them, and all are.
+    save_image(tmp_path / "c.png")
+    loaded = datasets.load(tmp_path)
+    assert loaded.event_shape == (6, 5, 3)
+    assert ": images of 6 x 5" in loaded.description
+    assert datasets.load(tmp_path, grayscale=True).event_shape == (6, 5, 1)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".gif", ".jpg"])
+def test_images_in_color_are_made_grey(suffix, tmp_path):
+    colored = np.full((6, 5, 3), (255, 0, 0), "uint8")
+    PIL.Image.fromarray(colored).save(tmp_path / f"a{suffix}")
+    assert datasets.image_folder(tmp_path).shape == (1, 6, 5, 3)
+    x = datasets.image_folder(tmp_path, grayscale=True)
+    assert x.shape == (1, 6, 5, 1)
+    assert 0.2 < x.min() == x.max() < 0.4
+
+
+def test_palettes_are_colors(tmp_path):
+    colors = np.array([[9, 9, 9], [250, 10, 60]], "uint8")
+    image = PIL.Image.fromarray(GREYS % 2, "P")
+    image.putpalette(colors.tobytes())
+    for suffix in (".bmp", ".gif", ".png"):
+        image.save(tmp_path / f"a{suffix}")
+    x = datasets.image_folder(tmp_path)
+    np.testing.assert_allclose(x, [colors[GREYS % 2] / 255] * 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
@@ -537,8 +711,13 @@ def test_images_that_are_damaged_are_named(suffix, tmp_path):
 def test_images_of_more_than_bytes_are_refused(tmp_path):
     deep = np.full((4, 4), 40000, "uint16")
     PIL.Image.fromarray(deep).save(tmp_path / "deep.tiff")
-    with pytest.raises(ValueError, match="deep.tiff' .*mode I;16"):
+    with pytest.raises(ValueError, match="deep.tiff' .*mode I;16.*save 8 bits"):
         datasets.image_folder(tmp_path)
+    # TensorFlow takes the upper half of those of PNG.
+    PIL.Image.fromarray(deep).save(tmp_path / "deep.png")
+    (tmp_path / "deep.tiff").unlink()
+    x = datasets.image_folder(tmp_path)
+    np.testing.assert_allclose(x, np.full((1, 4, 4, 1), 40000 // 256 / 255), rtol=1e-6)
 
 
 def test_what_is_no_image_is_counted_and_hangs_nothing(tmp_path):
@@ -568,6 +747,50 @@ def test_folders_of_splits_are_the_splits(tmp_path):
     save_image(tmp_path / "Test" / "b.png", 9, 9)
     with pytest.raises(ValueError, match="`image_size` must be given"):
         datasets.load(tmp_path)
+
+
+@pytest.mark.parametrize("beside", ["", "cats"])
+def test_images_beside_a_folder_of_a_split_are_those_for_training(beside, tmp_path):
+    trained = [save_image(tmp_path / beside / f"{i}.png", seed=i) for i in range(3)]
+    tested = save_image(tmp_path / "test" / "a.png", seed=3)
+    (tmp_path / "test" / "notes.txt").write_text("")
+    train, validation, test = loaded = datasets.load(tmp_path)
+    np.testing.assert_allclose(train, np.array(trained) / 255, rtol=1e-6)
+    np.testing.assert_allclose(test, tested[None] / 255, rtol=1e-6)
+    assert validation is None
+    assert "3 for train, 1 for test.\nLeft out: .txt files (1)." in loaded.description
+    # Of two folders of one split the first is it.
+    save_image(tmp_path / "dev" / "b.png", seed=4)
+    save_image(tmp_path / "val" / "c.png", seed=5)
+    loaded = datasets.load(tmp_path)
+    assert [len(x) for x in loaded] == [3, 1, 1]
+    assert "outside of the folders of the splits (1)" in loaded.description
+
+
+def test_folders_of_splits_below_others_are_told_of(tmp_path):
+    for i, part in enumerate(("train", "test")):
+        save_image(tmp_path / "images" / part / "a.png", seed=i)
+    text = datasets.load(tmp_path, test_fraction=0.5).description
+    assert "No splits, since only folders at the top are: 'images/test'" in text
+    text = datasets.load(tmp_path / "images").description
+    assert "No splits" not in text
+
+
+def test_a_folder_of_a_split_alone_is_named(tmp_path):
+    save_image(tmp_path / "test" / "a.png")
+    save_image(tmp_path / "val" / "a.png")
+    with pytest.raises(ValueError, match="for training.*'test' and 'val' alone. Pass"):
+        datasets.load(tmp_path)
+
+
+def test_folders_of_splits_may_be_links(tmp_path):
+    for i, part in enumerate(("train", "test")):
+        save_image(tmp_path / "else" / part / "a.png", seed=i)
+        (tmp_path / "here").mkdir(exist_ok=True)
+        os.symlink(tmp_path / "else" / part, tmp_path / "here" / part)
+    loaded = datasets.load(tmp_path / "here")
+    assert [len(loaded.train), len(loaded.test)] == [1, 1]
+    assert "Left out" not in loaded.description
 
 
 # === Binarisation ===
@@ -780,12 +1003,19 @@ def zeros(number, width=2):
         ({"X": 10, "labels": 10}, [9, 0, 1], "'X' for train; left out: 'labels'"),
         ({"data": 10, "noise": 10}, [9, 0, 1], "1 of 10 examples, drawn at random"),
         ({"x_train": 10, "x_val": 4}, [9, 4, 1], "'x_val' for validation"),
+        ({"x": 5, "x_test": 3}, [5, 0, 3], "'x' for train, 'x_test' for test."),
+        ({"x": 10, "y": 10, "x_val": 4}, [9, 4, 1], "'x_val' for validation"),
+        ({"mine": 5, "test": 3, "X_val": 2}, [5, 2, 3], "'mine' for train"),
+        ({"x": 10, "test": 0}, [9, 0, 1], "left out: 'test'"),
+        ({"x_test": 10, "y_test": 10}, [9, 0, 1], "'x_test' for train"),
     ],
 )
 def test_load_knows_the_arrays_of_an_archive_by_their_names(
     contents, sizes, said, tmp_path
 ):
-    np.savez(tmp_path / "x.npz", **{name: zeros(n) for name, n in contents.items()})
+    # Of no examples, a mask of ten.
+    arrays = {name: zeros(n) if n else np.ones(10) for name, n in contents.items()}
+    np.savez(tmp_path / "x.npz", **arrays)
     loaded = datasets.load(tmp_path / "x.npz")
     assert [0 if x is None else len(x) for x in loaded] == sizes
     assert said in loaded.description
@@ -799,6 +1029,54 @@ def test_load_takes_the_array_of_a_key_and_refuses_unlike_splits(tmp_path):
     assert loaded.train.tolist() == [[1, 1]] * 7
     with pytest.raises(ValueError, match=r"`key` .*'c', and 'train' \(5, 2\).*--key"):
         datasets.load(tmp_path / "x.npz", key="c")
+
+
+def test_load_asks_which_array_is_for_training_beside_that_of_a_split(tmp_path):
+    np.savez(tmp_path / "x.npz", a=zeros(5), b=zeros(5), x_test=zeros(3))
+    with pytest.raises(ValueError, match=r"`key` must name one .*'a', 'b', 'x_test'"):
+        datasets.load(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", test=zeros(5), x_test=zeros(5), y=np.ones(5))
+    with pytest.raises(ValueError, match=r"`key` must name one .*'test', 'x_test'"):
+        datasets.load(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("key", "names", "expected"),
+    [
+        ("x_test", "x_train y_train x_test y_test", "y_test"),
+        ("test", "x_train y_train test labels_test", "labels_test"),
+        ("x_train", "x_train y_train x_test y_test", "y_train"),
+        ("more_val", "x y_train more_val y_val", "y_val"),
+        ("x", "x y x_test y_test", "y"),
+        ("x_test", "x y x_test", None),
+        ("x_train", "x_train y x_test", "y"),
+        # Labels of other arrays.
+        ("more", "x_train y_train more", None),
+        ("more", "more y label", None),
+        (None, "x_test y_test", "y_test"),
+        (None, "x y_train", "y_train"),
+    ],
+)
+def test_labels_are_those_of_the_array_of_a_key(key, names, expected, tmp_path):
+    x = np.arange(20.0).reshape(10, 2)
+    arrays = {
+        name: 100 * i + x[:, 0] if name[0] in "yl" else 100 * i + x
+        for i, name in enumerate(names.split())
+    }
+    np.savez(tmp_path / "x.npz", **arrays)
+    key_or_none = {} if key is None else {"key": key}
+    loaded = datasets.load(tmp_path / "x.npz", **key_or_none)
+    found, labels = numpy_files.arrays_and_labels(tmp_path / "x.npz", key)
+    np.testing.assert_array_equal(found, arrays[key or names.split()[0]])
+    if expected is None:
+        assert (loaded.labels, labels) == ({}, None)
+        return
+    np.testing.assert_array_equal(labels, arrays[expected])
+    offset = arrays[expected][0] - found[0, 0]
+    assert f"{expected!r} for the labels of train" in loaded.description
+    for part in ("train", "test"):
+        x = getattr(loaded, part)
+        np.testing.assert_array_equal(loaded.labels[part], x[:, 0] + offset)
 
 
 def test_load_refuses_a_single_example_and_arguments_of_other_files(tmp_path):
@@ -887,3 +1165,19 @@ def test_load_reads_a_folder_of_images(tmp_path):
 def test_load_names_the_data_sets():
     with pytest.raises(ValueError, match="`name` must be .*'digits'.*name='digit'"):
         datasets.load("digit")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("t.xlsx", "a file of another kind. Save a table with pandas, to_csv"),
+        ("t.parquet", "a file of another kind"),
+        ("t.json", "a file of another kind"),
+        ("t", "a file of another kind"),
+        ("t.PNG", "an image. Pass the folder"),
+    ],
+)
+def test_load_says_what_to_do_with_files_of_other_kinds(name, message, tmp_path):
+    (tmp_path / name).write_text("a,b")
+    with pytest.raises(ValueError, match=f"`name` must be .*{name}', {message}"):
+        datasets.load(tmp_path / name)

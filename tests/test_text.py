@@ -26,6 +26,12 @@ def test_a_line_is_a_sentence(write):
     assert datasets.count_words(datasets.sentences(path)) == 8
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_on_any_system(end, write):
+    path = write(end.join(["a b", "c d", "", "e"]) + end)
+    assert datasets.sentences(path).tolist() == ["a b", "c d", "e"]
+
+
 def test_what_is_left_out_is_said(write):
     path = write("\n".join([*LINES, "", "too long a line"]))
     data = datasets.load(path, max_length=3, test_fraction=0.5)
@@ -41,6 +47,7 @@ def test_what_is_left_out_is_said(write):
         ("\n \n", None, "at least one sentence.*2 lines without a word"),
         ("a b c\n", 2, "at least one sentence.*1 of more than 2 words"),
         ("a\nb\né".encode("latin1"), None, "UTF-8.*line 3 holds the byte 0xe9"),
+        ("a\nb".encode("utf-16"), None, "UTF-8.*iconv -f utf-16 -t"),
         ("a\nb <eos>", None, "line 2 holds {'<eos>'}"),
         ("a", 0, "`max_length`"),
     ],

@@ -1,6 +1,7 @@
 """Data of a run: splits, units, and the labels that a model takes."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 
@@ -154,6 +155,11 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
     return data if settings.condition == "none" else _conditional(data, settings)
 
 
+def is_folder(dataset):
+    """Returns whether --dataset is a folder of images."""
+    return dataset not in datasets.named.LOADERS and pathlib.Path(dataset).is_dir()
+
+
 def reading(settings):
     """Returns the arguments of the reader that flags give, as a dict.
 
@@ -166,6 +172,7 @@ def reading(settings):
         "drop_columns": settings.drop_columns,
         "decimal": {None: None, "point": ".", "comma": ","}[settings.decimal],
         "image_size": settings.image_size,
+        "grayscale": settings.grayscale,
         "max_bytes": settings.max_bytes,
         "missing": settings.known_as_missing,
     }

@@ -43,11 +43,13 @@ def check_numbers(dataset):
         FlagError: If it is, with the programs that take it.
     """
     if holds_sentences(dataset):
+        table = "; a table of numbers has to end in .csv or .tsv"
         raise FlagError(
             "`--dataset` must hold numbers here. Received: "
             f"{_settings.written('dataset', dataset)}, which holds sentences: train on "
             f"them with python -m trainers.sentence --dataset={dataset}, or weigh with "
             f"python -m trainers.weigh --mode=sweep --dataset={dataset}"
+            f"{'' if dataset in TEXTS else table}"
         )
 
 

@@ -208,6 +208,9 @@ def define_reading(add):
         "Height and width, such as 64,64, to which images of a folder are cropped and "
         "resized; default theirs.",
     )
+    add.boolean(
+        "grayscale", None, "Whether a folder's images are read grey; default as saved."
+    )
     add.integer(
         "max_bytes",
         None,

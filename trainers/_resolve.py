@@ -112,7 +112,9 @@ def train_on(settings, data):
     if settings.train.schedule is None:
         # A smaller weight would spoil a start that is right for the last one.
         starts_right = settings.model.linear_path == "data"
-        ramp = settings.train.warmup is not None or not starts_right
+        steps = data.steps_per_epoch(settings.fit.batch_size) * settings.fit.epochs
+        # The only step of a run is at the last weight.
+        ramp = settings.train.warmup is not None or not (starts_right or steps == 1)
         settings = settings.with_values(schedule="sigmoid" if ramp else "none")
     return settings
 

@@ -39,6 +39,7 @@ class DataSettings:
     drop_columns: tuple | None
     decimal: str | None
     image_size: tuple | None
+    grayscale: bool | None
     max_bytes: int | None
     binarize: str
     standardize: str

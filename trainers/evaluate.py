@@ -95,8 +95,12 @@ def _read_for(model, settings):
             f"{names}"
         )
     condition = "labels" if names else "none"
-    missing = model.missing or "none"
-    return dataclasses.replace(settings.data, missing=missing, condition=condition)
+    missing, grayscale = model.missing or "none", settings.data.grayscale
+    if grayscale is None and _data.is_folder(settings.data.dataset):
+        grayscale = model.event_shape[-1] == 1
+    return dataclasses.replace(
+        settings.data, missing=missing, condition=condition, grayscale=grayscale
+    )
 
 
 def _test_data(settings, model):

@@ -15,8 +15,10 @@ from keras_vae.datasets.pipelines import steady
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Formats that TensorFlow decodes, by the names of Pillow, which decodes all others.
-_TENSORFLOW = ("BMP", "GIF", "JPEG", "MPO", "PNG")
-# Modes of Pillow whose values are bytes.
+# TensorFlow makes no grey images of BMP and GIF, and ignores the palettes of BMP.
+_TENSORFLOW = ("JPEG", "MPO", "PNG")
+# Modes of Pillow whose values are grey, and those whose values are bytes.
+_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
 _BYTES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -34,13 +36,23 @@ class Found:
 
     def __str__(self):
         """What is left out, or ""."""
-        return ", ".join(f"{why} ({number})" for why, number in self.skipped.items())
+        return counted(self.skipped)
 
 
-def find(folder):
-    """Returns what is `Found` under a folder; links to folders are not followed."""
+def counted(skipped):
+    """Returns a `Counter` of strings as one string."""
+    return ", ".join(f"{why} ({number})" for why, number in skipped.items())
+
+
+def find(folder, without=()):
+    """Returns what is `Found` under a folder; links to folders are not followed.
+
+    Args:
+        folder: Path.
+        without: Sequence of strings, the names of folders in it to leave out.
+    """
     images, skipped = [], collections.Counter()
-    for root, folders, names in sorted(_walk(folder, skipped)):
+    for root, folders, names in sorted(_walk(folder, without, skipped)):
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]
         skipped["links to folders"] += len(links)
         for name in sorted(names):
@@ -53,9 +65,11 @@ def find(folder):
     return Found(images, +skipped)
 
 
-def _walk(folder, skipped):
+def _walk(folder, without, skipped):
     """Yields what `os.walk` does, without hidden folders, which are counted."""
-    for root, folders, names in os.walk(folder):
+    for i, (root, folders, names) in enumerate(os.walk(folder)):
+        if i == 0:
+            folders[:] = [name for name in folders if name not in without]
         shown = [name for name in folders if not name.startswith(".")]
         skipped["hidden folders"] += len(folders) - len(shown)
         folders[:] = shown
@@ -83,10 +97,12 @@ class Header:
     Args:
         size: Tuple (height, width).
         by_pillow: Boolean, whether TensorFlow cannot decode it.
+        is_grey: Boolean, whether it has one channel, or a palette of greys.
     """
 
     size: tuple
     by_pillow: bool
+    is_grey: bool
 
 
 def headers(paths):
@@ -114,8 +130,18 @@ def _header(path):
         with Image.open(path) as image:
             by_pillow = image.format not in _TENSORFLOW
             if by_pillow and image.mode not in _BYTES:
-                raise ValueError(f"values of mode {image.mode}, which are no bytes")
-            return Header((image.height, image.width), by_pillow)
+                raise ValueError(
+                    f"values of mode {image.mode}, which are no bytes; save 8 bits"
+                )
+            size = image.height, image.width
+            return Header(size, by_pillow, image.mode in _GREY or _has_greys(image))
+
+
+def _has_greys(image):
+    if image.mode != "P":
+        return False
+    palette = np.reshape(image.getpalette(), (-1, 3))
+    return bool(np.all(palette == palette[:, :1]))
 
 
 def _check_readable(broken):

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from keras_vae.datasets import image_files
 from keras_vae.datasets import images
 from keras_vae.datasets import named
 from keras_vae.datasets import numpy_files
@@ -41,7 +42,8 @@ def load(name, data_dir=None, **kwargs):
     Returns:
         A `Dataset`, whose `description` says what was read. Arrays of an `.npz` file
         named `train`, `test` and perhaps `valid`, `validation` or `val`, also with `x_`
-        before it, are its splits, and so are folders of such names in a folder.
+        before it, are its splits, and so are folders of such names in a folder. Where
+        none is named `train`, what stands beside the others is for training.
 
     Raises:
         ValueError: If `name` is unknown, the data cannot be used, or an argument is for
@@ -65,11 +67,22 @@ def load(name, data_dir=None, **kwargs):
         raise ValueError(
             f"`name` must be one of {sorted(named.LOADERS)}, the path of an "
             f"{', '.join(others)} or {last} file or an existing folder of images. "
-            f"Received: name={str(name)!r}"
+            f"Received: name={str(name)!r}{_remedy(path)}"
         )
     read, options = _READERS[suffix]
     _check_options(name, options, kwargs)
     return read(path, **kwargs)
+
+
+def _remedy(path):
+    if path.suffix.lower() in image_files.SUFFIXES:
+        return ", an image. Pass the folder that holds it"
+    if path.is_file():
+        return (
+            ", a file of another kind. Save a table with pandas, to_csv(index=False), "
+            "and an array with np.save"
+        )
+    return ""
 
 
 def _check_options(name, options, given):

@@ -73,10 +73,8 @@ def arrays_and_labels(path, key=None, max_bytes=limits.MAX_BYTES, missing=None):
     if not _is_archive(path):
         return x, None
     names = _Names(_headers(path))
-    name = names.labels.get("train")
-    if name is None or not names.is_one_for_each(name, x):
-        return x, None
-    return x, np.ravel(read_array(path, name))
+    name = names.labels(names.array(path, key), x)
+    return x, None if name is None else np.ravel(read_array(path, name))
 
 
 def load(path, key=None, max_bytes=limits.MAX_BYTES, missing=None, **kwargs):
@@ -86,28 +84,26 @@ def load(path, key=None, max_bytes=limits.MAX_BYTES, missing=None, **kwargs):
         x = _numbers(path, None, max_bytes, missing)
         return splits.hold_out(x, description=f"{path} has no splits.", **kwargs)
     names = _Names(_headers(path))
-    parts = names.splits if key is None else {}
-    if "train" not in parts:
-        parts = {"train": names.array(path, key)}
+    parts = names.splits(path, key)
     limits_and_gaps = max_bytes, missing
     read = {part: _numbers(path, key, *limits_and_gaps) for part, key in parts.items()}
-    text = _described(path, names.all, parts)
     train, validation = read["train"], read.get("validation")
-    labels = {
-        part: read_array(path, key)
-        for part, key in names.labels.items()
-        if part in read and names.is_one_for_each(key, read[part])
-    }
+    beside = {part: names.labels(key, read[part]) for part, key in parts.items()}
+    beside = {part: key for part, key in beside.items() if key is not None}
+    labels = {part: read_array(path, key) for part, key in beside.items()}
+    text = _described(path, names.all, parts, beside)
     more = {"description": text, "labels": labels}
     if "test" in read:
         return splits.Dataset(train, validation, read["test"], **more)
     return splits.hold_out(train, validation=validation, **more, **kwargs)
 
 
-def _described(path, names, parts):
-    used = ", ".join(f"{key!r} for {part}" for part, key in parts.items())
-    others = ", ".join(repr(name) for name in names if name not in parts.values())
-    return f"{path}: {used}{'; left out: ' + others if others else ''}."
+def _described(path, names, parts, labels):
+    used = [f"{key!r} for {part}" for part, key in parts.items()]
+    used += [f"{key!r} for the labels of {part}" for part, key in labels.items()]
+    known = {*parts.values(), *labels.values()}
+    others = ", ".join(repr(name) for name in names if name not in known)
+    return f"{path}: {', '.join(used)}{'; left out: ' + others if others else ''}."
 
 
 class _Names:
@@ -121,9 +117,26 @@ class _Names:
         self.all = list(headers)
         self._headers = headers
 
-    @property
-    def splits(self):
-        """Dict, "train", "validation" and "test" to names, those there are."""
+    def splits(self, path, key):
+        """Returns a dict of splits to names, "train" among them.
+
+        Args:
+            path: Path of the archive, for errors.
+            key: String, the name of the one array to read, or None.
+        """
+        if key is not None:
+            return {"train": self.array(path, key)}
+        found = self._named_splits()
+        if "train" in found:
+            return found
+        # An array with one axis, such as a mask of examples, holds none.
+        found = {part: name for part, name in found.items() if self._axes(name) > 1}
+        rest = [name for name in self.all if _part(name) is None]
+        if all(map(_is_label, rest)):
+            return {"train": self.array(path, None)}
+        return {"train": self.array(path, None, rest), **found}
+
+    def _named_splits(self):
         found = {}
         for name in self.all:
             part = _part(name)
@@ -133,27 +146,31 @@ class _Names:
                     found[part] = name
         return {part: found[part] for part in splits.PARTS if part in found}
 
-    @property
-    def labels(self):
-        """Dict, splits to names of arrays of labels, such as `y_test`.
+    def labels(self, name, x):
+        """Returns the name of the labels of an array, such as `y_test`, or None.
 
-        Labels that name no split, such as `y`, are those of the training data.
+        Args:
+            name: String, that of the array.
+            x: The array, each example of which has a label.
         """
-        found, of_no_split = {}, []
-        for name in self.all:
-            words = name.lower().split("_")
-            parts = [splits.role(word) for word in words if splits.role(word)]
-            if len(parts) == 1 and _is_label(name):
-                found.setdefault(parts[0], name)
-            elif not parts and _is_label(name):
-                of_no_split.append(name)
-        if len(of_no_split) == 1:
-            found.setdefault("train", of_no_split[0])
-        return found
+        found = {}
+        for other in self.all:
+            if _is_label(other) and other != name:
+                found.setdefault(_split(other), []).append(other)
+        if len(found.get(None, ())) > 1:
+            del found[None]
+        kinds = [_split(name)]
+        if kinds == ["train"]:
+            # Labels that name no split, such as `y`, are those of the training data.
+            kinds.append(None)
+        elif kinds == [None] and "train" not in self._named_splits():
+            kinds.append("train")
+        candidate = next((found[kind][0] for kind in kinds if kind in found), None)
+        return candidate if self._is_one_for_each(candidate, x) else None
 
-    def is_one_for_each(self, name, x):
+    def _is_one_for_each(self, name, x):
         """Whether an array is (n,) numbers, texts or booleans beside x of n."""
-        header = self._headers[name]
+        header = self._headers.get(name)
         return (
             header is not None
             and header[0] in ((len(x),), (len(x), 1))
@@ -161,12 +178,14 @@ class _Names:
             and header[1].itemsize <= _LABEL_BYTES
         )
 
-    def array(self, path, key):
+    def array(self, path, key, among=None):
         """Returns the name of the one array of data, or of `key`."""
         if key is None:
-            usable = [name for name in self.all if self._is_data(name)]
+            among = self.all if among is None else among
+            usable = [name for name in among if self._is_data(name)]
             named = [name for name in usable if name.lower() in _DATA]
-            for candidates in (self.all, named, usable):
+            others = [name for name in among if not _is_label(name)]
+            for candidates in (among, named, usable, others):
                 if len(candidates) == 1:
                     return candidates[0]
         if key not in self.all:
@@ -182,10 +201,13 @@ class _Names:
         header = self._headers[name]
         return (
             header is not None
-            and len(header[0]) > 1
+            and self._axes(name) > 1
             and header[1].kind in "biuf"
             and not _is_label(name)
         )
+
+    def _axes(self, name):
+        return len(self._headers[name][0])
 
     def _shape(self, name):
         header = self._headers[name]
@@ -194,17 +216,22 @@ class _Names:
 
 def _part(name):
     """Returns the split that a name means: `train`, `x_train`, `test_images`."""
-    words = name.lower().split("_")
-    parts = [word for word in words if splits.role(word)]
-    others = [word for word in words if not splits.role(word)]
-    if len(parts) == 1 and "_".join(others) in _DATA:
-        return splits.role(parts[0])
-    return None
+    return _split(name) if "_".join(_others(name)) in _DATA else None
+
+
+def _split(name):
+    """Returns the split that one word of a name stands for, or None."""
+    parts = [splits.role(word) for word in name.split("_") if splits.role(word)]
+    return parts[0] if len(parts) == 1 else None
+
+
+def _others(name):
+    """Returns the words of a name that stand for no split."""
+    return [word for word in name.lower().split("_") if not splits.role(word)]
 
 
 def _is_label(name):
-    words = [word for word in name.lower().split("_") if not splits.role(word)]
-    return any(word in _LABELS for word in words)
+    return any(word in _LABELS for word in _others(name))
 
 
 # === Reading ===
@@ -246,7 +273,8 @@ def _numbers(path, key, max_bytes, missing):
     # What a file holds in full is its own limit.
     grown = math.prod(shape) if claimed > stored else 0
     limits.check_size(grown, where, max_bytes)
-    x = read_array(path, key).astype("float32")
+    with np.errstate(over="ignore"):
+        x = read_array(path, key).astype("float32")
     bad = ~np.isfinite(x) if missing is None else np.isinf(x)
     if bad.any():
         raise ValueError(
@@ -282,10 +310,13 @@ def _header(stream):
 def _headers(path):
     """Returns a dict of all members of an archive, see `_Names`."""
     with _explained(path), zipfile.ZipFile(path) as archive:
-        return {
+        headers = {
             name.removesuffix(".npy"): _member_header(archive, name)
             for name in archive.namelist()
         }
+        if not headers:
+            raise ValueError("it holds no array")
+        return headers
 
 
 def _member_header(archive, name):

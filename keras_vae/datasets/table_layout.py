@@ -18,6 +18,8 @@ _MARKS = (
 # Cells that stand for none; pandas knows more of them.
 MISSING = ("?", "-", ".", "NA", "N/A", "na", "n/a", "NaN", "nan", "NULL", "null", "")
 _COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
+# The same whose thousands are parted by points; the decimals may be none.
+GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d+)?")
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 # So many numbers that count from 0 are no row of data.
 _SURE = 10
@@ -33,7 +35,8 @@ class Layout:
         decimal: String, "." or ",".
         names: List of strings, the cells of the first row if it is one of names, or
             None.
-        skipped: Integer, the lines before the data.
+        skipped: Integer, the rows before the data, empty ones too. Cells in quotes
+            may have several lines.
     """
 
     encoding: str
@@ -73,7 +76,7 @@ def infer(path, header=None, decimal=None):
     encoding = _encoding(path)
     with open(path, newline="", encoding=encoding) as file:
         lines = [line for line in itertools.islice(file, _SAMPLE) if line.strip()]
-    separator = _separator(lines)
+    separator = _separator(lines, decimal)
     rows = list(_rows(lines, separator))
     if not rows:
         raise ValueError(
@@ -83,26 +86,34 @@ def infer(path, header=None, decimal=None):
         decimal = _decimal(path, separator, rows)
     if header is None:
         header = _has_names(path, rows, decimal)
-    names = [cell.strip() for cell in rows[0]] if header else None
+    names = [_in_one_line(cell) for cell in rows[0]] if header else None
     if names and names[0].startswith("# "):
         names[0] = names[0][2:]  # As `numpy.savetxt` marks them.
     skipped = 0
     if header:
         with open(path, newline="", encoding=encoding) as file:
-            reader = _reader(file, separator)
-            next(filter(_is_filled, reader))
-            skipped = reader.line_num
+            filled = map(_is_filled, _reader(file, separator))
+            skipped = 1 + next(i for i, is_filled in enumerate(filled) if is_filled)
     return Layout(encoding, separator, decimal, names, skipped)
 
 
 def _reader(lines, separator):
     if separator == " ":
-        lines = (line.strip() for line in lines)
+        lines = (f"{line.strip()}\n" for line in lines)
     return csv.reader(lines, delimiter=separator, skipinitialspace=True)
 
 
 def _rows(lines, separator):
-    return filter(_is_filled, _reader(lines, separator))
+    rows = filter(_is_filled, _reader(lines, separator))
+    start = list(itertools.islice(rows, 2))
+    # As `numpy.savetxt` marks names, between which spaces stand.
+    if len(start) > 1 and start[0][0] == "#" and len(start[0]) > len(start[1]):
+        del start[0][0]
+    return itertools.chain(start, rows)
+
+
+def _in_one_line(cell):
+    return " ".join(line.strip() for line in cell.strip().splitlines())
 
 
 def _is_filled(row):
@@ -134,36 +145,73 @@ def _encoding(path):
     return encoding
 
 
-def _separator(lines):
+def _separator(lines, decimal):
     """The sign that parts most lines into equally many cells that are numbers."""
+    tables = {sign: list(_rows(lines, sign)) for sign in _WORDS}
+    if decimal == "," and not _may_separate(tables):
+        del tables[","]
+    return max(tables, key=lambda sign: _fit(tables[sign], sign, decimal))
 
-    def score(separator):
-        rows = list(_rows(lines, separator))
-        sizes = [len(row) for row in rows]
-        width = max(set(sizes), key=sizes.count, default=0)
-        if width < 2:
-            return 0.0
-        decimal = "." if separator == "," else ","
-        cells = [_kind(cell, decimal) for row in rows for cell in row]
-        return sizes.count(width) * (1 + cells.count("number") / len(cells))
 
-    return max(_WORDS, key=score)
+def _may_separate(tables):
+    """Whether commas may stand between the cells where they are decimal signs."""
+    sizes = {len(row) for row in tables[","]}
+    named = len(sizes) == 1 and {_kind(cell) for cell in tables[","][0]} == {"text"}
+    # Cells that hold commas, which separate cells too, stand in quotes.
+    quoted = _has_commas(tables[","])
+    return quoted or named or not any(map(_has_commas, tables.values()))
+
+
+def _has_commas(rows):
+    return any(_has_comma(cell.strip()) for row in rows for cell in row)
+
+
+def _has_comma(cell):
+    return "," in cell and _is_with_comma(cell)
+
+
+def _is_with_comma(cell):
+    return bool(_COMMA.fullmatch(cell) or GROUPED.fullmatch(cell))
+
+
+def _fit(rows, separator, decimal):
+    """How well a separator fits: what is larger fits better."""
+    sizes = [len(row) for row in rows]
+    width = max(set(sizes), key=sizes.count, default=0)
+    # Lines without a separator are a column, unless commas may separate them.
+    if width < 2 and decimal != ",":
+        return 0, False, 0.0
+    point = separator == "," and decimal != ","
+    kinds = [_kind(cell, "." if point else ",") for row in rows for cell in row]
+    filled = len(kinds) - kinds.count("missing")
+    return sizes.count(width), width > 1, kinds.count("number") / max(1, filled)
 
 
 def _decimal(path, separator, rows):
     cells = [cell.strip() for row in rows for cell in row]
-    commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    points = any("." in cell and _kind(cell) == "number" for cell in cells)
-    if separator == "," or not commas or points:
+    commas = [cell for cell in cells if _has_comma(cell)]
+    points = [cell for cell in cells if "." in cell and _kind(cell) == "number"]
+    if separator == "," or not commas or not all(map(GROUPED.fullmatch, points)):
         return "."
+    if any("." in cell for cell in commas):
+        return ","
+    if points:
+        cell = points[0]
+        as_point = f"{cell}, which leaves {commas[0]!r} as text"
+        _ask_decimal(path, cell, cell.replace(".", ""), as_point)
     if all(map(_THOUSANDS.fullmatch, commas)):
-        raise ValueError(
-            f"`decimal` must say how {commas[0]!r} in {str(path)!r} is read, ',' as "
-            f"{commas[0].replace(',', '.', 1)} or '.' as text, since it may be "
-            f"{commas[0].replace(',', '')}. Received: None. In the programs: "
-            "--decimal=comma or --decimal=point"
-        )
+        cell, whole = commas[0], commas[0].replace(",", "")
+        as_point = f"text, since it may be {whole}"
+        _ask_decimal(path, cell, cell.replace(",", ".", 1), as_point)
     return ","
+
+
+def _ask_decimal(path, cell, as_comma, as_point):
+    raise ValueError(
+        f"`decimal` must say how {cell!r} in {str(path)!r} is read, ',' as {as_comma} "
+        f"or '.' as {as_point}. Received: None. In the programs: --decimal=comma or "
+        "--decimal=point"
+    )
 
 
 def _kind(cell, decimal="."):
@@ -171,13 +219,25 @@ def _kind(cell, decimal="."):
     cell = cell.strip()
     if cell in MISSING:
         return "missing"
-    if decimal == "," and _COMMA.fullmatch(cell):
+    if decimal == "," and _is_with_comma(cell):
         return "number"
     try:
         float(cell)
     except ValueError:
         return "text"
     return "number"
+
+
+def is_number(cell, decimal):
+    """Returns whether a cell is a number where the decimal sign is "." or ","."""
+    return _kind(cell, decimal) == "number"
+
+
+def _number(cell, decimal):
+    """The number of a cell whose kind that is."""
+    if decimal == "," and _is_with_comma(cell.strip()):
+        cell = cell.replace(".", "").replace(",", ".")
+    return float(cell)
 
 
 # === Names ===
@@ -189,7 +249,7 @@ def _has_names(path, rows, decimal):
     if len(first) > 1 and first[0].strip() == "" and _is_index(rest):
         return True
     numbers = [
-        float(cell.replace(",", "."))
+        _number(cell, decimal)
         for cell, kind in zip(first, kinds, strict=True)
         if kind == "number"
     ]

@@ -22,7 +22,8 @@ def table(path, header=None, drop_columns=(), decimal=None, missing=None):
     """Returns the numbers of a `.csv` file with one example per row.
 
     pandas reads it. Cells are separated by commas, semicolons, tabs, bars or spaces;
-    with another sign than the comma between them, numbers may have decimal commas.
+    with another sign than the comma between them, numbers may have decimal commas, and
+    points that part thousands.
     Names of columns may stand in the first row, also numbers that count from 0. The
     index that pandas writes without a name is left out. Values are not rescaled.
 
@@ -141,7 +142,18 @@ def _frame(path, layout):
     # pandas fills up short rows.
     if len(layout.names or range(width)) != width or frame.iloc[:, -1].isna().any():
         _check_lengths(path, layout)
-    return frame
+    return frame.iloc[: len(frame) - _num_empty_last(path, layout, frame)]
+
+
+def _num_empty_last(path, layout, frame):
+    """Returns how many last rows hold separators alone, as spreadsheets write them."""
+    if frame.shape[1] == 1 or not frame.iloc[-1].isna().all():
+        return 0
+    number = 0
+    for row in layout.rows(path):
+        number = 0 if any(cell.strip() for cell in row) else number + 1
+    # A table of nothing else has its own error.
+    return number if number < len(frame) else 0
 
 
 def _check_lengths(path, layout):
@@ -151,7 +163,8 @@ def _check_lengths(path, layout):
         if len(row) != width:
             raise ValueError(
                 f"`path` must hold rows of equal length. Received: {len(row)} cells in "
-                f"row {i + 1} of {str(path)!r}, and {width} in the first"
+                f"row {i + 1} of {str(path)!r}, and {width} in the first. Remove lines "
+                "that are no rows, such as titles, and fill up short rows"
             )
 
 

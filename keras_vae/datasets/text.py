@@ -1,5 +1,6 @@
 """Sentences in text files."""
 
+import codecs
 import pathlib
 
 import numpy as np
@@ -120,12 +121,14 @@ def _lines(path):
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
+        is_utf16 = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         raise ValueError(
             f"`path` must be a text file in UTF-8. Received: {path}, whose line {line} "
             f"holds the byte {error.object[error.start]:#x}. Convert it, for instance "
-            "by `iconv -f latin1 -t utf-8`."
+            f"by `iconv -f {'utf-16' if is_utf16 else 'latin1'} -t utf-8`."
         ) from error
-    lines = [line.split() for line in text.removesuffix("\n").split("\n")]
+    text = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
+    lines = [line.split() for line in text.split("\n")]
     for number, words in enumerate(lines, 1):
         if reserved := {BEGIN, END} & set(words):
             raise ValueError(

@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
+from trainers import _flags
 from trainers import _program
+from trainers import _resolve
 from trainers import _settings
 from trainers import evaluate
 
@@ -221,6 +223,18 @@ def test_errors_are_one_line_that_names_the_flag(
     with pytest.raises(_settings.FlagError, match=message) as error:
         programs.evaluated(*args.format(**places).split())
     assert "\n" not in str(error.value).strip()
+
+
+def test_folders_of_images_have_the_channels_of_the_model(digits, tmp_path):
+    for i in range(9):
+        image = np.repeat(np.eye(8)[..., None], 3, axis=-1)
+        keras.utils.save_img(tmp_path / f"{i}.png", 255 * image, scale=False)
+    args = f"--model={digits[0] / 'best.keras'}", f"--dataset={tmp_path}"
+    parsed = _resolve.parsed(_flags.define_evaluate, args)
+    data = evaluate.prepare(_resolve.evaluate(parsed))[2]
+    assert data.test.shape[1:] == (8, 8, 1)
+    with pytest.raises(_settings.FlagError, match=r"examples have shape \(8, 8, 3\)"):
+        programs.evaluated(*args, "--nograyscale")
 
 
 def test_a_scaling_of_other_columns_is_named(table, tmp_path):

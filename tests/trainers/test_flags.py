@@ -16,7 +16,10 @@ IMPOSSIBLE = [
     # What each flag takes.
     ("--epochs=0", "epochs"),
     ("--dataset=ptb", "holds sentences: train on .* trainers.sentence --dataset=ptb"),
-    ("--dataset=mine.txt", "python -m trainers.sentence --dataset=mine.txt"),
+    (
+        "--dataset=mine.txt",
+        "trainers.sentence --dataset=mine.txt.*; a table of numbers has to end in .csv",
+    ),
     ("--epochs=three", "epochs"),
     ("--batch_size=-1", "batch_size"),
     ("--learning_rate=-0.1", "learning_rate"),

@@ -75,6 +75,9 @@ def test_data_decide_the_likelihood_that_is_not_given(program, x, likelihood):
         (("--prior=learned_normal",), "random", "sigmoid"),
         (("--network=linear", "--prior=learned_normal"), "none", "sigmoid"),
         (("--linear_path=none",), "none", "sigmoid"),
+        (("--linear_path=none", "--epochs=2"), "none", "sigmoid"),
+        # No ramp fits into a single step.
+        (("--linear_path=none", "--epochs=1"), "none", "none"),
     ],
 )
 def test_training_starts_at_the_linear_optimum_where_that_is_known(
@@ -134,6 +137,7 @@ NEW = (
     "drop_columns",
     "decimal",
     "image_size",
+    "grayscale",
     "max_bytes",
     "linear_path",
     "model",
