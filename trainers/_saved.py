@@ -19,8 +19,9 @@ def load(settings):
         settings: Settings with `model` and `beta`.
 
     Returns:
-        A compiled `keras_vae.VAE`: of a Multi-Rate VAE the plain one of a weight, with
-        a normal likelihood of fixed scale that of its own noise.
+        A compiled `keras_vae.VAE`: of a Multi-Rate VAE the plain one of a weight. That,
+        and a model of one weight that `trainers.weigh` keeps in `models/`, has its own
+        noise where the likelihood is a normal, which was trained at unit variance.
 
     Raises:
         _settings.FlagError: If there is no such model, or it is of another kind.
@@ -32,8 +33,27 @@ def load(settings):
             f"--model={settings.model}, which holds a {type(model).__name__}"
         )
     model = _at(model, settings.beta)
+    if _is_one_of_several(settings.model):
+        model = kv.weighing.with_own_noise(model, model.objective.weight)
     model.compile()
     return model
+
+
+def directory(model):
+    """Returns the directory of the run that a file lies in, or that of the file.
+
+    Args:
+        model: String, the path of a .keras file.
+    """
+    folder = pathlib.Path(model).absolute().parent
+    return folder.parent if _is_one_of_several(model) else folder
+
+
+def _is_one_of_several(model):
+    """Whether a file is that of a weight in the run of a sweep or of --check."""
+    folder = pathlib.Path(model).absolute().parent
+    holds_run = [(x / "config.json").is_file() for x in (folder, folder.parent)]
+    return folder.name == "models" and holds_run == [False, True]
 
 
 def scaling(settings, model):
@@ -49,7 +69,7 @@ def scaling(settings, model):
     """
     if _units.takes_own(model):
         return None
-    path = pathlib.Path(settings.model).with_name("scaling.json")
+    path = directory(settings.model) / "scaling.json"
     found = _files.read_json(path, dict, "Remove it to take the data as they are.")
     if found is None:
         return None

@@ -10,11 +10,12 @@
 
 Prints the table of test figures with which `trainers.train` ends, with
 `--importance_samples` -log p(x) too, and a diagnosis; `--output` has the same as JSON.
-The data get the units of the run that the model lies in (`scaling.json` beside it);
-without one they are taken as they are, unless `--standardize` says otherwise. A
-`model.keras` takes them in their own units. The figures are those of the data in their
-own units in any case. A model that was trained with `--missing` takes data with gaps,
-and `--impute` writes all of a file with the gaps filled in.
+The data get the units of the run that the model lies in (its `scaling.json`); without
+one they are taken as they are, unless `--standardize` says otherwise. A `model.keras`
+takes them in their own units. A model of a sweep (`models/`) has the noise of its
+weight. The figures are those of the data in their own units in any case. A model that
+was trained with `--missing` takes data with gaps, and `--impute` writes all of a file
+with the gaps filled in.
 """
 
 import dataclasses

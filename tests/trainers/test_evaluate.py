@@ -10,7 +10,10 @@ import tensorflow as tf
 
 import keras_vae as kv
 from trainers import _program
+from trainers import _progress
 from trainers import _settings
+from trainers import _sources
+from trainers import _units
 from trainers import evaluate
 
 SMALL = ("--batch_size=300", "--eval_samples=2")
@@ -141,6 +144,41 @@ def test_data_get_the_units_of_the_run_that_the_model_lies_in(table, tmp_path):
     programs.evaluated(f"--model={tmp_path / 'alone.keras'}", *args, columns)
     again = json.loads(output.read_text())["negative_elbo"]
     assert again == pytest.approx(metrics["negative_elbo"])
+
+
+@pytest.fixture(scope="module")
+def swept(table):
+    """The first models of a sweep of columns of unlike units, and their data."""
+    directory, dataset = table
+    args = (dataset, "--mode=sweep", "--betas=0.1,1", "--standardize=columns")
+    args += (*programs.WEIGH.small, "--batch_size=50")
+    session = settings, run, data, _ = programs.WEIGH.prepare(
+        directory / "sweep", *args
+    )
+    with run.held(), _progress.Progress(4) as progress:
+        _program.start(*session)
+        _sources.train_each(settings, run, data, settings.weigh.betas, progress)
+    return run.path / "models" / "beta-0.1.keras", dataset, data
+
+
+def test_a_model_of_a_sweep_has_the_units_and_the_noise_of_its_run(swept, tmp_path):
+    path, dataset, data = swept
+    output = tmp_path / "figures.json"
+    args = (dataset, "--batch_size=50", "--eval_samples=50", f"--output={output}")
+    programs.evaluated(f"--model={path}", *args)
+    content = json.loads(output.read_text())
+    trained = keras.saving.load_model(path)
+    own = kv.weighing.with_own_noise(trained, 0.1)
+    own = kv.in_original_units(own, _units.normalization(data.scaling))
+    raw = data.scaling.undo(data.test).astype("float32")
+    expected = -own.elbo(raw, num_samples=200).numpy().mean()
+    assert content["negative_elbo"] == pytest.approx(expected, abs=0.3)
+    assert content["kl_weight"] == 1.0
+    said = programs.exported(f"--model={path}", f"--output={tmp_path / 'out'}")
+    assert "in the data's own units" in said
+    served = tf.saved_model.load(tmp_path / "out")
+    bounds = [served.negative_elbo(x=raw, seed=seed).numpy() for seed in range(50)]
+    assert np.mean(bounds) == pytest.approx(expected, abs=0.5)
 
 
 @pytest.fixture(scope="module")
