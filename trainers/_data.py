@@ -7,6 +7,7 @@ import numpy as np
 from keras_vae import datasets
 from keras_vae import linear
 from keras_vae import normalization
+from trainers import _contents
 from trainers import _flag_checks
 from trainers import _settings
 from trainers import _units
@@ -70,6 +71,7 @@ class Data:
         description: String, lines that say what was read.
         labels: Dict, names of splits to arrays (n,), those that have labels.
         num_classes: Integer, the classes of labels that the model takes, or None.
+        contents: Dict, what `_contents.of` says of the data as they were read, or None.
     """
 
     train: np.ndarray
@@ -80,6 +82,7 @@ class Data:
     description: str = ""
     labels: dict = dataclasses.field(default_factory=dict)
     num_classes: int | None = None
+    contents: dict | None = None
 
     def __iter__(self):
         """Yields train, validation and test."""
@@ -147,11 +150,21 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
         columns=loaded.columns,
         description=loaded.description,
         labels=loaded.labels or {},
+        contents=_contents_of(loaded, settings),
     )
     if with_channels and len(loaded.event_shape) == 2:
         data = _with_channels(data)
     data = _prepared(data, settings, likelihood, scaling, latent_dim)
     return data if settings.condition == "none" else _conditional(data, settings)
+
+
+def _contents_of(loaded, settings):
+    """Returns what a run keeps of what its model sees, as it was read."""
+    parts = loaded._asdict()
+    if settings.condition == "labels":
+        labels = loaded.labels or {}
+        parts |= {f"labels of {name}": values for name, values in labels.items()}
+    return _contents.of(parts, loaded.columns)
 
 
 def reading(settings):
