@@ -7,6 +7,7 @@ import numpy as np
 from keras_vae import datasets
 from keras_vae import linear
 from keras_vae import normalization
+from trainers import _columns
 from trainers import _contents
 from trainers import _flag_checks
 from trainers import _settings
@@ -48,6 +49,19 @@ class Scaling:
             "figures of the test split, model.keras and\nsaved_model/ are in those of "
             "the data."
         )
+
+    def apply(self, x):
+        """Returns values in their own units as a model sees them.
+
+        Raises:
+            ValueError: If the examples have another shape.
+        """
+        if self.mean.ndim and x.shape[1:] != self.mean.shape:
+            # NumPy would repeat a column.
+            raise ValueError(
+                f"examples have shape {x.shape[1:]}, and units {self.mean.shape}"
+            )
+        return ((x - self.mean) / self.scale).astype("float32")
 
     def undo(self, x):
         """Returns standardised values in their own units."""
@@ -124,7 +138,14 @@ class Data:
         return -(-len(self.train) // batch_size)
 
 
-def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
+def load(
+    settings,
+    likelihood,
+    scaling=None,
+    latent_dim=8,
+    with_channels=False,
+    columns=None,
+):
     """Loads and splits the data that the flags name.
 
     Args:
@@ -133,6 +154,8 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
         scaling: `Scaling` that the values get, or None for that of the settings.
         latent_dim: Integer, dimensions of z, which the noise of a column depends on.
         with_channels: Boolean, whether images without an axis of channels get one.
+        columns: Sequence of strings, the order in which a model takes the columns of a
+            table, or None for that of the file.
 
     Returns:
         `Data`; with dynamic binarisation `train` is still grey.
@@ -152,6 +175,9 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
         labels=loaded.labels or {},
         contents=_contents_of(loaded, settings),
     )
+    places = _columns.places(data.columns, columns, settings)
+    if places is not None and places != sorted(places):
+        data = _in_order(data, places)
     if with_channels and len(loaded.event_shape) == 2:
         data = _with_channels(data)
     data = _prepared(data, settings, likelihood, scaling, latent_dim)
@@ -185,13 +211,28 @@ def reading(settings):
     return {name: value for name, value in found.items() if value not in (None, ())}
 
 
+def _in_order(data, places):
+    """Returns a table whose columns stand as the model takes them."""
+    columns = tuple(data.columns[place] for place in places)
+    text = f"Columns are put in the order of the model: {_columns.listed(columns)}."
+    description = f"{data.description}\n{text}"
+    return _changed(
+        data, lambda x: x[:, places], columns=columns, description=description
+    )
+
+
 def _with_channels(data):
     shape = data.train.shape[1:]
     text = f"Images of shape {shape} get an axis of channels, {(*shape, 1)}."
-    train, validation, test = (x if x is None else x[..., None] for x in data)
     description = f"{data.description}\n{text}".strip()
+    return _changed(data, lambda x: x[..., None], description=description)
+
+
+def _changed(data, change, **others):
+    """Returns data of which all splits are changed by a function of the array."""
+    train, validation, test = (x if x is None else change(x) for x in data)
     return dataclasses.replace(
-        data, train=train, validation=validation, test=test, description=description
+        data, train=train, validation=validation, test=test, **others
     )
 
 
@@ -202,7 +243,9 @@ def _prepared(data, settings, likelihood, scaling, latent_dim):
     if settings.binarize == "none":
         if scaling is None:
             scaling = _scaling(data, settings, likelihood, latent_dim)
-        return data if scaling is None else _scaled(data, scaling)
+        if scaling is None:
+            return data
+        return _changed(data, scaling.apply, scaling=scaling)
     with _flag_checks.blamed("binarize", settings.binarize):
         data = dataclasses.replace(data, test=datasets.binarize(data.test, _TEST))
         if data.validation is not None:
@@ -305,16 +348,6 @@ def _have_own_noise(x, latent_dim):
     if np.isnan(x).any():
         return False
     return linear.are_noises_unequal(x[:_ROWS_AT_MOST], latent_dim)
-
-
-def _scaled(data, scaling):
-    train, validation, test = (
-        x if x is None else ((x - scaling.mean) / scaling.scale).astype("float32")
-        for x in data
-    )
-    return dataclasses.replace(
-        data, train=train, validation=validation, test=test, scaling=scaling
-    )
 
 
 def _automatic_standardization(data, likelihood):

@@ -11,6 +11,10 @@ from trainers import _files
 from trainers import _settings
 from trainers import _units
 
+_CONFIG = (
+    "Copy the model, and scaling.json if there is one, elsewhere to go without it."
+)
+
 
 def load(settings):
     """Loads the VAE that the flags name.
@@ -74,6 +78,29 @@ def scaling(settings, model):
     if found is None:
         return None
     return _data.Scaling(np.array(found["mean"]), np.array(found["scale"]))
+
+
+def columns(model):
+    """Returns the columns of the table that a model was trained on, in their order.
+
+    Args:
+        model: String, the path of its file.
+
+    Returns:
+        List of strings, or None if the run that the file lies in does not know them.
+    """
+    found = config(model).get("contents") or {}
+    return found.get("columns")
+
+
+def config(model):
+    """Returns what the run of a model keeps of its flags and data, {} without one.
+
+    Args:
+        model: String, the path of its file.
+    """
+    path = directory(model) / "config.json"
+    return _files.read_json(path, dict, _CONFIG) or {}
 
 
 def _read(path):

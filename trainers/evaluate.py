@@ -106,13 +106,19 @@ def _test_data(settings, model):
         scaling = _saved.scaling(settings, model)
         data = dataclasses.replace(data, standardize="none")
     try:
-        with_channels = len(model.event_shape) == 3
-        return _data.load(data, None, scaling, model.latent_dim, with_channels)
+        return _data.load(
+            data,
+            None,
+            scaling,
+            model.latent_dim,
+            with_channels=len(model.event_shape) == 3,
+            columns=_saved.columns(settings.model),
+        )
     except ValueError as error:
         if isinstance(error, _settings.FlagError):
             raise
         raise _settings.FlagError(
-            f"`--dataset` must have the shape of the scaling.json beside "
+            f"`--dataset` must have the shape of the scaling.json of "
             f"--model={settings.model}. Received: --dataset={data.dataset}: {error}"
         ) from error
 

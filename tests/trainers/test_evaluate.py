@@ -4,6 +4,7 @@ import json
 
 import keras
 import numpy as np
+import pandas as pd
 import programs
 import pytest
 import tensorflow as tf
@@ -277,3 +278,77 @@ def test_the_program_ends_with_one_line(digits):
 
     with pytest.raises(SystemExit, match="^`--model` must be given$"):
         _program.main("evaluate", ["evaluate"], refuse, evaluate.evaluate)
+
+
+# === Columns ===
+
+NAMES = ["length", "mass", "age"]
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A run on a table with names, of a model that is not trained, and the table."""
+    directory = tmp_path_factory.mktemp("named")
+    x = np.random.default_rng(0).normal(size=(60, 3)) * [1, 100, 5] + [3, -7, 0]
+    frame = pd.DataFrame(x, columns=NAMES)
+    frame.to_csv(directory / "t.csv", index=False)
+    dataset = f"--dataset={directory / 't.csv'}"
+    programs.TRAIN.begin(directory / "run", dataset, "--standardize=columns")
+    return directory / "run" / "best.keras", frame
+
+
+def figures(path, dataset, output, *args):
+    """Evaluates; returns what is printed and the figures."""
+    args = (f"--dataset={dataset}", "--eval_samples=2", *args)
+    said = programs.evaluated(f"--model={path}", *args, f"--output={output}")
+    return said, json.loads(output.read_text())
+
+
+def test_columns_are_put_in_the_order_of_the_model(named, tmp_path):
+    path, frame = named
+    frame.to_csv(tmp_path / "same.csv", index=False)
+    frame[["age", "length", "mass"]].to_csv(tmp_path / "moved.csv", index=False)
+    output = tmp_path / "figures.json"
+    said, expected = figures(path, tmp_path / "same.csv", output)
+    assert "order of the model" not in said
+    said, found = figures(path, tmp_path / "moved.csv", output)
+    assert "put in the order of the model: 'length', 'mass', 'age'.\n" in said
+    for name in ("negative_elbo", "rate", "baselines"):
+        assert found[name] == pytest.approx(expected[name], rel=1e-5)
+    # Columns without names stand in the order of the file.
+    np.save(tmp_path / "same.npy", frame.to_numpy())
+    said, found = figures(path, tmp_path / "same.npy", output)
+    assert found["negative_elbo"] == pytest.approx(expected["negative_elbo"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["mass"], "'length', 'mass', 'age'. Received: .*lacks 'length', 'age'$"),
+        (
+            ["length", "mass", "year"],
+            "lacks 'age' and which has 'year' too: pass --drop_columns=year$",
+        ),
+        (
+            [*NAMES, "id", "year"],
+            "which has 'id', 'year' too: pass --drop_columns=id,year$",
+        ),
+    ],
+)
+def test_other_columns_are_named(columns, message, named, tmp_path):
+    path, frame = named
+    others = frame.assign(id=frame["mass"] + 0.5, year=frame["age"] * 2)
+    others[columns].to_csv(tmp_path / "other.csv", index=False)
+    with pytest.raises(_settings.FlagError, match=message):
+        figures(path, tmp_path / "other.csv", tmp_path / "figures.json")
+
+
+def test_a_column_is_not_repeated(named, tmp_path):
+    path, frame = named
+    frame[["mass"]].to_csv(tmp_path / "one.csv", index=False, header=False)
+    np.save(tmp_path / "one.npy", frame[["mass"]].to_numpy())
+    for name in ("one.csv", "one.npy"):
+        with pytest.raises(
+            _settings.FlagError, match=r"`--dataset` must have .*\(1,\)"
+        ):
+            figures(path, tmp_path / name, tmp_path / "figures.json")

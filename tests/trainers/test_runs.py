@@ -374,19 +374,12 @@ def test_the_state_of_another_model_is_refused(stopped):
 # === Data that have changed ===
 
 
-def begun(directory, *args):
-    """Begins a run, and trains nothing."""
-    session = programs.TRAIN.prepare(directory, *args)
-    with session[1].held():
-        session[1].start(session[3])
-
-
 def test_data_that_have_changed_do_not_go_on(tmp_path):
     x, directory = np.random.default_rng(0).uniform(size=(60, 4)), tmp_path / "run"
-    args = ("--hidden=4", "--resume", f"--dataset={tmp_path / 'mine.npz'}")
+    args = ("--resume", f"--dataset={tmp_path / 'mine.npz'}")
     path = tmp_path / "mine.npz"
     np.savez(path, x_train=x[:50], x_test=x[50:], y_train=np.arange(50) % 3)
-    begun(directory, *args)
+    programs.TRAIN.begin(directory, *args)
     before = read(directory, "config.json")
     assert before["contents"]["examples"]["train"]["shape"] == [50, 4]
     # Values, of which some also make for another likelihood; and their number.
@@ -397,38 +390,38 @@ def test_data_that_have_changed_do_not_go_on(tmp_path):
     ):
         np.savez(path, x_train=train, x_test=test)
         with pytest.raises(_settings.FlagError, match="`--dataset` must hold") as error:
-            programs.TRAIN.prepare(directory, *args)
+            programs.TRAIN.prepare(directory, *programs.SMALL, *args)
         assert re.search(message, str(error.value))
     # Flags that differ are named first.
-    with pytest.raises(_settings.FlagError, match="--hidden=4 became 5"):
-        programs.TRAIN.prepare(directory, *args, "--hidden=5")
+    with pytest.raises(_settings.FlagError, match="--hidden=16 became 5"):
+        programs.TRAIN.prepare(directory, *programs.SMALL, *args, "--hidden=5")
     # Labels that the model does not take are none of its data.
     np.savez(path, x_train=x[:50], x_test=x[50:], y_train=np.zeros(50, int))
-    begun(directory, *args, "--epochs=101")
+    programs.TRAIN.begin(directory, *args, "--epochs=101")
     assert read(directory, "config.json")["contents"] == before["contents"]
 
 
 def test_labels_that_have_changed_do_not_go_on(tmp_path):
     x = np.random.default_rng(0).uniform(size=(60, 4))
-    args = ("--hidden=4", "--resume", "--condition=labels")
-    args += (f"--dataset={tmp_path / 'mine.npz'}",)
+    dataset = f"--dataset={tmp_path / 'mine.npz'}"
+    args = (dataset, "--resume", "--condition=labels")
     np.savez(tmp_path / "mine.npz", x=x, y=np.arange(60) % 3)
-    begun(tmp_path / "run", *args)
+    programs.TRAIN.begin(tmp_path / "run", *args)
     np.savez(tmp_path / "mine.npz", x=x, y=np.arange(60) % 2)
     with pytest.raises(_settings.FlagError, match="where labels of train has other"):
-        programs.TRAIN.prepare(tmp_path / "run", *args)
+        programs.TRAIN.prepare(tmp_path / "run", *programs.SMALL, *args)
 
 
 def test_a_run_that_knows_no_sums_of_its_data_goes_on(tmp_path):
     x = np.random.default_rng(0).uniform(size=(60, 4))
-    args = ("--hidden=4", "--resume", f"--dataset={tmp_path / 'mine.npy'}")
+    args = ("--resume", f"--dataset={tmp_path / 'mine.npy'}")
     np.save(tmp_path / "mine.npy", x)
-    begun(tmp_path / "run", *args)
+    programs.TRAIN.begin(tmp_path / "run", *args)
     config = read(tmp_path / "run", "config.json")
     del config["contents"]
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     np.save(tmp_path / "mine.npy", x[::-1])
-    begun(tmp_path / "run", *args)
+    programs.TRAIN.begin(tmp_path / "run", *args)
 
 
 # === Ctrl-C ===
