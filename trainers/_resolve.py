@@ -16,7 +16,6 @@ from keras_vae.models import linear_start
 from trainers import _data
 from trainers import _flag_checks
 from trainers import _flags
-from trainers import _imputed
 from trainers import _recipes
 from trainers import _settings
 from trainers import _weigh_checks
@@ -238,8 +237,6 @@ def evaluate(values):
                 f"`--{name}` must be a file in a directory that exists. Received: "
                 f"--{name}={path}"
             )
-    if found["impute"] is not None:
-        _imputed.check(found["impute"], data.dataset)
     return _settings.EvaluateSettings(data=data, **found)
 
 

@@ -51,6 +51,7 @@ def prepare(settings):
     Raises:
         _settings.FlagError: If there are none, or they do not fit.
     """
+    _check_files(settings)
     model = _saved.load(settings)
     data = _test_data(settings, model)
     x = data.test
@@ -74,12 +75,30 @@ def prepare(settings):
             f"`--dataset` must suit the likelihood of --model={settings.model}. "
             f"{received}: {error}"
         ) from error
-    if settings.impute is not None and model.missing is None:
-        raise _settings.FlagError(
-            f"`--impute` needs a model that was trained with --missing. Received: "
-            f"--model={settings.model}, trained without"
-        )
-    return dataclasses.replace(settings, data=_read_for(model, settings)), model, data
+    settings = dataclasses.replace(settings, data=_read_for(model, settings))
+    incomplete = None
+    if settings.impute is not None:
+        columns = _saved.columns(settings.model)
+        incomplete = _imputed.read(settings, model, columns)
+    return settings, model, data, incomplete
+
+
+def _check_files(settings):
+    """Checks that no file is written over another one that is named."""
+    taken = {"model": settings.model, "dataset": settings.data.dataset}
+    for name in ("output", "impute"):
+        path = getattr(settings, name)
+        for other, used in taken.items():
+            if path and used and _is_same(path, used):
+                raise _settings.FlagError(
+                    f"`--{name}` must not be the file of --{other}, which it would "
+                    f"replace. Received: --{name}={path}"
+                )
+        taken[name] = path
+
+
+def _is_same(path, other):
+    return pathlib.Path(path).resolve() == pathlib.Path(other).resolve()
 
 
 def _num_classes(model):
@@ -123,13 +142,14 @@ def _test_data(settings, model):
         ) from error
 
 
-def evaluate(settings, model, data):
+def evaluate(settings, model, data, incomplete=None):
     """Measures, and writes the figures.
 
     Args:
         settings: `_settings.EvaluateSettings`.
         model: Compiled `keras_vae.VAE`.
         data: `_data.Data`, of which the test split counts.
+        incomplete: `_imputed.Incomplete`, the file that is filled in, or None.
 
     Returns:
         What was read, table and diagnosis, a string.
@@ -163,8 +183,8 @@ def evaluate(settings, model, data):
         with _files.replaced(path) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         text += f"\n\nIn {path}"
-    if settings.impute is not None:
-        text += f"\n\n{_imputed.write(settings, model, data.scaling)}"
+    if incomplete is not None:
+        text += f"\n\n{_imputed.write(settings, model, data.scaling, incomplete)}"
     return text
 
 
