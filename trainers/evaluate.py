@@ -124,6 +124,7 @@ def _test_data(settings, model):
     if data.standardize == "auto":
         scaling = _saved.scaling(settings, model)
         data = dataclasses.replace(data, standardize="none")
+    _check_units(data, model, settings)
     try:
         return _data.load(
             data,
@@ -140,6 +141,22 @@ def _test_data(settings, model):
             f"`--dataset` must have the shape of the scaling.json of "
             f"--model={settings.model}. Received: --dataset={data.dataset}: {error}"
         ) from error
+
+
+def _check_units(data, model, settings):
+    """Checks that a model takes data that are standardised, if they shall be."""
+    if data.standardize == "none":
+        return
+    reason = None
+    if _units.takes_own(model):
+        reason = "which takes the data in their own units and standardises them itself"
+    elif not model.likelihood.real_valued:
+        reason = "whose likelihood has units of its own"
+    if reason is not None:
+        raise _settings.FlagError(
+            f"`--standardize` must be left out of --model={settings.model}, {reason}. "
+            f"Received: --standardize={data.standardize}"
+        )
 
 
 def evaluate(settings, model, data, incomplete=None):

@@ -10,8 +10,10 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
+from trainers import _flags
 from trainers import _program
 from trainers import _progress
+from trainers import _resolve
 from trainers import _settings
 from trainers import _sources
 from trainers import _units
@@ -145,6 +147,26 @@ def test_data_get_the_units_of_the_run_that_the_model_lies_in(table, tmp_path):
     programs.evaluated(f"--model={tmp_path / 'alone.keras'}", *args, columns)
     again = json.loads(output.read_text())["negative_elbo"]
     assert again == pytest.approx(metrics["negative_elbo"])
+
+
+def test_data_are_not_standardised_twice(table, digits):
+    directory, dataset = table
+    own = f"--model={directory / 'run' / 'model.keras'}"
+    for units in ("whole", "columns", "noise"):
+        with pytest.raises(
+            _settings.FlagError, match="`--standardize` must be left out"
+        ):
+            programs.evaluated(own, dataset, f"--standardize={units}")
+    with pytest.raises(_settings.FlagError, match="likelihood has units of its own"):
+        programs.evaluated(f"--model={digits[0]}/best.keras", "--standardize=whole")
+
+
+def test_help_says_which_units_are_chosen():
+    def text(define):
+        return _resolve.parsed(define, [])["standardize"].help
+
+    assert "auto is that of the model's run" in text(_flags.define_evaluate)
+    assert "auto is noise for a table" in text(_flags.define_train)
 
 
 @pytest.fixture(scope="module")
