@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import math
 import pathlib
 
 import keras
@@ -231,7 +232,7 @@ class Run:
             last = self.path / "last.keras"
             if self._state is None and last.is_file():
                 model.load_weights(last)
-                _states.write(self.path, model, self.rows)
+                _states.write(self.path, model, self.finished_epochs, self.rows)
                 self._state, _ = _states.newest(self.path)
             # In this order: whenever it is stopped, it is a run that can be resumed.
             for name in ("metrics.json", "last.keras"):
@@ -254,7 +255,7 @@ class Run:
         """Writes all state after an epoch, and the logs."""
         row = {"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}}
         self.rows.append(row)
-        _states.write(self.path, model, self.rows)
+        _states.write(self.path, model, epoch + 1, self.rows)
         self._write_history()
 
     def _write_history(self):
@@ -270,9 +271,14 @@ class Run:
 
     @property
     def history(self):
-        """The logs as `fit` returns them: names to lists, one number per epoch."""
+        """The logs as `fit` returns them: names to lists, one number per epoch.
+
+        It is NaN for epochs of which the user has removed the logs.
+        """
+        rows = {row["epoch"]: row for row in self.rows}
+        epochs = range(1, max(rows, default=0) + 1)
         names = [name for name in (self.rows or [{}])[0] if name != "epoch"]
-        return {name: [row[name] for row in self.rows] for name in names}
+        return {n: [rows.get(e, {}).get(n, math.nan) for e in epochs] for n in names}
 
     def finish(self, metrics):
         """Writes the results, and removes what only resuming needs."""

@@ -128,12 +128,12 @@ def killed(epoch, after):
     """
     write = _states.write
 
-    def write_and_die(directory, model, rows):
-        if len(rows) != epoch:
-            write(directory, model, rows)
+    def write_and_die(directory, model, finished, rows):
+        if finished != epoch:
+            write(directory, model, finished, rows)
             return
         if after == "state":
-            write(directory, model, rows)
+            write(directory, model, finished, rows)
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:

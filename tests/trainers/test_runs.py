@@ -512,6 +512,24 @@ def test_a_longer_run_that_is_killed_goes_on(whole, tmp_path):
     assert len(read(directory, "history.json")) == 5
 
 
+def test_epochs_are_counted_without_their_history(whole, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(whole, directory)
+    for name in ("history.json", "history.csv"):
+        (directory / name).unlink()
+    longer = (*programs.SMALL, "--epochs=5", "--warmup=1 epoch", "--resume")
+    with programs.killed(5, "training"):
+        programs.TRAIN.run_as_it_is(directory, *longer)
+    assert [path.name for path in _states.paths(directory)] == [
+        "state-000003.bin",
+        "state-000004.bin",
+    ]
+    begun = programs.TRAIN.prepare(directory, *longer)[1]
+    assert begun.finished_epochs == 4
+    assert [row["epoch"] for row in begun.rows] == [4]
+    assert np.isfinite(begun.history["loss"]).tolist() == [False] * 3 + [True]
+
+
 def test_a_learning_rate_that_has_fallen_cannot_go_on(tmp_path):
     args = ("--warmup=1", "--learning_rate_decay=cosine")
     run(tmp_path, "--epochs=1", *args)
@@ -553,10 +571,10 @@ def test_a_run_that_diverges_stops_with_one_line(decay, tmp_path):
 def test_a_run_that_diverges_once_goes_on(tmp_path, monkeypatch):
     write, seen = _states.write, []
 
-    def write_and_spoil(directory, model, rows):
-        write(directory, model, rows)
+    def write_and_spoil(directory, model, epoch, rows):
+        write(directory, model, epoch, rows)
         seen.append(float(model.optimizer.learning_rate))
-        if len(rows) == 1:
+        if epoch == 1:
             bias = model.decoder.weights[-1]
             bias.assign(np.nan * bias)
 
@@ -573,16 +591,16 @@ def test_a_lowered_rate_is_resumed(tmp_path, monkeypatch):
     args = (*THREE, "--learning_rate_decay=cosine")
     write = _states.write
 
-    def lower_and_write(directory, model, rows):
+    def lower_and_write(directory, model, epoch, rows):
         learning_rates.set_scale(model.optimizer, 0.25)
-        write(directory, model, rows)
+        write(directory, model, epoch, rows)
 
     with programs.killed(2, "training"), monkeypatch.context() as patch:
         kill = _states.write
         patch.setattr(
             _states,
             "write",
-            lambda *a: lower_and_write(*a) if len(a[2]) == 1 else kill(*a),
+            lambda *a: lower_and_write(*a) if a[2] == 1 else kill(*a),
         )
         run(tmp_path, *args)
     session = programs.TRAIN.prepare(tmp_path, *programs.SMALL, *args, "--resume")
