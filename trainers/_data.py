@@ -199,11 +199,12 @@ def reading(settings):
     Args:
         settings: `_settings.DataSettings`.
     """
+    header, decimal = settings.layout
     found = {
         "key": settings.key,
-        "header": {None: None, "true": True, "false": False}[settings.header],
+        "header": header,
         "drop_columns": settings.drop_columns,
-        "decimal": {None: None, "point": ".", "comma": ","}[settings.decimal],
+        "decimal": decimal,
         "image_size": settings.image_size,
         "max_bytes": settings.max_bytes,
         "missing": settings.known_as_missing,

@@ -222,8 +222,9 @@ def evaluate(values):
     """
     found = parsed_lists(_given(values, _flags.define_evaluate))
     names = [field.name for field in dataclasses.fields(_settings.DataSettings)]
-    given = {name: found.pop(name) for name in names if name in found}
-    data = _settings.DataSettings(**given)
+    own = {name: found.pop(name) for name in names if name in found}
+    data = _settings.DataSettings(**own)
+    given = tuple(name for name in own if values[name].present)
     if data.binarize != "none" and data.standardize in ("whole", "columns", "noise"):
         raise _settings.FlagError(
             f"`--standardize` must be none with --binarize={data.binarize}, whose "
@@ -237,7 +238,7 @@ def evaluate(values):
                 f"`--{name}` must be a file in a directory that exists. Received: "
                 f"--{name}={path}"
             )
-    return _settings.EvaluateSettings(data=data, **found)
+    return _settings.EvaluateSettings(data=data, given=given, **found)
 
 
 def export(values):

@@ -8,12 +8,9 @@ import numpy as np
 import keras_vae as kv
 from trainers import _data
 from trainers import _files
+from trainers import _origin
 from trainers import _settings
 from trainers import _units
-
-_CONFIG = (
-    "Copy the model, and scaling.json if there is one, elsewhere to go without it."
-)
 
 
 def load(settings):
@@ -37,27 +34,10 @@ def load(settings):
             f"--model={settings.model}, which holds a {type(model).__name__}"
         )
     model = _at(model, settings.beta)
-    if _is_one_of_several(settings.model):
+    if _origin.is_one_of_several(settings.model):
         model = kv.weighing.with_own_noise(model, model.objective.weight)
     model.compile()
     return model
-
-
-def directory(model):
-    """Returns the directory of the run that a file lies in, or that of the file.
-
-    Args:
-        model: String, the path of a .keras file.
-    """
-    folder = pathlib.Path(model).absolute().parent
-    return folder.parent if _is_one_of_several(model) else folder
-
-
-def _is_one_of_several(model):
-    """Whether a file is that of a weight in the run of a sweep or of --check."""
-    folder = pathlib.Path(model).absolute().parent
-    holds_run = [(x / "config.json").is_file() for x in (folder, folder.parent)]
-    return folder.name == "models" and holds_run == [False, True]
 
 
 def scaling(settings, model):
@@ -73,34 +53,11 @@ def scaling(settings, model):
     """
     if _units.takes_own(model):
         return None
-    path = directory(settings.model) / "scaling.json"
+    path = _origin.directory(settings.model) / "scaling.json"
     found = _files.read_json(path, dict, "Remove it to take the data as they are.")
     if found is None:
         return None
     return _data.Scaling(np.array(found["mean"]), np.array(found["scale"]))
-
-
-def columns(model):
-    """Returns the columns of the table that a model was trained on, in their order.
-
-    Args:
-        model: String, the path of its file.
-
-    Returns:
-        List of strings, or None if the run that the file lies in does not know them.
-    """
-    found = config(model).get("contents") or {}
-    return found.get("columns")
-
-
-def config(model):
-    """Returns what the run of a model keeps of its flags and data, {} without one.
-
-    Args:
-        model: String, the path of its file.
-    """
-    path = directory(model) / "config.json"
-    return _files.read_json(path, dict, _CONFIG) or {}
 
 
 def _read(path):

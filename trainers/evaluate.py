@@ -10,12 +10,13 @@
 
 Prints the table of test figures with which `trainers.train` ends, with
 `--importance_samples` -log p(x) too, and a diagnosis; `--output` has the same as JSON.
-The data get the units of the run that the model lies in (its `scaling.json`); without
-one they are taken as they are, unless `--standardize` says otherwise. A `model.keras`
-takes them in their own units. A model of a sweep (`models/`) has the noise of its
-weight. The figures are those of the data in their own units in any case. A model that
-was trained with `--missing` takes data with gaps, and `--impute` writes all of a file
-with the gaps filled in.
+Flags of the data that are not given are those of the run that the model lies in, such
+as `--dataset` and `--binarize`; columns of a table are known by their names. The data
+get the units of the run (its `scaling.json`); without one they are taken as they are,
+unless `--standardize` says otherwise. A `model.keras` takes them in their own units. A
+model of a sweep (`models/`) has the noise of its weight. The figures are those of the
+data in their own units in any case. A model that was trained with `--missing` takes
+data with gaps, and `--impute` writes all of a file with the gaps filled in.
 """
 
 import dataclasses
@@ -24,10 +25,12 @@ import pathlib
 
 from absl import flags
 
+import keras_vae as kv
 from trainers import _data
 from trainers import _files
 from trainers import _flags
 from trainers import _imputed
+from trainers import _origin
 from trainers import _program
 from trainers import _resolve
 from trainers import _saved
@@ -51,9 +54,18 @@ def prepare(settings):
     Raises:
         _settings.FlagError: If there are none, or they do not fit.
     """
-    _check_files(settings)
     model = _saved.load(settings)
+    if isinstance(model, kv.SentenceVAE):
+        raise _settings.FlagError(
+            "`--model` must be of numbers; the figures of a model of sentences are in "
+            "metrics.json of its run, and python -m trainers.sentence --resume prints "
+            f"them. Received: --model={settings.model}"
+        )
+    settings, words = _origin.with_flags(settings)
+    _check_files(settings)
     data = _test_data(settings, model)
+    lines = words, data.description, _origin.remark(settings.model, data.contents)
+    data = dataclasses.replace(data, description="\n".join(filter(None, lines)))
     x = data.test
     received = f"Received: --dataset={settings.data.dataset}"
     if data.num_classes is not None and data.num_classes > _num_classes(model):
@@ -78,7 +90,7 @@ def prepare(settings):
     settings = dataclasses.replace(settings, data=_read_for(model, settings))
     incomplete = None
     if settings.impute is not None:
-        columns = _saved.columns(settings.model)
+        columns = _origin.columns(settings.model)
         incomplete = _imputed.read(settings, model, columns)
     return settings, model, data, incomplete
 
@@ -132,7 +144,7 @@ def _test_data(settings, model):
             scaling,
             model.latent_dim,
             with_channels=len(model.event_shape) == 3,
-            columns=_saved.columns(settings.model),
+            columns=_origin.columns(settings.model),
         )
     except ValueError as error:
         if isinstance(error, _settings.FlagError):

@@ -56,6 +56,13 @@ def table(path, header=None, drop_columns=(), decimal=None, missing=None):
     return read(path, header, drop_columns, decimal, missing)[0]
 
 
+def column_names(path, header=None, decimal=None):
+    """Returns the names of all columns of a file, a list; see `table`."""
+    path = _checked(path)
+    layout = table_layout.infer(path, header, decimal)
+    return _names(layout, len(next(layout.rows(path))))
+
+
 def load(path, header=None, drop_columns=(), decimal=None, missing=None, **kwargs):
     """Returns the `Dataset` of a file, with names and description of its columns."""
     x, names, description = read(path, header, drop_columns, decimal, missing)
@@ -64,16 +71,12 @@ def load(path, header=None, drop_columns=(), decimal=None, missing=None, **kwarg
 
 def read(path, header=None, drop_columns=(), decimal=None, missing=None):
     """Returns numbers, names of their columns, and what was inferred; see `table`."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"`path` must be an existing file. Received: path={str(path)!r}"
-        )
+    path = _checked(path)
     if decimal not in (None, ".", ","):
         raise ValueError(f"`decimal` must be '.' or ','. Received: decimal={decimal!r}")
     layout = table_layout.infer(path, header, decimal)
     frame = _frame(path, layout)
-    names = _names(layout, frame)
+    names = _names(layout, frame.shape[1])
     wanted = _wanted(names, drop_columns)
     first_row = 1 + (layout.names is not None)
     found, remarks = [], []
@@ -103,6 +106,15 @@ def read(path, header=None, drop_columns=(), decimal=None, missing=None):
             ]
         ),
     )
+
+
+def _checked(path):
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`path` must be an existing file. Received: path={str(path)!r}"
+        )
+    return path
 
 
 def _lines(found):
@@ -158,10 +170,10 @@ def _check_lengths(path, layout):
 # === Columns ===
 
 
-def _names(layout, frame):
+def _names(layout, width):
     """Returns a name for each column, and no name twice."""
     names = []
-    for j, name in enumerate(layout.names or [""] * frame.shape[1]):
+    for j, name in enumerate(layout.names or [""] * width):
         unique = name = name or f"column_{j + 1}"
         number = 1
         while unique in names:

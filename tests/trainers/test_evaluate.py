@@ -374,3 +374,73 @@ def test_a_column_is_not_repeated(named, tmp_path):
             _settings.FlagError, match=r"`--dataset` must have .*\(1,\)"
         ):
             figures(path, tmp_path / name, tmp_path / "figures.json")
+
+
+# === Flags of the run ===
+
+
+@pytest.fixture(scope="module")
+def binarized(tmp_path_factory):
+    """A run on one of two arrays, binarised, of a model that is not trained."""
+    directory = tmp_path_factory.mktemp("binarized")
+    x = np.random.default_rng(0).uniform(size=(60, 6))
+    np.savez(directory / "two.npz", one=x[:, :4], two=x)
+    args = (f"--dataset={directory / 'two.npz'}", "--key=two", "--binarize=dynamic")
+    programs.TRAIN.begin(directory / "run", *args, "--validation_fraction=0.5")
+    return directory / "run" / "best.keras", x
+
+
+def test_flags_of_the_data_are_those_of_the_run(binarized, tmp_path):
+    path, x = binarized
+    output, dataset = tmp_path / "figures.json", path.parents[1] / "two.npz"
+    given = "--key=two", "--binarize=dynamic", "--validation_fraction=0.5"
+    said, expected = figures(path, dataset, output, *given)
+    assert "As in the run" not in said
+    args = (f"--model={path}", "--eval_samples=2", f"--output={output}")
+    said = programs.evaluated(*args)
+    assert json.loads(output.read_text()) == expected
+    assert said.startswith(f"As in the run in {path.parent}: --dataset={dataset} --key")
+    for flag in given:
+        assert f" {flag}" in said.partition("\n")[0]
+    assert "not the data of the run" not in said
+    # Those that are given count, and those of another kind of file are left out.
+    with pytest.raises(_settings.FlagError, match=r"examples of shape \(6,\)"):
+        programs.evaluated(*args, "--key=one")
+    programs.evaluated(*args, "--binarize=none")
+    assert json.loads(output.read_text())["binarize"] == "none"
+    np.save(tmp_path / "two.npy", np.round(x[::-1]))
+    said, found = figures(path, tmp_path / "two.npy", output)
+    assert (found["key"], found["binarize"]) == (None, "dynamic")
+    assert "These are not the data of the run: their test split" in said
+
+
+def test_a_run_whose_data_are_gone_asks_for_others(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(size=(60, 6)))
+    programs.TRAIN.begin(tmp_path / "run", f"--dataset={tmp_path / 'x.npy'}")
+    (tmp_path / "x.npy").unlink()
+    with pytest.raises(_settings.FlagError, match="`--dataset` must be given, because"):
+        programs.evaluated(f"--model={tmp_path / 'run' / 'best.keras'}")
+
+
+def test_columns_that_the_run_left_out_may_be_missing(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    frame = pd.DataFrame(x, columns=NAMES).assign(name="text", place="here")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    dataset = f"--dataset={tmp_path / 't.csv'}"
+    run, drop = tmp_path / "run", "--drop_columns=name,place"
+    programs.TRAIN.begin(run, dataset, drop, "--standardize=columns")
+    output, found = tmp_path / "figures.json", []
+    for columns in (list(frame), NAMES, ["name", *NAMES]):
+        frame[columns].to_csv(tmp_path / "new.csv", index=False)
+        found.append(figures(run / "best.keras", tmp_path / "new.csv", output)[1])
+    assert [one["drop_columns"] for one in found] == [["name", "place"], None, ["name"]]
+    elbos = [one["negative_elbo"] for one in found]
+    assert elbos[1:] == pytest.approx(elbos[:1] * 2, rel=1e-5)
+
+
+def test_a_model_of_sentences_is_refused(tmp_path):
+    vocabulary = kv.datasets.Vocabulary.of(kv.datasets.grammar(20, seed=1))
+    vae = kv.SentenceVAE(vocabulary, latent_dim=2, units=4, embedding_dim=4, seed=0)
+    vae.save(tmp_path / "vae.keras")
+    with pytest.raises(_settings.FlagError, match="`--model` must be of numbers"):
+        programs.evaluated(f"--model={tmp_path / 'vae.keras'}")
