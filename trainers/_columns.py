@@ -2,6 +2,7 @@
 
 import re
 
+from keras_vae.datasets import tables
 from trainers import _settings
 
 # What the reader calls columns without names.
@@ -34,7 +35,7 @@ def places(found, known, settings):
             "`--dataset` must have the columns that the model was trained on, "
             f"{listed(known)}. Received: "
             f"{_settings.written('dataset', settings.dataset)}, "
-            + " and ".join(_faults(missing, others, settings.drop_columns))
+            + _fault(missing, others, settings.drop_columns or ())
         )
     return [list(found).index(name) for name in known]
 
@@ -43,12 +44,12 @@ def _have_names(columns):
     return bool(columns) and not all(map(_NUMBERED.fullmatch, columns))
 
 
-def _faults(missing, others, dropped):
-    if missing:
-        yield f"which lacks {listed(missing)}"
-    if others:
-        flag = _settings.written("drop_columns", [*(dropped or ()), *others])
-        yield f"which has {listed(others)} too: pass {flag}"
+def _fault(missing, others, dropped):
+    if not missing:
+        flag = tables.drop_flag([*dropped, *others])
+        return f"which has {listed(others)} too: leave them out, {flag}"
+    instead = f", and has {listed(others)}" if others else ""
+    return f"which lacks {listed(missing)}{instead}"
 
 
 def listed(names):

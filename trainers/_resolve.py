@@ -232,11 +232,11 @@ def evaluate(values):
             f"--standardize={data.standardize}"
         )
     for name in ("output", "impute"):
-        path = found[name]
-        if path is not None and not pathlib.Path(path).absolute().parent.is_dir():
+        path = None if found[name] is None else pathlib.Path(found[name]).absolute()
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise _settings.FlagError(
                 f"`--{name}` must be a file in a directory that exists. Received: "
-                f"--{name}={path}"
+                f"--{name}={found[name]}"
             )
     return _settings.EvaluateSettings(data=data, given=given, **found)
 

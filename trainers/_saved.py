@@ -12,6 +12,8 @@ from trainers import _origin
 from trainers import _settings
 from trainers import _units
 
+_SCALING = "Remove it to take the data as they are."
+
 
 def load(settings):
     """Loads the VAE that the flags name.
@@ -54,10 +56,19 @@ def scaling(settings, model):
     if _units.takes_own(model):
         return None
     path = _origin.directory(settings.model) / "scaling.json"
-    found = _files.read_json(path, dict, "Remove it to take the data as they are.")
+    found = _files.read_json(path, dict, _SCALING)
     if found is None:
         return None
-    return _data.Scaling(np.array(found["mean"]), np.array(found["scale"]))
+    try:
+        numbers = (np.array(found[name], np.float64) for name in ("mean", "scale"))
+        scaling = _data.Scaling(*numbers)
+        # It says what mean and scale cannot be.
+        _units.normalization(scaling)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _files.FileError(
+            f"{path} must hold mean and scale of the data: {error}. {_SCALING}"
+        ) from error
+    return scaling
 
 
 def _read(path):
@@ -98,6 +109,7 @@ def _at(model, beta):
     if beta is None or not limits[0] <= beta <= limits[1]:
         raise _settings.FlagError(
             "`--beta` must say which weight of the Multi-Rate VAE is meant, from "
-            f"{limits[0]:.4g} to {limits[1]:.4g}. Received: --beta={beta}"
+            f"{limits[0]:.4g} to {limits[1]:.4g}. Received: "
+            f"{_settings.written('beta', beta)}"
         )
     return kv.weighing.with_own_noise(model.at(beta), beta)

@@ -21,8 +21,10 @@ data with gaps, and `--impute` writes all of a file with the gaps filled in.
 
 import dataclasses
 import json
+import math
 import pathlib
 
+import numpy as np
 from absl import flags
 
 import keras_vae as kv
@@ -63,9 +65,18 @@ def prepare(settings):
         )
     settings, words = _origin.with_flags(settings)
     _check_files(settings)
-    data = _test_data(settings, model)
-    lines = words, data.description, _origin.remark(settings.model, data.contents)
-    data = dataclasses.replace(data, description="\n".join(filter(None, lines)))
+    data = _test_data(settings, model, words)
+    _check_data(settings, model, data)
+    settings = dataclasses.replace(settings, data=_read_for(model, settings))
+    incomplete = None
+    if settings.impute is not None:
+        columns = _origin.columns(settings.model)
+        incomplete = _imputed.read(settings, model, columns)
+    return settings, model, data, incomplete
+
+
+def _check_data(settings, model, data):
+    """Checks that a model takes such data."""
     x = data.test
     received = f"Received: --dataset={settings.data.dataset}"
     if data.num_classes is not None and data.num_classes > _num_classes(model):
@@ -87,12 +98,6 @@ def prepare(settings):
             f"`--dataset` must suit the likelihood of --model={settings.model}. "
             f"{received}: {error}"
         ) from error
-    settings = dataclasses.replace(settings, data=_read_for(model, settings))
-    incomplete = None
-    if settings.impute is not None:
-        columns = _origin.columns(settings.model)
-        incomplete = _imputed.read(settings, model, columns)
-    return settings, model, data, incomplete
 
 
 def _check_files(settings):
@@ -131,28 +136,33 @@ def _read_for(model, settings):
     return dataclasses.replace(settings.data, missing=missing, condition=condition)
 
 
-def _test_data(settings, model):
-    scaling, data = None, _read_for(model, settings)
-    if data.standardize == "auto":
+def _test_data(settings, model, words):
+    """Returns the data, described; `words` say which flags are those of the run."""
+    scaling, read = None, _read_for(model, settings)
+    if read.standardize == "auto":
         scaling = _saved.scaling(settings, model)
-        data = dataclasses.replace(data, standardize="none")
-    _check_units(data, model, settings)
+        read = dataclasses.replace(read, standardize="none")
+    _check_units(read, model, settings)
     try:
-        return _data.load(
-            data,
+        data = _data.load(
+            read,
             None,
             scaling,
             model.latent_dim,
             with_channels=len(model.event_shape) == 3,
             columns=_origin.columns(settings.model),
         )
+    except _settings.FlagError as error:
+        # It may name a flag that was not given.
+        text = f"{error}. {words}" if words else f"{error}"
+        raise _settings.FlagError(text) from error
     except ValueError as error:
-        if isinstance(error, _settings.FlagError):
-            raise
         raise _settings.FlagError(
             f"`--dataset` must have the shape of the scaling.json of "
-            f"--model={settings.model}. Received: --dataset={data.dataset}: {error}"
+            f"--model={settings.model}. Received: --dataset={read.dataset}: {error}"
         ) from error
+    lines = words, data.description, _origin.remark(settings.model, data.contents)
+    return dataclasses.replace(data, description="\n".join(filter(None, lines)))
 
 
 def _check_units(data, model, settings):
@@ -185,6 +195,13 @@ def evaluate(settings, model, data, incomplete=None):
     """
     x = data.inputs("test")
     metrics = _program.evaluate(model, x, settings.batch_size, settings.eval_samples)
+    if not math.isfinite(metrics["negative_elbo"]):
+        low, high = np.nanmin(data.test), np.nanmax(data.test)
+        raise _settings.FlagError(
+            "`--dataset` must hold values near those that the model was trained on; of "
+            f"these -ELBO is {metrics['negative_elbo']}. Received: --dataset="
+            f"{settings.data.dataset}, of which the model takes {low:.3g} to {high:.3g}"
+        )
     bounds, number = {}, settings.importance_samples
     if number:
         values = model.log_likelihood(

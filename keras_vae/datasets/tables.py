@@ -231,15 +231,17 @@ def _check(path, found):
     )
     remedy += "and code text as numbers"
     if len(bad) < len(found):
-        remedy += f", or leave columns out, {_drop([column.name for column in bad])}"
+        remedy += (
+            f", or leave columns out, {drop_flag([column.name for column in bad])}"
+        )
     raise ValueError(
         f"`path` must hold finite numbers. Received: {str(path)!r}, {len(bad)} of "
         f"{len(found)} columns of which do not: {'; '.join(reasons)}. {remedy}"
     )
 
 
-def _drop(names):
-    """The argument that leaves columns out, as the programs take it."""
+def drop_flag(names):
+    """Returns the argument that leaves columns out, as the programs take it."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names)
     return f"--drop_columns={shlex.quote(text.getvalue())}"

@@ -1,6 +1,7 @@
 """Saved models on data: the figures of the training program, and the likelihood."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import keras_vae as kv
+from trainers import _files
 from trainers import _flags
 from trainers import _program
 from trainers import _progress
@@ -243,7 +245,10 @@ def test_a_weight_of_a_multi_rate_vae_has_its_own_noise(multi, tmp_path):
         ("--model={tmp}/text.keras", "`--model` must be a complete .keras file"),
         ("--model={tmp}/dense.keras", "`--model` must hold a keras_vae.VAE.*Sequent"),
         ("--model={digits} --beta=1", "`--beta` must be left out"),
-        ("--model={multi}", "`--beta` must say which .* 0.01 to 2. Received: --beta=N"),
+        (
+            "--model={multi}",
+            "`--beta` must say which .* 0.01 to 2. Received: no --beta",
+        ),
         ("--model={multi} --beta=9", "`--beta` must say which .*=9"),
         ("--model={digits} --dataset=absent.npy", "`--dataset`=absent.npy: "),
         (
@@ -257,6 +262,11 @@ def test_a_weight_of_a_multi_rate_vae_has_its_own_noise(multi, tmp_path):
         (
             "--model={digits} --output={tmp}/none/x.json",
             "`--output` must be a file in a directory that exists",
+        ),
+        ("--model={digits} --output={tmp}", "`--output` must be a file in a directory"),
+        (
+            "--model={digits} --dataset=",
+            "`--dataset`=: `name` must be .*name=''",
         ),
         ("--model={digits} --eval_samples=0", "eval_samples"),
         ("--model={digits} --importance_samples=-1", "importance_samples"),
@@ -349,11 +359,11 @@ def test_columns_are_put_in_the_order_of_the_model(named, tmp_path):
         (["mass"], "'length', 'mass', 'age'. Received: .*lacks 'length', 'age'$"),
         (
             ["length", "mass", "year"],
-            "lacks 'age' and which has 'year' too: pass --drop_columns=year$",
+            "lacks 'age', and has 'year'$",
         ),
         (
             [*NAMES, "id", "year"],
-            "which has 'id', 'year' too: pass --drop_columns=id,year$",
+            "which has 'id', 'year' too: leave them out, --drop_columns=id,year$",
         ),
     ],
 )
@@ -374,6 +384,32 @@ def test_a_column_is_not_repeated(named, tmp_path):
             _settings.FlagError, match=r"`--dataset` must have .*\(1,\)"
         ):
             figures(path, tmp_path / name, tmp_path / "figures.json")
+
+
+def test_values_without_a_finite_bound_are_named(named, tmp_path):
+    path, frame = named
+    (frame * 1e30).to_csv(tmp_path / "far.csv", index=False)
+    with pytest.raises(_settings.FlagError, match="of these -ELBO is (inf|nan). Rece"):
+        figures(path, tmp_path / "far.csv", tmp_path / "figures.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"mean": [0, 0, 0]},
+        {"mean": [0, 0, 0], "scale": [1, 1, 0]},
+        {"mean": [0, 0], "scale": [1, 1, 1]},
+        {"mean": "x", "scale": [1, 1, 1]},
+    ],
+)
+def test_units_that_are_none_name_their_file(content, named, tmp_path):
+    shutil.copy(named[0], tmp_path / "best.keras")
+    scaling = tmp_path / "scaling.json"
+    scaling.write_text(json.dumps(content))
+    dataset = f"--dataset={named[0].parents[1] / 't.csv'}"
+    message = f"{scaling} must hold mean and scale of .* Remove it to take"
+    with pytest.raises(_files.FileError, match=message):
+        programs.evaluated(f"--model={tmp_path / 'best.keras'}", dataset)
 
 
 # === Flags of the run ===
@@ -406,6 +442,10 @@ def test_flags_of_the_data_are_those_of_the_run(binarized, tmp_path):
     # Those that are given count, and those of another kind of file are left out.
     with pytest.raises(_settings.FlagError, match=r"examples of shape \(6,\)"):
         programs.evaluated(*args, "--key=one")
+    np.save(tmp_path / "far.npy", 9 * x)
+    message = f"`--binarize`=dynamic: .*[.] As in the run in {path.parent}: --bin"
+    with pytest.raises(_settings.FlagError, match=message):
+        programs.evaluated(*args, f"--dataset={tmp_path / 'far.npy'}")
     programs.evaluated(*args, "--binarize=none")
     assert json.loads(output.read_text())["binarize"] == "none"
     np.save(tmp_path / "two.npy", np.round(x[::-1]))
