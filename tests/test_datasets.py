@@ -1162,9 +1162,10 @@ def test_load_reads_a_folder_of_images(tmp_path):
     assert loaded.train.shape == loaded.test.shape == (2, 4, 4, 3)
 
 
-def test_load_names_the_data_sets():
-    with pytest.raises(ValueError, match="`name` must be .*'digits'.*name='digit'"):
-        datasets.load("digit")
+@pytest.mark.parametrize("name", ["digit", ""])
+def test_load_names_the_data_sets(name):
+    with pytest.raises(ValueError, match=f"`name` must be .*'digits'.*name='{name}'"):
+        datasets.load(name)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import numpy as np
 from keras_vae import datasets
 from keras_vae import linear
 from keras_vae import normalization
+from trainers import _columns
+from trainers import _contents
 from trainers import _flag_checks
 from trainers import _settings
 from trainers import _units
@@ -49,6 +51,19 @@ class Scaling:
             "the data."
         )
 
+    def apply(self, x):
+        """Returns values in their own units as a model sees them.
+
+        Raises:
+            ValueError: If the examples have another shape.
+        """
+        if self.mean.ndim and x.shape[1:] != self.mean.shape:
+            # NumPy would repeat a column.
+            raise ValueError(
+                f"examples have shape {x.shape[1:]}, and units {self.mean.shape}"
+            )
+        return ((x - self.mean) / self.scale).astype("float32")
+
     def undo(self, x):
         """Returns standardised values in their own units."""
         return self.mean + self.scale * x
@@ -71,6 +86,7 @@ class Data:
         description: String, lines that say what was read.
         labels: Dict, names of splits to arrays (n,), those that have labels.
         num_classes: Integer, the classes of labels that the model takes, or None.
+        contents: Dict, what `_contents.of` says of the data as they were read, or None.
     """
 
     train: np.ndarray
@@ -81,6 +97,7 @@ class Data:
     description: str = ""
     labels: dict = dataclasses.field(default_factory=dict)
     num_classes: int | None = None
+    contents: dict | None = None
 
     def __iter__(self):
         """Yields train, validation and test."""
@@ -122,7 +139,14 @@ class Data:
         return -(-len(self.train) // batch_size)
 
 
-def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
+def load(
+    settings,
+    likelihood,
+    scaling=None,
+    latent_dim=8,
+    with_channels=False,
+    columns=None,
+):
     """Loads and splits the data that the flags name.
 
     Args:
@@ -131,6 +155,8 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
         scaling: `Scaling` that the values get, or None for that of the settings.
         latent_dim: Integer, dimensions of z, which the noise of a column depends on.
         with_channels: Boolean, whether images without an axis of channels get one.
+        columns: Sequence of strings, the order in which a model takes the columns of a
+            table, or None for that of the file.
 
     Returns:
         `Data`; with dynamic binarisation `train` is still grey.
@@ -148,7 +174,11 @@ def load(settings, likelihood, scaling=None, latent_dim=8, with_channels=False):
         columns=loaded.columns,
         description=loaded.description,
         labels=loaded.labels or {},
+        contents=_contents_of(loaded, settings),
     )
+    places = _columns.places(data.columns, columns, settings)
+    if places is not None and places != sorted(places):
+        data = _in_order(data, places)
     if with_channels and len(loaded.event_shape) == 2:
         data = _with_channels(data)
     data = _prepared(data, settings, likelihood, scaling, latent_dim)
@@ -160,17 +190,27 @@ def is_folder(dataset):
     return dataset not in datasets.named.LOADERS and pathlib.Path(dataset).is_dir()
 
 
+def _contents_of(loaded, settings):
+    """Returns what a run keeps of what its model sees, as it was read."""
+    parts = loaded._asdict()
+    if settings.condition == "labels":
+        labels = loaded.labels or {}
+        parts |= {f"labels of {name}": values for name, values in labels.items()}
+    return _contents.of(parts, loaded.columns)
+
+
 def reading(settings):
     """Returns the arguments of the reader that flags give, as a dict.
 
     Args:
         settings: `_settings.DataSettings`.
     """
+    header, decimal = settings.layout
     found = {
         "key": settings.key,
-        "header": {None: None, "true": True, "false": False}[settings.header],
+        "header": header,
         "drop_columns": settings.drop_columns,
-        "decimal": {None: None, "point": ".", "comma": ","}[settings.decimal],
+        "decimal": decimal,
         "image_size": settings.image_size,
         "grayscale": settings.grayscale,
         "max_bytes": settings.max_bytes,
@@ -179,13 +219,28 @@ def reading(settings):
     return {name: value for name, value in found.items() if value not in (None, ())}
 
 
+def _in_order(data, places):
+    """Returns a table whose columns stand as the model takes them."""
+    columns = tuple(data.columns[place] for place in places)
+    text = f"Columns are put in the order of the model: {_columns.listed(columns)}."
+    description = f"{data.description}\n{text}"
+    return _changed(
+        data, lambda x: x[:, places], columns=columns, description=description
+    )
+
+
 def _with_channels(data):
     shape = data.train.shape[1:]
     text = f"Images of shape {shape} get an axis of channels, {(*shape, 1)}."
-    train, validation, test = (x if x is None else x[..., None] for x in data)
     description = f"{data.description}\n{text}".strip()
+    return _changed(data, lambda x: x[..., None], description=description)
+
+
+def _changed(data, change, **others):
+    """Returns data of which all splits are changed by a function of the array."""
+    train, validation, test = (x if x is None else change(x) for x in data)
     return dataclasses.replace(
-        data, train=train, validation=validation, test=test, description=description
+        data, train=train, validation=validation, test=test, **others
     )
 
 
@@ -196,7 +251,9 @@ def _prepared(data, settings, likelihood, scaling, latent_dim):
     if settings.binarize == "none":
         if scaling is None:
             scaling = _scaling(data, settings, likelihood, latent_dim)
-        return data if scaling is None else _scaled(data, scaling)
+        if scaling is None:
+            return data
+        return _changed(data, scaling.apply, scaling=scaling)
     with _flag_checks.blamed("binarize", settings.binarize):
         data = dataclasses.replace(data, test=datasets.binarize(data.test, _TEST))
         if data.validation is not None:
@@ -299,16 +356,6 @@ def _have_own_noise(x, latent_dim):
     if np.isnan(x).any():
         return False
     return linear.are_noises_unequal(x[:_ROWS_AT_MOST], latent_dim)
-
-
-def _scaled(data, scaling):
-    train, validation, test = (
-        x if x is None else ((x - scaling.mean) / scaling.scale).astype("float32")
-        for x in data
-    )
-    return dataclasses.replace(
-        data, train=train, validation=validation, test=test, scaling=scaling
-    )
 
 
 def _automatic_standardization(data, likelihood):

@@ -86,7 +86,7 @@ def define_evaluate(values):
     """
     add = Definer(values)
     define_saved(add)
-    define_splits(add)
+    define_splits(add, "that of the model's run, and none for its model.keras")
     define_batch_size(add)
     define_seed(add)
     define_eval_samples(add)
@@ -97,11 +97,7 @@ def define_evaluate(values):
         "leaves it out.",
         low=0,
     )
-    add.string(
-        "impute",
-        None,
-        "File, .csv or .npy, for all of --dataset with missing elements filled in.",
-    )
+    add.string("impute", None, "A .csv or .npy for all of --dataset, gaps filled in.")
     add.string("output", None, "JSON file to write the figures and the diagnosis to.")
 
 
@@ -132,7 +128,11 @@ def define_data(add):
     add.string(
         "config", None, "Recipe: a name in trainers/recipes, or a path to a .py."
     )
-    define_splits(add)
+    define_splits(
+        add,
+        "noise for a table where that predicts better and else columns, whole for "
+        "other values outside [0, 1]",
+    )
     add.enum(
         "missing",
         "none",
@@ -149,8 +149,8 @@ def define_data(add):
     )
 
 
-def define_splits(add):
-    """Defines the flags that choose examples, by a `Definer`."""
+def define_splits(add, automatic):
+    """Defines flags that choose examples, and says what --standardize=auto is."""
     add.string(
         "dataset",
         "digits",
@@ -170,8 +170,7 @@ def define_splits(add):
         "auto",
         ("auto", *STANDARDIZATIONS),
         "Shift and scale the values: not, all alike, each column by its deviation, or "
-        "by its noise in a factor analysis; auto is noise for a table where that "
-        "predicts better and else columns, whole for other values outside [0, 1].",
+        f"by its noise in a factor analysis; auto is {automatic}.",
     )
     define_validation_fraction(add)
 

@@ -126,7 +126,7 @@ def prepare(settings, resolve, build, free=(), check_longer=None):
         with_channels=settings.model.network in _flag_checks.CONVOLUTIONAL,
     )
     settings = resolve(settings, data)
-    run = _run.Run(settings, free)
+    run = _run.Run(settings, free, data.contents)
     if run.is_longer:
         _flag_checks.check_longer(settings, run.planned_epochs)
         if check_longer is not None:

@@ -17,7 +17,6 @@ from trainers import _data
 from trainers import _files
 from trainers import _flag_checks
 from trainers import _flags
-from trainers import _imputed
 from trainers import _recipes
 from trainers import _settings
 from trainers import _weigh_checks
@@ -232,8 +231,9 @@ def evaluate(values):
     """
     found = parsed_lists(_given(values, _flags.define_evaluate))
     names = [field.name for field in dataclasses.fields(_settings.DataSettings)]
-    given = {name: found.pop(name) for name in names if name in found}
-    data = _settings.DataSettings(**given)
+    own = {name: found.pop(name) for name in names if name in found}
+    data = _settings.DataSettings(**own)
+    given = tuple(name for name in own if values[name].present)
     if data.binarize != "none" and data.standardize in ("whole", "columns", "noise"):
         raise _settings.FlagError(
             f"`--standardize` must be none with --binarize={data.binarize}, whose "
@@ -241,15 +241,13 @@ def evaluate(values):
             f"--standardize={data.standardize}"
         )
     for name in ("output", "impute"):
-        path = found[name]
-        if path is not None and not pathlib.Path(path).absolute().parent.is_dir():
+        path = None if found[name] is None else pathlib.Path(found[name]).absolute()
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
             raise _settings.FlagError(
                 f"`--{name}` must be a file in a directory that exists. Received: "
-                f"--{name}={path}"
+                f"--{name}={found[name]}"
             )
-    if found["impute"] is not None:
-        _imputed.check(found["impute"], data.dataset)
-    return _settings.EvaluateSettings(data=data, **found)
+    return _settings.EvaluateSettings(data=data, given=given, **found)
 
 
 def export(values):

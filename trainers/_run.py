@@ -3,10 +3,12 @@
 import contextlib
 import csv
 import json
+import math
 import pathlib
 
 import keras
 
+from trainers import _contents
 from trainers import _files
 from trainers import _lock
 from trainers import _settings
@@ -39,6 +41,15 @@ _EARLIER = {
     "clip_norm": None,
     "skip_norm": None,
 }
+# What the data say of these where the flags leave it to them.
+_BY_DATA = (
+    "beta_range",
+    "betas",
+    "epochs",
+    "likelihood",
+    "linear_path",
+    "schedule",
+)
 _HISTORY = "Remove it to report without the curves of the run."
 _BEST = "Remove best.keras and best.keras.json: a later epoch is the best then."
 _LAST = "Remove it to train from the last state, or from the first epoch without one."
@@ -49,7 +60,7 @@ class Run:
 
     | file | what |
     |---|---|
-    | `config.json` | the flags |
+    | `config.json` | the flags, and what tells if the data are still the same |
     | `scaling.json` | mean and scale of standardised data |
     | `history.csv`, `history.json` | the logs of the epochs |
     | `best.keras`, `last.keras` | the models |
@@ -72,15 +83,17 @@ class Run:
     Args:
         settings: `_settings.Settings`.
         free: Tuple of strings, further flags in which a resumed run may differ.
+        contents: Dict, what `_contents.of` says of the data, or None if they are not
+            read.
 
     Raises:
         _settings.FlagError: If the directory holds something that must not be touched,
-            or another process runs in it.
+            a run with other flags or of other data, or another process runs in it.
         _files.FileError: If a file that is needed cannot be read.
     """
 
-    def __init__(self, settings, free=()):
-        self._free = (*_FREE, *free)
+    def __init__(self, settings, free=(), contents=None):
+        self._free, self._contents = (*_FREE, *free), contents
         self.path = pathlib.Path(settings.run.run_dir)
         self.settings = settings.flat
         _lock.check_free(self.path)
@@ -142,21 +155,42 @@ class Run:
                 "the directory."
             )
         config = {**dict.fromkeys(self.settings), **_EARLIER, **config}
-        grows = self.settings["epochs"] > config["epochs"]
-        free = (*self._free, "epochs") if grows else self._free
-        different = [
-            f"{_settings.written(name, config[name])} became "
-            + _settings.written(name, value).removeprefix(f"--{name}=")
-            for name, value in self.settings.items()
-            if name not in free and config[name] != value
-        ]
+        different = self._different(config)
+        if all(name in _BY_DATA for name in different):
+            self._check_contents(config)
         if different:
             raise _settings.FlagError(
                 f"`--resume` must have the flags of the run in {path}, or choose "
                 "another --name; only --epochs may grow. Received: "
-                f"{'; '.join(different)}"
+                f"{'; '.join(different.values())}"
             )
         return config
+
+    def _different(self, config):
+        """Returns the flags that must be those of the run and are not, with words."""
+        grows = self.settings["epochs"] > config["epochs"]
+        free = (*self._free, "epochs") if grows else self._free
+        return {
+            name: f"{_settings.written(name, config[name])} became "
+            + _settings.written(name, value).removeprefix(f"--{name}=")
+            for name, value in self.settings.items()
+            if name not in free and config[name] != value
+        }
+
+    def _check_contents(self, config):
+        """Raises a `_settings.FlagError` if the data are not those of the run."""
+        before = config.get("contents")
+        # Runs of earlier versions do not know.
+        if before is None or self._contents is None:
+            return
+        change = _contents.change(before, self._contents)
+        if change:
+            raise _settings.FlagError(
+                f"`--dataset` must hold the data with which the run in {self.path} was "
+                "begun: put them back, or choose another --name for these. Received: "
+                f"{_settings.written('dataset', self.settings['dataset'])}, where "
+                f"{change}"
+            )
 
     @property
     def _history(self):
@@ -197,14 +231,15 @@ class Run:
             last = self.path / "last.keras"
             if self._state is None and last.is_file():
                 model.load_weights(last)
-                _states.write(self.path, model, self.rows)
+                _states.write(self.path, model, self.finished_epochs, self.rows)
                 self._state, _ = _states.newest(self.path)
             # In this order: whenever it is stopped, it is a run that can be resumed.
             for name in ("metrics.json", "last.keras"):
                 (self.path / name).unlink(missing_ok=True)
-        self.write_json(
-            "config.json", {**self.settings, "planned_epochs": self.planned_epochs}
-        )
+        more = {"planned_epochs": self.planned_epochs}
+        if self._contents is not None:
+            more["contents"] = self._contents
+        self.write_json("config.json", {**self.settings, **more})
 
     def restore(self, model):
         """Puts back the state of the last finished epoch, if there is one."""
@@ -219,7 +254,7 @@ class Run:
         """Writes all state after an epoch, and the logs."""
         row = {"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}}
         self.rows.append(row)
-        _states.write(self.path, model, self.rows)
+        _states.write(self.path, model, epoch + 1, self.rows)
         self._write_history()
 
     def _write_history(self):
@@ -235,9 +270,14 @@ class Run:
 
     @property
     def history(self):
-        """The logs as `fit` returns them: names to lists, one number per epoch."""
+        """The logs as `fit` returns them: names to lists, one number per epoch.
+
+        It is NaN for epochs of which the user has removed the logs.
+        """
+        rows = {row["epoch"]: row for row in self.rows}
+        epochs = range(1, max(rows, default=0) + 1)
         names = [name for name in (self.rows or [{}])[0] if name != "epoch"]
-        return {name: [row[name] for row in self.rows] for name in names}
+        return {n: [rows.get(e, {}).get(n, math.nan) for e in epochs] for n in names}
 
     def finish(self, metrics):
         """Writes the results, and removes what only resuming needs."""

@@ -8,8 +8,11 @@ import numpy as np
 import keras_vae as kv
 from trainers import _data
 from trainers import _files
+from trainers import _origin
 from trainers import _settings
 from trainers import _units
+
+_SCALING = "Remove it to take the data as they are."
 
 
 def load(settings):
@@ -19,8 +22,9 @@ def load(settings):
         settings: Settings with `model` and `beta`.
 
     Returns:
-        A compiled `keras_vae.VAE`: of a Multi-Rate VAE the plain one of a weight, with
-        a normal likelihood of fixed scale that of its own noise.
+        A compiled `keras_vae.VAE`: of a Multi-Rate VAE the plain one of a weight. That,
+        and a model of one weight that `trainers.weigh` keeps in `models/`, has its own
+        noise where the likelihood is a normal, which was trained at unit variance.
 
     Raises:
         _settings.FlagError: If there is no such model, or it is of another kind.
@@ -32,6 +36,8 @@ def load(settings):
             f"--model={settings.model}, which holds a {type(model).__name__}"
         )
     model = _at(model, settings.beta)
+    if _origin.is_one_of_several(settings.model):
+        model = kv.weighing.with_own_noise(model, model.objective.weight)
     model.compile()
     return model
 
@@ -49,11 +55,20 @@ def scaling(settings, model):
     """
     if _units.takes_own(model):
         return None
-    path = pathlib.Path(settings.model).with_name("scaling.json")
-    found = _files.read_json(path, dict, "Remove it to take the data as they are.")
+    path = _origin.directory(settings.model) / "scaling.json"
+    found = _files.read_json(path, dict, _SCALING)
     if found is None:
         return None
-    return _data.Scaling(np.array(found["mean"]), np.array(found["scale"]))
+    try:
+        numbers = (np.array(found[name], np.float64) for name in ("mean", "scale"))
+        scaling = _data.Scaling(*numbers)
+        # It says what mean and scale cannot be.
+        _units.normalization(scaling)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _files.FileError(
+            f"{path} must hold mean and scale of the data: {error}. {_SCALING}"
+        ) from error
+    return scaling
 
 
 def _read(path):
@@ -94,6 +109,7 @@ def _at(model, beta):
     if beta is None or not limits[0] <= beta <= limits[1]:
         raise _settings.FlagError(
             "`--beta` must say which weight of the Multi-Rate VAE is meant, from "
-            f"{limits[0]:.4g} to {limits[1]:.4g}. Received: --beta={beta}"
+            f"{limits[0]:.4g} to {limits[1]:.4g}. Received: "
+            f"{_settings.written('beta', beta)}"
         )
     return kv.weighing.with_own_noise(model.at(beta), beta)

@@ -49,6 +49,12 @@ class DataSettings:
     condition: str = "none"
 
     @property
+    def layout(self):
+        """Returns `header` and `decimal` as the reader of tables takes them."""
+        header = {None: None, "true": True, "false": False}[self.header]
+        return header, {None: None, "point": ".", "comma": ","}[self.decimal]
+
+    @property
     def known_as_missing(self):
         """Returns `missing` as the library takes it."""
         return None if self.missing == "none" else self.missing
@@ -142,6 +148,7 @@ class EvaluateSettings:
         data: `DataSettings`.
         model, beta, batch_size, seed, eval_samples, importance_samples, impute, output:
             See the flags of these names.
+        given: Tuple of strings, the flags of the data on the command line.
     """
 
     data: DataSettings
@@ -153,6 +160,7 @@ class EvaluateSettings:
     importance_samples: int
     impute: str | None
     output: str | None
+    given: tuple = ()
 
     # There is nothing to continue.
     run_dir = None

@@ -26,7 +26,7 @@ class State:
     Args:
         path: `pathlib.Path` of the file.
         epoch: Integer, the number of finished epochs.
-        rows: List of dicts, the logs of these epochs.
+        rows: List of dicts, the logs of these epochs; the user may have removed some.
         scale: Float, what divergences have multiplied the schedule of the learning
             rate by.
         arrays: Bytes, the numbers of the model as `.npz`.
@@ -56,26 +56,28 @@ class State:
             learning_rates.set_scale(model.optimizer, self.scale)
 
 
-def write(directory, model, rows):
-    """Writes the state after the last of some epochs, and removes all but the last two.
+def write(directory, model, epoch, rows):
+    """Writes the state after an epoch, and removes all but the last two.
 
     Args:
         directory: `pathlib.Path`.
         model: Compiled and built `keras.Model`.
-        rows: List of dicts, the logs of the epochs, the first one first.
+        epoch: Integer, the number of finished epochs.
+        rows: List of dicts, the logs of these epochs that there are, the first one
+            first.
     """
     arrays = io.BytesIO()
     # In memory: HDF5 takes the process with it where it cannot end a file.
     values = [np.asarray(variable.numpy()) for variable in _variables(model)]
     np.savez(arrays, *values)
     scale = learning_rates.scale(model.optimizer)
-    header = json.dumps({"epoch": len(rows), "rows": rows, "scale": scale}).encode()
+    header = json.dumps({"epoch": epoch, "rows": rows, "scale": scale}).encode()
     content = header + b"\n" + arrays.getvalue()
     old = paths(directory)
     # The number is in the name, so that one rename changes all.
-    with _files.replaced(directory / _NAME.format(len(rows))) as path:
+    with _files.replaced(directory / _NAME.format(epoch)) as path:
         path.write_bytes(_checksum(content) + b"\n" + content)
-    kept = {directory / _NAME.format(len(rows)), *old[1 - _KEPT :]}
+    kept = {directory / _NAME.format(epoch), *old[1 - _KEPT :]}
     for path in old:
         if path not in kept:
             path.unlink()

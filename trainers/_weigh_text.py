@@ -145,9 +145,10 @@ def prepare(values):
         values: Parsed `absl.flags.FlagValues`.
     """
     asked = resolve(values)
-    run = _run.Run(asked.settings)
+    text = sentence.read(asked.settings)
+    run = sentence.begun(asked.settings, text)
     _weigh_checks.check_longer(run)
-    return asked, run, sentence.read(asked.settings, run)
+    return asked, run, text
 
 
 def weigh(asked, run, text):
@@ -201,7 +202,7 @@ def _export(settings, run):
 
 def _measured(settings, text, progress):
     """Returns the figures of one weight on the data that choose."""
-    run, beta = _run.Run(settings), settings.train.kl_weight
+    run, beta = sentence.begun(settings, text), settings.train.kl_weight
     metrics = _files.read_json(run.path / "metrics.json", dict, "It is made anew.")
     if metrics is not None:
         progress.skip(settings.fit.epochs + 1)

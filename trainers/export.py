@@ -5,10 +5,9 @@
 
 Its endpoints are `serve`, `encode`, `sample_posterior`, `decode`, `generate`,
 `generate_with_noise` and `negative_elbo`. They take and give the data in their own
-units, also where the run standardised them (`scaling.json` beside the model); those of
-a `SentenceVAE` take and give strings. Of a Multi-Rate VAE it is the plain one of the
-weight `--beta`. An older SavedModel in that
-directory is replaced, other files are not.
+units, also where the run standardised them (its `scaling.json`); those of a
+`SentenceVAE` take and give strings. Of a Multi-Rate VAE it is the plain one of the
+weight `--beta`. An older SavedModel in that directory is replaced, other files are not.
 """
 
 import pathlib

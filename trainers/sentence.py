@@ -25,6 +25,7 @@ import numpy as np
 from absl import flags
 
 import keras_vae as kv
+from trainers import _contents
 from trainers import _data
 from trainers import _flag_checks
 from trainers import _model
@@ -55,6 +56,7 @@ class Text:
     test: np.ndarray
     vocabulary: kv.datasets.Vocabulary
     description: str
+    contents: dict
 
     def steps_per_epoch(self, batch_size):
         """How many batches of sentences of like length there are."""
@@ -73,23 +75,36 @@ def main(argv):
 
 def prepare(settings):
     """Returns the arguments of `train`: settings, run, `Text` and compiled model."""
-    run = _run.Run(settings)
+    text = read(settings)
+    run = begun(settings, text)
     if run.is_longer:
         _flag_checks.check_longer(settings, run.planned_epochs)
-    text = read(settings, run)
     return settings, run, text, build(settings, text)
 
 
-def read(settings, run):
+def begun(settings, text):
+    """Returns the `_run.Run` of sentences.
+
+    Args:
+        settings: `_sentence_settings.Settings`.
+        text: `Text`.
+
+    Raises:
+        _settings.FlagError: If the sentences are not those of the run, or see `Run`.
+    """
+    run = _run.Run(settings, contents=text.contents)
+    _check_words(settings, run, text.vocabulary)
+    return run
+
+
+def read(settings):
     """Returns the `Text` that the flags name, on which the settings can be followed.
 
     Args:
         settings: `_sentence_settings.Settings`.
-        run: `_run.Run`.
 
     Raises:
-        _settings.FlagError: If there are no such sentences, or others than those with
-            which the run was begun.
+        _settings.FlagError: If there are no such sentences.
     """
     given = {"max_length": settings.data.max_length}
     given = {} if given["max_length"] is None else given
@@ -97,14 +112,17 @@ def read(settings, run):
         loaded = kv.datasets.load(
             settings.data.dataset, data_dir=settings.data.data_dir, **given
         )
-        data = _data.Data(*_strings(loaded), description=loaded.description)
+        data = _data.Data(
+            *_strings(loaded),
+            description=loaded.description,
+            contents=_contents.of(loaded._asdict()),
+        )
     if data.validation is None and settings.data.validation_fraction:
         data = _data.hold_out(data, settings.data)
     words = settings.data.max_words
     with _flag_checks.blamed("dataset", settings.data.dataset):
         vocabulary = kv.datasets.Vocabulary.of(data.train, max_words=words)
-    _check_words(settings, run, vocabulary)
-    text = Text(*data, vocabulary=vocabulary, description=data.description)
+    text = Text(*data, vocabulary, data.description, data.contents)
     if settings.remedies.aggressive_steps and text.validation is None:
         raise _flag_checks.FlagError(
             "`--validation_fraction` must be positive with --aggressive_steps, which "
@@ -261,7 +279,7 @@ def trained(settings, run, text, model, progress, name=""):
 
 def _pretrain(settings, text, model, progress):
     """Gives a model the encoder of an autoencoder, a run within its own."""
-    run, autoencoder = _run.Run(settings), build(settings, text)
+    run, autoencoder = begun(settings, text), build(settings, text)
     with run.held():
         run.start(autoencoder)
         progress.skip(run.finished_epochs)

@@ -60,7 +60,8 @@ def load(name, data_dir=None, **kwargs):
     if name in named.LOADERS:
         _check_options(name, _NAMED.get(name, ()), kwargs)
         return named.LOADERS[name](data_dir=data_dir, **kwargs)
-    if path.is_dir():
+    # The path of no name would be the directory one is in.
+    if str(name) and path.is_dir():
         suffix = ""
     elif suffix not in _READERS or not suffix:
         *others, last = filter(None, _READERS)

@@ -57,6 +57,13 @@ def table(path, header=None, drop_columns=(), decimal=None, missing=None):
     return read(path, header, drop_columns, decimal, missing)[0]
 
 
+def column_names(path, header=None, decimal=None):
+    """Returns the names of all columns of a file, a list; see `table`."""
+    path = _checked(path)
+    layout = table_layout.infer(path, header, decimal)
+    return _names(layout, len(next(layout.rows(path))))
+
+
 def load(path, header=None, drop_columns=(), decimal=None, missing=None, **kwargs):
     """Returns the `Dataset` of a file, with names and description of its columns."""
     x, names, description = read(path, header, drop_columns, decimal, missing)
@@ -65,16 +72,12 @@ def load(path, header=None, drop_columns=(), decimal=None, missing=None, **kwarg
 
 def read(path, header=None, drop_columns=(), decimal=None, missing=None):
     """Returns numbers, names of their columns, and what was inferred; see `table`."""
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"`path` must be an existing file. Received: path={str(path)!r}"
-        )
+    path = _checked(path)
     if decimal not in (None, ".", ","):
         raise ValueError(f"`decimal` must be '.' or ','. Received: decimal={decimal!r}")
     layout = table_layout.infer(path, header, decimal)
     frame = _frame(path, layout)
-    names = _names(layout, frame)
+    names = _names(layout, frame.shape[1])
     wanted = _wanted(names, drop_columns)
     first_row = 1 + (layout.names is not None)
     found, remarks = [], []
@@ -104,6 +107,15 @@ def read(path, header=None, drop_columns=(), decimal=None, missing=None):
             ]
         ),
     )
+
+
+def _checked(path):
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`path` must be an existing file. Received: path={str(path)!r}"
+        )
+    return path
 
 
 def _lines(found):
@@ -171,10 +183,10 @@ def _check_lengths(path, layout):
 # === Columns ===
 
 
-def _names(layout, frame):
+def _names(layout, width):
     """Returns a name for each column, and no name twice."""
     names = []
-    for j, name in enumerate(layout.names or [""] * frame.shape[1]):
+    for j, name in enumerate(layout.names or [""] * width):
         unique = name = name or f"column_{j + 1}"
         number = 1
         while unique in names:
@@ -232,15 +244,17 @@ def _check(path, found):
     )
     remedy += "and code text as numbers"
     if len(bad) < len(found):
-        remedy += f", or leave columns out, {_drop([column.name for column in bad])}"
+        remedy += (
+            f", or leave columns out, {drop_flag([column.name for column in bad])}"
+        )
     raise ValueError(
         f"`path` must hold finite numbers. Received: {str(path)!r}, {len(bad)} of "
         f"{len(found)} columns of which do not: {'; '.join(reasons)}. {remedy}"
     )
 
 
-def _drop(names):
-    """The argument that leaves columns out, as the programs take it."""
+def drop_flag(names):
+    """Returns the argument that leaves columns out, as the programs take it."""
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(names)
     return f"--drop_columns={shlex.quote(text.getvalue())}"

@@ -50,6 +50,14 @@ class Program:
     def run_as_it_is(self, directory, *args):
         return self._perform(*self.prepare(directory, *args))
 
+    def begin(self, directory, *args):
+        """Begins a run and saves its model untrained; returns settings and data."""
+        settings, run, data, model = self.prepare(directory, *self.small, *args)
+        with run.held():
+            _program.start(settings, run, data, model)
+            model.save(run.path / "best.keras")
+        return settings, data
+
     def main(self, directory, *args):
         """Runs as from a shell; returns what it ends with, None if all went well."""
         name = self._perform.__module__.split(".")[-1]
@@ -120,12 +128,12 @@ def killed(epoch, after):
     """
     write = _states.write
 
-    def write_and_die(directory, model, rows):
-        if len(rows) != epoch:
-            write(directory, model, rows)
+    def write_and_die(directory, model, finished, rows):
+        if finished != epoch:
+            write(directory, model, finished, rows)
             return
         if after == "state":
-            write(directory, model, rows)
+            write(directory, model, finished, rows)
         raise Killed
 
     with pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,7 @@ from keras_vae import normalization
 from trainers import _data
 from trainers import _resolve
 from trainers import _settings
+from trainers import evaluate
 
 COLUMNS = ["length", "width", "mass", "age"]
 SCALES, MEANS = np.array([1.0, 10.0, 100.0, 0.1]), np.array([0.0, 5.0, 300.0, 1.0])
@@ -88,6 +89,63 @@ def test_an_array_is_filled_as_the_table_is(table):
     x = np.where(gaps, np.nan, whole).astype("float32")
     expected = keras.saving.load_model(model).impute(x, num_samples=50)
     np.testing.assert_allclose(np.load(array), expected, rtol=1e-5)
+
+
+def test_the_filled_table_has_the_columns_in_the_order_of_the_file(table, tmp_path):
+    whole, gaps = numbers()
+    frame = pd.DataFrame(np.where(gaps, np.nan, whole), columns=COLUMNS)
+    moved = ["age", "length", "mass", "width"]
+    frame[moved].to_csv(tmp_path / "moved.csv", index=False)
+    model, output = table / "run" / "model.keras", tmp_path / "filled.csv"
+    programs.evaluated(
+        f"--model={model}",
+        "--importance_samples=50",
+        f"--dataset={tmp_path / 'moved.csv'}",
+        f"--impute={output}",
+    )
+    filled = pd.read_csv(output)
+    assert list(filled.columns) == moved
+    x = np.where(gaps, np.nan, whole).astype("float32")
+    expected = keras.saving.load_model(model).impute(x, num_samples=50)
+    np.testing.assert_allclose(filled[COLUMNS].to_numpy(), expected, rtol=1e-5)
+
+
+def test_images_without_channels_are_filled_in_as_they_are_read(tmp_path):
+    generator = np.random.default_rng(0)
+    x = generator.uniform(0.2, 0.8, size=(60, 8, 6)).astype("float32")
+    gaps = generator.random(x.shape) < 0.2
+    np.save(tmp_path / "maps.npy", np.where(gaps, np.nan, x))
+    dataset, run = f"--dataset={tmp_path / 'maps.npy'}", tmp_path / "run"
+    args = (dataset, "--missing=nan", "--network=conv", "--filters=4")
+    programs.TRAIN.begin(run, *args)
+    output = tmp_path / "filled.npy"
+    args = (dataset, f"--impute={output}", "--importance_samples=3")
+    text = programs.evaluated(f"--model={run / 'best.keras'}", *args)
+    assert f"{gaps.sum()} missing elements of {x.size} are filled in" in text
+    filled = np.load(output)
+    np.testing.assert_array_equal(filled[~gaps], x[~gaps])
+    assert np.isfinite(filled).all()
+
+
+def test_what_cannot_be_filled_in_is_said_before_anything_is_measured(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "evaluate", lambda *args: pytest.fail("too late"))
+    x = np.random.default_rng(0).uniform(size=(60, 4))
+    np.savez(tmp_path / "parts.npz", train=x[:40], test=x[40:])
+    dataset, run = f"--dataset={tmp_path / 'parts.npz'}", tmp_path / "run"
+    programs.TRAIN.begin(run, dataset, "--missing=nan")
+    args = (f"--model={run / 'best.keras'}", f"--impute={tmp_path / 'filled.npy'}")
+    with pytest.raises(_settings.FlagError, match="`--dataset`=.*`key` must name one"):
+        programs.evaluated(*args, dataset)
+    # A value that the likelihood does not have, outside of the test split.
+    x[0] = 7.0
+    np.save(tmp_path / "far.npy", x)
+    with pytest.raises(_settings.FlagError, match=r"`--dataset`=.*far.npy: .*\[0, 1\]"):
+        programs.evaluated(*args, f"--dataset={tmp_path / 'far.npy'}")
+    for name in ("impute", "output"):
+        with pytest.raises(_settings.FlagError, match=f"`--{name}` must not be the fi"):
+            programs.evaluated(*args, dataset, f"--{name}={tmp_path / 'parts.npz'}")
 
 
 def test_figures_of_own_units_are_those_of_what_is_there(table):

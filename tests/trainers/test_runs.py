@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -370,6 +371,59 @@ def test_the_state_of_another_model_is_refused(stopped):
     check_one_line(text, "state-000002.bin is of another model")
 
 
+# === Data that have changed ===
+
+
+def test_data_that_have_changed_do_not_go_on(tmp_path):
+    x, directory = np.random.default_rng(0).uniform(size=(60, 4)), tmp_path / "run"
+    args = ("--resume", f"--dataset={tmp_path / 'mine.npz'}")
+    path = tmp_path / "mine.npz"
+    np.savez(path, x_train=x[:50], x_test=x[50:], y_train=np.arange(50) % 3)
+    programs.TRAIN.begin(directory, *args)
+    before = read(directory, "config.json")
+    assert before["contents"]["examples"]["train"]["shape"] == [50, 4]
+    # Values, of which some also make for another likelihood; and their number.
+    for train, test, message in (
+        (x[:50][::-1], x[50:], f"--dataset={path}, where train has other values$"),
+        (9 * x[:50], x[50:], f"--dataset={path}, where train has other values$"),
+        (x[:50], x[51:], r"where test of shape \(10, 4\) became \(9, 4\)$"),
+    ):
+        np.savez(path, x_train=train, x_test=test)
+        with pytest.raises(_settings.FlagError, match="`--dataset` must hold") as error:
+            programs.TRAIN.prepare(directory, *programs.SMALL, *args)
+        assert re.search(message, str(error.value))
+    # Flags that differ are named first.
+    with pytest.raises(_settings.FlagError, match="--hidden=16 became 5"):
+        programs.TRAIN.prepare(directory, *programs.SMALL, *args, "--hidden=5")
+    # Labels that the model does not take are none of its data.
+    np.savez(path, x_train=x[:50], x_test=x[50:], y_train=np.zeros(50, int))
+    programs.TRAIN.begin(directory, *args, "--epochs=101")
+    assert read(directory, "config.json")["contents"] == before["contents"]
+
+
+def test_labels_that_have_changed_do_not_go_on(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(60, 4))
+    dataset = f"--dataset={tmp_path / 'mine.npz'}"
+    args = (dataset, "--resume", "--condition=labels")
+    np.savez(tmp_path / "mine.npz", x=x, y=np.arange(60) % 3)
+    programs.TRAIN.begin(tmp_path / "run", *args)
+    np.savez(tmp_path / "mine.npz", x=x, y=np.arange(60) % 2)
+    with pytest.raises(_settings.FlagError, match="where labels of train has other"):
+        programs.TRAIN.prepare(tmp_path / "run", *programs.SMALL, *args)
+
+
+def test_a_run_that_knows_no_sums_of_its_data_goes_on(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(60, 4))
+    args = ("--resume", f"--dataset={tmp_path / 'mine.npy'}")
+    np.save(tmp_path / "mine.npy", x)
+    programs.TRAIN.begin(tmp_path / "run", *args)
+    config = read(tmp_path / "run", "config.json")
+    del config["contents"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    np.save(tmp_path / "mine.npy", x[::-1])
+    programs.TRAIN.begin(tmp_path / "run", *args)
+
+
 # === Ctrl-C ===
 
 
@@ -458,6 +512,24 @@ def test_a_longer_run_that_is_killed_goes_on(whole, tmp_path):
     assert len(read(directory, "history.json")) == 5
 
 
+def test_epochs_are_counted_without_their_history(whole, tmp_path):
+    directory = tmp_path / "run"
+    shutil.copytree(whole, directory)
+    for name in ("history.json", "history.csv"):
+        (directory / name).unlink()
+    longer = (*programs.SMALL, "--epochs=5", "--warmup=1 epoch", "--resume")
+    with programs.killed(5, "training"):
+        programs.TRAIN.run_as_it_is(directory, *longer)
+    assert [path.name for path in _states.paths(directory)] == [
+        "state-000003.bin",
+        "state-000004.bin",
+    ]
+    begun = programs.TRAIN.prepare(directory, *longer)[1]
+    assert begun.finished_epochs == 4
+    assert [row["epoch"] for row in begun.rows] == [4]
+    assert np.isfinite(begun.history["loss"]).tolist() == [False] * 3 + [True]
+
+
 def test_a_learning_rate_that_has_fallen_cannot_go_on(tmp_path):
     args = ("--warmup=1", "--learning_rate_decay=cosine")
     run(tmp_path, "--epochs=1", *args)
@@ -499,10 +571,10 @@ def test_a_run_that_diverges_stops_with_one_line(decay, tmp_path):
 def test_a_run_that_diverges_once_goes_on(tmp_path, monkeypatch):
     write, seen = _states.write, []
 
-    def write_and_spoil(directory, model, rows):
-        write(directory, model, rows)
+    def write_and_spoil(directory, model, epoch, rows):
+        write(directory, model, epoch, rows)
         seen.append(float(model.optimizer.learning_rate))
-        if len(rows) == 1:
+        if epoch == 1:
             bias = model.decoder.weights[-1]
             bias.assign(np.nan * bias)
 
@@ -519,16 +591,16 @@ def test_a_lowered_rate_is_resumed(tmp_path, monkeypatch):
     args = (*THREE, "--learning_rate_decay=cosine")
     write = _states.write
 
-    def lower_and_write(directory, model, rows):
+    def lower_and_write(directory, model, epoch, rows):
         learning_rates.set_scale(model.optimizer, 0.25)
-        write(directory, model, rows)
+        write(directory, model, epoch, rows)
 
     with programs.killed(2, "training"), monkeypatch.context() as patch:
         kill = _states.write
         patch.setattr(
             _states,
             "write",
-            lambda *a: lower_and_write(*a) if len(a[2]) == 1 else kill(*a),
+            lambda *a: lower_and_write(*a) if a[2] == 1 else kill(*a),
         )
         run(tmp_path, *args)
     session = programs.TRAIN.prepare(tmp_path, *programs.SMALL, *args, "--resume")

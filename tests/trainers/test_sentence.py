@@ -202,6 +202,11 @@ def test_a_run_goes_on_with_its_own_words(run, text, tmp_path):
     config["dataset"] = str(other)
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     flags = "--epochs=3", "--max_length=12", "--resume", f"--dataset={other}"
+    with pytest.raises(_settings.FlagError, match="where train has other values"):
+        PROGRAM.prepare(tmp_path / "run", *SMALL, *flags)
+    # Of an earlier version, which had no sums of the data.
+    del config["contents"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
     with pytest.raises(_settings.FlagError, match="must have the words of the run in"):
         PROGRAM.prepare(tmp_path / "run", *SMALL, *flags)
 
