@@ -500,6 +500,18 @@ def test_the_remedy_of_a_dead_level_keeps_what_the_model_has():
     assert "FreeBits" not in found.fix
 
 
+def test_a_wide_posterior_is_named_by_its_level():
+    vae = linear("bottom_up")
+    head = vae.latents[1].head
+    head.bias.assign(head.bias + np.float32([0.0, 0.0, 0.0, 5.0]))
+    (finding,) = [
+        finding
+        for finding in kv.diagnose(vae, X, audit=False).findings
+        if finding.name == "posterior_variance_explodes"
+    ]
+    assert finding.message.startswith("the posterior of z1 of level_2 is ")
+
+
 def test_noise_of_the_level_below_is_no_signal():
     vae = linear("bottom_up")
     # What is drawn of level 1 says nothing of x, and level 2 sees it alone.
