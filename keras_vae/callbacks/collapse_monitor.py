@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_vae import checks
 from keras_vae.callbacks.monitor import RemembersRun
 from keras_vae.weighing.diagnosing.diagnosis import diagnose
+from keras_vae.weighing.diagnosing.evidence import name_of_unit
 from keras_vae.weighing.diagnosing.subject import subject_of
 
 # Evidence written as scalars beside the verdict, if it was measured.
@@ -87,7 +88,7 @@ class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
     def _forget_run(self):
         self.diagnosis = None
         self.history = []
-        self.collapsed_since = []
+        self.collapsed_since, self._names = [], []
 
     def on_epoch_end(self, epoch, logs=None):
         """Diagnoses the model if a diagnosis is due."""
@@ -119,6 +120,10 @@ class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
         active = self.diagnosis.evidence.get("active")
         if active is None:
             return  # Diverged.
+        # Of a later look that finds the model diverged there are none.
+        self._names = [
+            name_of_unit(unit, self.diagnosis.evidence) for unit in range(len(active))
+        ]
         since = self.collapsed_since or [None] * len(active)
         self.collapsed_since = [
             None if used else epoch if first is None else first
@@ -128,9 +133,9 @@ class CollapseMonitor(RemembersRun, keras.callbacks.Callback):
     def _since(self):
         """Lists the epochs since which units are unused, counted from 1 as printed."""
         epochs = {}
-        for unit, epoch in enumerate(self.collapsed_since):
+        for name, epoch in zip(self._names, self.collapsed_since, strict=True):
             if epoch is not None:
-                epochs.setdefault(epoch + 1, []).append(f"z{unit}")
+                epochs.setdefault(epoch + 1, []).append(name)
         if not epochs:
             return ""
         words = [f"{n}: {', '.join(units)}" for n, units in sorted(epochs.items())]

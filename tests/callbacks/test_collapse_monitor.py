@@ -3,6 +3,7 @@ import linear
 import numpy as np
 import oracle
 import pytest
+import recipes
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
@@ -86,6 +87,25 @@ def test_it_remembers_since_when_each_unit_is_unused(capsys):
         .out.rstrip()
         .endswith("Unused since epoch 2: z1; since epoch 3: z0.")
     )
+
+
+def test_unused_units_are_named_by_their_levels(capsys):
+    recipe = recipes.make("ladder")
+    model = recipe.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    recipe.build(model)
+    for latent in model.latents[1:]:
+        latent.head.set_weights([0 * weight for weight in latent.head.get_weights()])
+    monitor = CollapseMonitor(recipe.x, verbose=2)
+    model.fit(recipe.x, verbose=0, callbacks=[monitor])
+    text = capsys.readouterr().out
+    assert monitor.collapsed_since[3:] == [0] * 4
+    assert "z0 of level_2, z1 of level_2, z0 of level_3, z1 of level_3." in text
+    # Once the model has diverged too.
+    model.latents[0].head.bias.assign(np.nan + model.latents[0].head.bias)
+    monitor.on_epoch_end(1)
+    text = capsys.readouterr().out
+    assert "diverged" in text
+    assert "z1 of level_3." in text
 
 
 def test_looks_are_taken_every_few_epochs_and_at_the_end(capsys):

@@ -1,5 +1,6 @@
 import dataclasses
 
+import absl.flags
 import keras
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import tensorflow as tf
 
 import keras_vae as kv
 from keras_vae.distributions import posteriors
+from trainers import _flags
+from trainers import _resolve
 
 SIZE, UNITS = 5, (3, 2)
 NOISE = 0.8
@@ -447,6 +450,66 @@ def test_the_verdict_names_a_dead_level(vae):
     assert 'group_size="latent"' in finding.fix
     alive = kv.diagnose(vae, x, audit=False)
     assert "dead_level" not in [finding.name for finding in alive.findings]
+
+
+def shifted(inference, **kwargs):
+    """A hierarchy whose codes of level 2 lie beside the prior."""
+    vae = linear(inference, **kwargs)
+    head = vae.latents[1].head
+    head.bias.assign(head.bias + np.float32([6.0, 6.0, 0.0, 0.0]))
+    return vae
+
+
+@pytest.mark.parametrize("inference", ["ladder", "top_down"])
+def test_remedies_are_those_of_a_hierarchy(inference):
+    x = np.random.default_rng(3).normal(size=(300, SIZE)).astype("float32")
+    diagnosis = kv.diagnose(shifted(inference), x, audit=False)
+    found = {finding.name: finding for finding in diagnosis.findings}
+    remedy = found["prior_holes"]
+    assert remedy.fix.startswith("`prior=kv.priors.GaussianMixture")
+    # What is advised can be made.
+    mixture = kv.priors.GaussianMixture(num_components=100)
+    linear(inference, prior=mixture, objective=kv.ELBO(kl="monte_carlo"))
+    behind = found["behind_linear"]
+    assert "linear_path" not in behind.fix + behind.flag
+    for finding in found.values():
+        values = absl.flags.FlagValues()
+        _flags.define_train(values)
+        given = f"train --model={inference} --dataset=digits {finding.flag}".split()
+        values(given)
+        _resolve.train(values)
+
+
+def test_the_remedy_of_a_dead_level_keeps_what_the_model_has():
+    def remedy(**kwargs):
+        vae = linear(**kwargs)
+        for weight in vae.latents[1].head.weights:
+            weight.assign(0 * weight)
+        x = np.random.default_rng(3).normal(size=(300, SIZE)).astype("float32")
+        findings = kv.diagnose(vae, x, audit=False).findings
+        (found,) = [f for f in findings if f.name == "dead_level"]
+        return found
+
+    flag = "--batch_normalization --schedule=linear --warmup=50%"
+    assert remedy(inference="bottom_up").flag == f"--model=ladder {flag}"
+    found = remedy(inference="top_down")
+    assert found.flag == f"--model=top_down {flag}"
+    assert "FreeBits" in found.fix
+    # A floor needs the closed form.
+    found = remedy(inference="ladder", objective=kv.ELBO(kl="monte_carlo"))
+    assert "FreeBits" not in found.fix
+
+
+def test_a_wide_posterior_is_named_by_its_level():
+    vae = linear("bottom_up")
+    head = vae.latents[1].head
+    head.bias.assign(head.bias + np.float32([0.0, 0.0, 0.0, 5.0]))
+    (finding,) = [
+        finding
+        for finding in kv.diagnose(vae, X, audit=False).findings
+        if finding.name == "posterior_variance_explodes"
+    ]
+    assert finding.message.startswith("the posterior of z1 of level_2 is ")
 
 
 def test_noise_of_the_level_below_is_no_signal():

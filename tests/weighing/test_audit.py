@@ -916,6 +916,25 @@ def test_learned_weight_of_a_vae():
     assert report.weight.reconstruction == "learned"
 
 
+@pytest.mark.parametrize(("weights", "latents"), [({}, 5), ({"level_2": 0.5}, 3)])
+def test_the_weight_of_levels_counts_the_latents_of_all_that_have_it(weights, latents):
+    encoder, decoder = kv.networks.mlp_levels([4, 3], (6,))
+    model = kv.HierarchicalVAE(
+        encoder,
+        decoder,
+        [3, 2],
+        likelihood="unit_normal",
+        objective=kv.ELBO(latent_weights=weights),
+        seed=0,
+    )
+    model.compile("adam")
+    report = audit(model, data((6,)))
+    assert report.weight.latent_dim == latents
+    assert report.weight.mean_weight("mean") == pytest.approx(
+        report.weight.mean_weight() * latents, rel=1e-6
+    )
+
+
 def test_named_posterior():
     x = data()
     model = functional(right_kl, summed_bce)

@@ -151,10 +151,16 @@ class Pair:
 
     @property
     def weight(self):
-        """The `Weight` of the first KL against the reconstruction, or None."""
+        """The `Weight` of the first KL against the reconstruction, or None.
+
+        Its latents are those of all KLs with that weight, which are one code together.
+        """
         if self.ratio is None:
             return None
-        sizes = self.reconstruction.event_shape, self.kls[0].latent_dim
+        first = self.first_coefficients
+        alike = [kl for kl in self.kls if all(map(close, kl.coefficients, first))]
+        latents = sum(kl.latent_dim for kl in alike)
+        sizes = self.reconstruction.event_shape, latents
         likelihood = self._largest[1].likelihood
         known = units.of_likelihood(likelihood, self.ratio, *sizes)
         form = self.reconstruction.form.removesuffix("_logits")

@@ -124,6 +124,20 @@ def _of_levels(codes, active):
     return found
 
 
+def name_of_unit(unit, evidence):
+    """Returns the name of a unit in words: "z3", or of a level "z0 of level_2".
+
+    Args:
+        unit: Integer, its place among those of all latents.
+        evidence: Dict, see `gather`.
+    """
+    for name, level in evidence.get("levels", {}).items():
+        if unit < level["units"]:
+            return f"z{unit} of {name}"
+        unit -= level["units"]
+    return f"z{unit}"
+
+
 def _stddev_per_unit(stddev, prior_stddev):
     """Returns the stddev of each unit in units of the prior's, over the examples."""
     if prior_stddev.ndim == 2:

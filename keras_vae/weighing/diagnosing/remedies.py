@@ -40,10 +40,11 @@ MIXTURE = Remedy(
     '`objective=kv.ELBO(kl="monte_carlo")`',
     "--prior=vamp_prior --num_components=100 --kl=monte_carlo",
 )
-# Pseudo-inputs need real numbers.
-MIXTURE_OF_TEXT = Remedy(
+# Pseudo-inputs need real numbers, and a single latent.
+MIXTURE_OF_NORMALS = Remedy(
     "`prior=kv.priors.GaussianMixture(num_components=100)` with "
-    '`objective=kv.ELBO(kl="monte_carlo")`'
+    '`objective=kv.ELBO(kl="monte_carlo")`',
+    "--prior=gaussian_mixture --num_components=100 --kl=monte_carlo",
 )
 STOPPED_EARLIER = Remedy(
     "`callbacks=[kv.callbacks.EarlyStopping(patience=10, restore_best_weights=True)]` "
@@ -54,7 +55,9 @@ STOPPED_EARLIER = Remedy(
 
 def mixture(case):
     """Returns the remedy for a prior that q(z) does not fill."""
-    return MIXTURE_OF_TEXT if case.subject.reads_classes else MIXTURE
+    if case.subject.reads_classes:
+        return MIXTURE_OF_NORMALS._replace(flag="")
+    return MIXTURE_OF_NORMALS if case.subject.is_hierarchy else MIXTURE
 
 
 def finished_ramp(steps):
@@ -111,12 +114,17 @@ def _family(case):
 def later_weight(case):
     """Returns the remedy for a posterior that has collapsed."""
     fix = 'train anew with `callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`'
-    relapsed = any(isinstance(o, FreeBits) for o in case.subject.objectives)
-    if case.analytic and not relapsed:
+    if _may_have_floors(case):
         nats = max(case["missing_rate"] / case["unused_units"] / 2, 0.05)
         bits = f"`objective=kv.objectives.FreeBits(nats={nats:.1g})`"
         fix += f"; if that relapses, {bits}"
     return Remedy(fix, "--schedule=linear --warmup=50%")
+
+
+def _may_have_floors(case):
+    """Whether free bits are possible, and not what has failed."""
+    relapsed = any(isinstance(o, FreeBits) for o in case.subject.objectives)
+    return case.analytic and not relapsed
 
 
 def code_alone(case):
@@ -144,20 +152,26 @@ def controlled_rate(case):
 
 def living_levels(case):
     """Returns the remedy for a level of a hierarchy that is dead."""
-    bits = '`objective=kv.objectives.FreeBits(nats=0.5, group_size="latent")`'
     model = getattr(case.subject.model, "inference", None)
+    kind = "ladder" if model in (None, "bottom_up") else model
     ladder = '`inference="ladder"`, ' if model == "bottom_up" else ""
-    return Remedy(
+    fix = (
         f"{ladder}batch normalization in the networks and "
-        '`callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`; if that is not '
-        f"enough, {bits}",
-        "--model=ladder --schedule=linear --warmup=50%",
+        '`callbacks=[kv.KLAnnealing(kv.schedules.linear("50%"))]`'
     )
+    if _may_have_floors(case):
+        bits = '`objective=kv.objectives.FreeBits(nats=0.5, group_size="latent")`'
+        fix += f"; if that is not enough, {bits}"
+    are_maps = any(len(variable.shape) > 1 for variable in case.subject.variables)
+    # The networks of maps that flags make have no batch normalization.
+    normalized = "" if are_maps else "--batch_normalization "
+    return Remedy(fix, f"--model={kind} {normalized}--schedule=linear --warmup=50%")
 
 
 def linear_start(case):
     """Returns the remedy for a model behind the linear one."""
+    if not case.subject.is_plain or case.subject.is_hierarchy:
+        # Only a single latent has a linear start that is known.
+        return Remedy(f"more epochs, then {STOPPED_EARLIER.fix}", STOPPED_EARLIER.flag)
     start = "`linear_path=True` and, once it is built, `vae.adapt(x)`"
-    if not case.subject.is_plain:
-        start = "more epochs"
     return Remedy(f"{start}, then {STOPPED_EARLIER.fix}", "--linear_path=data")

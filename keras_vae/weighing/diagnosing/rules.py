@@ -6,10 +6,10 @@ from keras_vae.weighing.auditing import Finding
 from keras_vae.weighing.curve.betas import is_noise
 from keras_vae.weighing.diagnosing import remedies
 from keras_vae.weighing.diagnosing.evidence import READ
+from keras_vae.weighing.diagnosing.evidence import name_of_unit
 from keras_vae.weighing.diagnosing.lost import EQUAL
 
-# A weight is on its ramp if it is below this fraction of its final value, or above the
-# final value divided by it.
+# A weight is on its ramp below this part of its final value, or above the inverse part.
 RAMP = 0.9
 # A variance has exploded if the posterior's standard deviation exceeds this many times
 # the prior's. Such a unit costs at least 2.9 nats and carries no information for them.
@@ -31,8 +31,7 @@ MISSING = 0.5
 NOTHING = 0.1
 # Ask if the decoder reads z only from this rate on, in nats; see `READ`.
 USED = 0.5
-# The decoder has another way to the data if, with z held fixed, it still decodes more
-# than this fraction of their variance.
+# There is another way to the data if this part of their variance is decoded without z.
 BYPASS = 0.1
 # A level of a hierarchy is dead if its rate is below this, in nats.
 DEAD = 0.1
@@ -181,8 +180,9 @@ def _variance_explodes(case):
     many = int(np.count_nonzero(widths > EXPLODED))
     yield _finding(
         "posterior_variance_explodes",
-        f"the posterior of z{unit} is {widths[unit]:.3g} times as wide as its prior: "
-        f"noise that the decoder cannot read, in {many} of {case['latent_dim']} units",
+        f"the posterior of {name_of_unit(unit, case.evidence)} is {widths[unit]:.3g} "
+        "times as wide as its prior: noise that the decoder cannot read, in "
+        f"{many} of {case['latent_dim']} units",
         remedies.NARROWER,
         {"unit": unit, "stddev": float(widths[unit]), "rate": case["rate"]},
     )
