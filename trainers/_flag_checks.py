@@ -16,6 +16,8 @@ MIXTURES = ("gaussian_mixture", "vamp_prior")
 FLOWS = ("inverse_autoregressive", "planar")
 WITHOUT_CLOSED_FORM = (*MIXTURES, "flow", *FLOWS)
 CONVOLUTIONAL = ("conv", "resnet")
+# Default of --latent_dim.
+LATENT_DIM = 8
 # Models with several levels of latents, by their inference.
 HIERARCHIES = ("bottom_up", "ladder", "top_down")
 # Data sets of sentences, beside .txt files.
@@ -109,6 +111,19 @@ def check_name(run):
                 "`--name` must be that of a directory within runs/; --run_dir takes "
                 f"any path. Received: --name={run.name}"
             )
+
+
+def check_no_latent_dim(model):
+    """Checks that no units were asked for beside those of the levels.
+
+    Args:
+        model: `_settings.ModelSettings`, as the flags give them.
+
+    Raises:
+        FlagError: If there are some.
+    """
+    cause = f"--model={model.model}, whose units are those of --levels"
+    _check_left_out({"latent_dim": LATENT_DIM}, model, cause)
 
 
 def check_levels(settings):

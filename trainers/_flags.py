@@ -230,7 +230,7 @@ def define_model(add, likelihoods, text):
     add.several("hidden", "Units of the encoder's dense layers; the decoder mirrors.")
     add.several("filters", "Channels of the halvings of conv and resnet.")
     add.string("activation", None, "Name of a Keras activation; default relu.")
-    add.integer("latent_dim", 8, "Dimensions of z.")
+    add.integer("latent_dim", _flag_checks.LATENT_DIM, "Dimensions of z.")
     add.enum(
         "linear_path",
         "auto",

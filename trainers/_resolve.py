@@ -87,6 +87,7 @@ def _with_levels(settings):
     """Returns settings whose levels, if the model has some, are known."""
     model = settings.model
     if model.model in _flag_checks.HIERARCHIES:
+        _flag_checks.check_no_latent_dim(model)
         levels = model.levels or _LEVELS.get(model.network, _LEVELS["mlp"])
         settings = settings.with_values(levels=levels, latent_dim=sum(levels))
     _flag_checks.check_levels(settings)

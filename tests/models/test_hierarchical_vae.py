@@ -472,6 +472,7 @@ def test_remedies_are_those_of_a_hierarchy(inference):
     linear(inference, prior=mixture, objective=kv.ELBO(kl="monte_carlo"))
     behind = found["behind_linear"]
     assert "linear_path" not in behind.fix + behind.flag
+    assert ("more epochs" in behind.fix, "fewer epochs" in behind.fix) == (True, False)
     for finding in found.values():
         values = absl.flags.FlagValues()
         _flags.define_train(values)

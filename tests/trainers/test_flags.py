@@ -64,6 +64,10 @@ IMPOSSIBLE = [
         "`--layers` must be left out with --network=resnet",
     ),
     ("--model=ladder --levels=4,2 --hidden=9", "`--hidden` must have one number for"),
+    (
+        "--model=ladder --levels=4,2 --latent_dim=10",
+        "`--latent_dim` must be left out with --model=ladder.*units are those of",
+    ),
     ("--model=ladder --levels=4,0", "`--levels` must be positive integers"),
     (
         "--model=top_down --levels=4 --posterior=planar",

@@ -46,9 +46,12 @@ MIXTURE_OF_NORMALS = Remedy(
     '`objective=kv.ELBO(kl="monte_carlo")`',
     "--prior=gaussian_mixture --num_components=100 --kl=monte_carlo",
 )
-STOPPED_EARLIER = Remedy(
+_STOPPING = (
     "`callbacks=[kv.callbacks.EarlyStopping(patience=10, restore_best_weights=True)]` "
-    "with `validation_data`, fewer epochs, or smaller networks",
+    "with `validation_data`"
+)
+STOPPED_EARLIER = Remedy(
+    f"{_STOPPING}, fewer epochs, or smaller networks",
     "--validation_fraction=0.1",
 )
 
@@ -172,6 +175,6 @@ def linear_start(case):
     """Returns the remedy for a model behind the linear one."""
     if not case.subject.is_plain or case.subject.is_hierarchy:
         # Only a single latent has a linear start that is known.
-        return Remedy(f"more epochs, then {STOPPED_EARLIER.fix}", STOPPED_EARLIER.flag)
+        return Remedy(f"more epochs, and {_STOPPING}", STOPPED_EARLIER.flag)
     start = "`linear_path=True` and, once it is built, `vae.adapt(x)`"
     return Remedy(f"{start}, then {STOPPED_EARLIER.fix}", "--linear_path=data")
