@@ -1,6 +1,7 @@
 """Words as integers, and sentences as batches of them."""
 
 import collections
+import hashlib
 
 import keras
 import numpy as np
@@ -15,6 +16,8 @@ from keras_vae.datasets.pipelines import steady
 PADDING, UNKNOWN, BEGIN, END = range(4)
 _SPECIAL = (text.PADDING, text.UNKNOWN, text.BEGIN, text.END)
 _SHUFFLE = 3
+# In files of weights.
+_WORDS = "words"
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -44,15 +47,19 @@ class Vocabulary(keras.layers.Layer):
     """
 
     def __init__(self, words, **kwargs):
-        super().__init__(**kwargs)
+        # Files of weights know layers by their names.
+        super().__init__(**{"name": "vocabulary", **kwargs})
         self.words = _checked(words)
         self._lookup = keras.layers.StringLookup(
             vocabulary=[text.BEGIN, text.END, *self.words],
             mask_token=text.PADDING,
             oov_token=text.UNKNOWN,
         )
+        # Compiled steps take ids, so that XLA meets no string.
+        self._lookup.supports_jit = True
         # A SavedModel takes no layer that is not built.
         self._lookup.build(None)
+        self._saved = self._digest()
         self.built = True
 
     @classmethod
@@ -164,6 +171,31 @@ def _checked(words):
     bad += [x for x, number in collections.Counter(words).items() if number > 1]
     if bad or not words:
         raise ValueError(
+    def save_own_variables(self, store):
+        """Saves what tells the words from others, see `keras.layers.Layer`."""
+        store[_WORDS] = self._digest()
+
+    def load_own_variables(self, store):
+        """Compares the words with those that were saved; see `keras.layers.Layer`.
+
+        Raises:
+            ValueError: If they are others: weights know words by their places.
+        """
+        # Keras asks again for each attribute that holds a layer, where nothing is
+        # saved. Weights of an earlier version say nothing at all.
+        if _WORDS in store.keys():
+            self._saved = store[_WORDS][:]
+        if (self._digest() != self._saved).any():
+            raise ValueError(
+                "`words` must be those of the vocabulary with which the weights were "
+                f"saved, which know words by their places. Received: {self.size} ids, "
+                f"of words that begin with {self.words[:3]}"
+            )
+
+    def _digest(self):
+        digest = hashlib.sha256("\n".join(self.words).encode()).digest()
+        return np.frombuffer(digest, "uint8")
+
             "`words` must be different strings without white space, at least one, and "
             f"none of {_SPECIAL}. Received: {f'{bad[0]!r} among ' if bad else ''}"
             f"{len(words)} words"

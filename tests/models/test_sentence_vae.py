@@ -395,6 +395,27 @@ def test_a_saved_model_takes_strings_and_needs_tensorflow_alone(lstm, tmp_path):
     assert generated == lstm.generate(3, seed=2, temperature=0.7).numpy().tolist()
 
 
+def test_an_asked_compilation_is_followed():
+    model, x = make(), kv.datasets.Vocabulary(["a", "b"]).encode(["a", "b a"])
+    model.compile("sgd", jit_compile=True)
+    assert model.jit_compile
+    found = model.train_on_batch(x)
+    model = make()
+    model.compile("sgd", jit_compile=False)
+    np.testing.assert_allclose(found, model.train_on_batch(x), rtol=1e-4)
+
+
+def test_weights_are_those_of_the_words(tmp_path):
+    path = tmp_path / "some.weights.h5"
+    make().save_weights(path)
+    make().load_weights(path)
+    other = kv.SentenceVAE(
+        kv.datasets.Vocabulary(["b", "a"]), latent_dim=2, units=5, embedding_dim=4
+    )
+    with pytest.raises(ValueError, match="`words` must be those .* saved"):
+        other.load_weights(path)
+
+
 @pytest.mark.parametrize(
     ("use", "message"),
     [
