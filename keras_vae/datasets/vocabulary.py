@@ -75,6 +75,9 @@ class Vocabulary(keras.layers.Layer):
         Returns:
             A `Vocabulary`; words that are equally frequent come in the order of their
             characters.
+
+        Raises:
+            ValueError: If an argument is invalid, or no word is left.
         """
         check_count("min_count", min_count)
         if max_words is not None:
@@ -83,6 +86,12 @@ class Vocabulary(keras.layers.Layer):
         counts = collections.Counter(word for x in sentences for word in x.split())
         counts.pop(text.UNKNOWN, None)
         frequent = [word for word, number in counts.items() if number >= min_count]
+        if not frequent:
+            raise ValueError(
+                "`sentences` must hold a word that occurs `min_count` times, other "
+                f"than {text.UNKNOWN}. Received: {len(sentences)} sentences, "
+                f"min_count={min_count}"
+            )
         frequent.sort(key=lambda word: (-counts[word], word))
         return cls(frequent[:max_words], **kwargs)
 
@@ -108,7 +117,10 @@ class Vocabulary(keras.layers.Layer):
             # A graph splits at white space of ASCII alone.
             sentences = tf.constant(text.plain(sentences), tf.string)
         words = tf.strings.split(sentences)
-        ids = tf.cast(self._lookup(words), tf.int32)
+        flat = tf.cast(self._lookup(words.flat_values), tf.int32)
+        # A graph cannot refuse what is written like the begin or the end.
+        flat = tf.where((flat == BEGIN) | (flat == END), UNKNOWN, flat)
+        ids = words.with_flat_values(flat)
         ends = tf.fill([ids.nrows(), 1], END)
         return tf.concat([ids, tf.cast(ends, tf.int32)], axis=1)
 
@@ -159,18 +171,6 @@ class Vocabulary(keras.layers.Layer):
         known, found = set(self.words), [w for x in sentences for w in x.split()]
         return sum(word in known for word in found) / max(1, len(found))
 
-    def get_config(self):
-        """Returns the config; `from_config` makes an equal layer from it."""
-        return {**super().get_config(), "words": self.words}
-
-
-def _checked(words):
-    words = list(words)
-    bad = [x for x in words if not isinstance(x, str) or x.split() != [x]]
-    bad += [x for x in _SPECIAL if x in words]
-    bad += [x for x, number in collections.Counter(words).items() if number > 1]
-    if bad or not words:
-        raise ValueError(
     def save_own_variables(self, store):
         """Saves what tells the words from others, see `keras.layers.Layer`."""
         store[_WORDS] = self._digest()
@@ -196,6 +196,18 @@ def _checked(words):
         digest = hashlib.sha256("\n".join(self.words).encode()).digest()
         return np.frombuffer(digest, "uint8")
 
+    def get_config(self):
+        """Returns the config; `from_config` makes an equal layer from it."""
+        return {**super().get_config(), "words": self.words}
+
+
+def _checked(words):
+    words = list(words)
+    bad = [x for x in words if not isinstance(x, str) or x.split() != [x]]
+    bad += [x for x in _SPECIAL if x in words]
+    bad += [x for x, number in collections.Counter(words).items() if number > 1]
+    if bad or not words:
+        raise ValueError(
             "`words` must be different strings without white space, at least one, and "
             f"none of {_SPECIAL}. Received: {f'{bad[0]!r} among ' if bad else ''}"
             f"{len(words)} words"
