@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_vae import datasets
 
 LINES = ["a b", "b c d e", "a", "c c c", "b a b"]
+VOCABULARY = datasets.Vocabulary(["a", "b"])
 
 
 @pytest.fixture
@@ -79,6 +80,28 @@ def test_sentences_come_back():
     # An end that is missing, and words after it.
     ids = tf.constant([[4, 5, 6], [4, 3, 5]])
     assert vocabulary.decode(ids).numpy().tolist() == [b"b c a", b"b"]
+
+
+@pytest.mark.parametrize(
+    "use", [datasets.count_words, datasets.Vocabulary.of, VOCABULARY.encode]
+)
+def test_one_string_is_no_list_of_sentences(use):
+    with pytest.raises(ValueError, match="`sentences` must be a list.*'a b'"):
+        use("a b")
+
+
+def test_no_word_of_a_sentence_is_its_begin_or_end():
+    with pytest.raises(ValueError, match="must not hold .*<eos>"):
+        VOCABULARY.encode(["a <eos> b"])
+    # A graph cannot say so: there the word is an unknown one.
+    found = tf.function(VOCABULARY.encode)(tf.constant(["a <eos> <bos>"]))
+    np.testing.assert_array_equal(found, VOCABULARY.encode(["a <unk> <unk>"]))
+
+
+@pytest.mark.parametrize("given", [{"sentences": ["<unk>", ""]}, {"min_count": 9}])
+def test_a_vocabulary_needs_words(given):
+    with pytest.raises(ValueError, match="`sentences` must hold .*min_count="):
+        datasets.Vocabulary.of(**{"sentences": LINES, **given})
 
 
 def test_a_vocabulary_is_saved_with_a_model(tmp_path):

@@ -54,20 +54,45 @@ def plain(sentences):
             values.
 
     Raises:
-        ValueError: If it holds anything else.
+        ValueError: If it holds anything else, or a word that stands for the begin or
+            the end of a sentence.
 
     Example:
     >>> from keras_vae.datasets import text
     >>> text.plain([b"a cat", " the\u00a0dog "])
     ['a cat', 'the dog']
     """
+    if isinstance(sentences, str | bytes):
+        raise ValueError(
+            f"`sentences` must be a list of strings. Received: {sentences!r}"
+        )
     values = sentences.numpy() if hasattr(sentences, "numpy") else sentences
-    texts = [x.decode() if isinstance(x, bytes) else x for x in values]
+    texts = [_decoded(x) if isinstance(x, bytes) else x for x in values]
     if other := [x for x in texts if not isinstance(x, str)]:
         raise ValueError(
             f"`sentences` must be strings. Received: {other[0]!r} among them"
         )
-    return [" ".join(x.split()) for x in texts]
+    split = [x.split() for x in texts]
+    for words in split:
+        if found := _reserved(words):
+            raise ValueError(
+                "`sentences` must not hold words that stand for the begin and the end "
+                f"of a sentence. Received: {found} in {' '.join(words)!r}"
+            )
+    return [" ".join(words) for words in split]
+
+
+def _decoded(sentence):
+    try:
+        return sentence.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`sentences` must be in UTF-8. Received: {sentence!r}"
+        ) from error
+
+
+def _reserved(words):
+    return {BEGIN, END} & set(words)
 
 
 def count_words(sentences):
@@ -130,7 +155,7 @@ def _lines(path):
     text = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
     lines = [line.split() for line in text.split("\n")]
     for number, words in enumerate(lines, 1):
-        if reserved := {BEGIN, END} & set(words):
+        if reserved := _reserved(words):
             raise ValueError(
                 "`path` must not hold words that stand for the begin and the end of a "
                 f"sentence. Received: {path}, whose line {number} holds {reserved}"

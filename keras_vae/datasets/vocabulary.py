@@ -1,6 +1,7 @@
 """Words as integers, and sentences as batches of them."""
 
 import collections
+import hashlib
 
 import keras
 import numpy as np
@@ -15,6 +16,8 @@ from keras_vae.datasets.pipelines import steady
 PADDING, UNKNOWN, BEGIN, END = range(4)
 _SPECIAL = (text.PADDING, text.UNKNOWN, text.BEGIN, text.END)
 _SHUFFLE = 3
+# In files of weights.
+_WORDS = "words"
 
 
 @keras.saving.register_keras_serializable("keras_vae")
@@ -44,15 +47,19 @@ class Vocabulary(keras.layers.Layer):
     """
 
     def __init__(self, words, **kwargs):
-        super().__init__(**kwargs)
+        # Files of weights know layers by their names.
+        super().__init__(**{"name": "vocabulary", **kwargs})
         self.words = _checked(words)
         self._lookup = keras.layers.StringLookup(
             vocabulary=[text.BEGIN, text.END, *self.words],
             mask_token=text.PADDING,
             oov_token=text.UNKNOWN,
         )
+        # Compiled steps take ids, so that XLA meets no string.
+        self._lookup.supports_jit = True
         # A SavedModel takes no layer that is not built.
         self._lookup.build(None)
+        self._saved = self._digest()
         self.built = True
 
     @classmethod
@@ -68,6 +75,9 @@ class Vocabulary(keras.layers.Layer):
         Returns:
             A `Vocabulary`; words that are equally frequent come in the order of their
             characters.
+
+        Raises:
+            ValueError: If an argument is invalid, or no word is left.
         """
         check_count("min_count", min_count)
         if max_words is not None:
@@ -76,6 +86,12 @@ class Vocabulary(keras.layers.Layer):
         counts = collections.Counter(word for x in sentences for word in x.split())
         counts.pop(text.UNKNOWN, None)
         frequent = [word for word, number in counts.items() if number >= min_count]
+        if not frequent:
+            raise ValueError(
+                "`sentences` must hold a word that occurs `min_count` times, other "
+                f"than {text.UNKNOWN}. Received: {len(sentences)} sentences, "
+                f"min_count={min_count}"
+            )
         frequent.sort(key=lambda word: (-counts[word], word))
         return cls(frequent[:max_words], **kwargs)
 
@@ -101,7 +117,10 @@ class Vocabulary(keras.layers.Layer):
             # A graph splits at white space of ASCII alone.
             sentences = tf.constant(text.plain(sentences), tf.string)
         words = tf.strings.split(sentences)
-        ids = tf.cast(self._lookup(words), tf.int32)
+        flat = tf.cast(self._lookup(words.flat_values), tf.int32)
+        # A graph cannot refuse what is written like the begin or the end.
+        flat = tf.where((flat == BEGIN) | (flat == END), UNKNOWN, flat)
+        ids = words.with_flat_values(flat)
         ends = tf.fill([ids.nrows(), 1], END)
         return tf.concat([ids, tf.cast(ends, tf.int32)], axis=1)
 
@@ -151,6 +170,31 @@ class Vocabulary(keras.layers.Layer):
         sentences = text.plain(sentences)
         known, found = set(self.words), [w for x in sentences for w in x.split()]
         return sum(word in known for word in found) / max(1, len(found))
+
+    def save_own_variables(self, store):
+        """Saves what tells the words from others, see `keras.layers.Layer`."""
+        store[_WORDS] = self._digest()
+
+    def load_own_variables(self, store):
+        """Compares the words with those that were saved; see `keras.layers.Layer`.
+
+        Raises:
+            ValueError: If they are others: weights know words by their places.
+        """
+        # Keras asks again for each attribute that holds a layer, where nothing is
+        # saved. Weights of an earlier version say nothing at all.
+        if _WORDS in store.keys():
+            self._saved = store[_WORDS][:]
+        if (self._digest() != self._saved).any():
+            raise ValueError(
+                "`words` must be those of the vocabulary with which the weights were "
+                f"saved, which know words by their places. Received: {self.size} ids, "
+                f"of words that begin with {self.words[:3]}"
+            )
+
+    def _digest(self):
+        digest = hashlib.sha256("\n".join(self.words).encode()).digest()
+        return np.frombuffer(digest, "uint8")
 
     def get_config(self):
         """Returns the config; `from_config` makes an equal layer from it."""

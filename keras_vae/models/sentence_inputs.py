@@ -25,8 +25,9 @@ class TakesSentences:
         """Returns the arguments x and batch_size of Keras for sentences."""
         if not are_strings(x):
             return x, batch_size
+        size = 32 if batch_size is None else batch_size
         seed = self.latent.noise.seed
-        return self.vocabulary.batches(x, batch_size or 32, seed, **kwargs), None
+        return self.vocabulary.batches(x, size, seed, **kwargs), None
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
         """Trains the model; see `VAE.fit`.
@@ -47,7 +48,8 @@ class TakesSentences:
                 _check_kwargs(**parts)
                 held_out = parts["x"]
         if are_strings(held_out):
-            size = kwargs.pop("validation_batch_size", None) or batch_size
+            size = kwargs.pop("validation_batch_size", None)
+            size = batch_size if size is None else size
             options = {"shuffle": False, "needs_known": False}
             kwargs["validation_data"], _ = self._batched(held_out, size, **options)
         options = {"initial_epoch": kwargs.get("initial_epoch", 0)}
@@ -82,10 +84,20 @@ def are_strings(x):
         x: Anything that a method takes as x.
 
     Raises:
-        ValueError: If x is a single string, or an empty list.
+        ValueError: If x is a single string, an empty list, or a `tf.data.Dataset` of
+            strings.
     """
     if isinstance(x, str | bytes):
         raise ValueError(f"`x` must be a list of sentences. Received: the string {x!r}")
+    if isinstance(x, tf.data.Dataset):
+        specs = tf.nest.flatten(x.element_spec)
+        if any(getattr(spec, "dtype", None) == tf.string for spec in specs):
+            raise ValueError(
+                "`x` must be a list of sentences, or batches of their ids, "
+                "`model.vocabulary.batches(sentences)`. Received: a tf.data.Dataset "
+                "of strings"
+            )
+        return False
     if tf.is_tensor(x):
         return x.dtype == tf.string
     if isinstance(x, np.ndarray):
@@ -94,7 +106,7 @@ def are_strings(x):
         return False
     if not x:
         raise ValueError("`x` must hold at least one sentence. Received: none")
-    return isinstance(x[0], str | bytes)
+    return any(isinstance(value, str | bytes) for value in x)
 
 
 def _check_kwargs(x, y=None, sample_weight=None, validation_split=0.0, **kwargs):

@@ -120,7 +120,7 @@ class SentenceVAE(TakesSentences, VAE):
             "output_dropout": output_dropout,
             "tie_weights": bool(tie_weights),
         }
-        _check(vocabulary, cell, pooling, uses_latent, **kwargs)
+        _check(vocabulary, self._arguments, **kwargs)
         seed = random.check_seed(seed)
         with default_policy(kwargs.get("dtype")):
             *networks, likelihood = _parts(vocabulary.size, seed, **self._arguments)
@@ -267,8 +267,9 @@ class SentenceVAE(TakesSentences, VAE):
         Returns:
             A float.
         """
+        words = count_words(x)
         total = self.log_likelihood(x, num_samples=num_samples, **kwargs).sum()
-        return float(np.exp(-total / count_words(x)))
+        return float(np.exp(-total / words))
 
     # === Saving ===
 
@@ -337,16 +338,39 @@ def _check_without_latent(posterior=None, prior=None, **kwargs):
             )
 
 
-def _check(vocabulary, cell, pooling, uses_latent, **kwargs):
+def _check(vocabulary, arguments, **kwargs):
     if not isinstance(vocabulary, Vocabulary):
         raise ValueError(
             "`vocabulary` must be a `keras_vae.datasets.Vocabulary`, for instance "
             f"`Vocabulary.of(sentences)`. Received: vocabulary={vocabulary!r}"
         )
-    for name, value, known in (("cell", cell, CELLS), ("pooling", pooling, POOLINGS)):
-        if value not in known:
+    for name, known in (("cell", CELLS), ("pooling", POOLINGS)):
+        if (value := arguments[name]) not in known:
             raise ValueError(
                 f"`{name}` must be one of {tuple(known)}. Received: {name}={value!r}"
             )
-    if not uses_latent:
+    _check_rates(arguments)
+    if decided := [name for name in _DECIDED if name in kwargs]:
+        raise ValueError(
+            f"`{decided[0]}` must be left out: a `SentenceVAE` makes its own. Take "
+            f"`VAE` for others. Received: {decided[0]}={kwargs[decided[0]]!r}"
+        )
+    if not arguments["uses_latent"]:
         _check_without_latent(**kwargs)
+
+
+# Of features alone some have to stay.
+_RATES = {
+    "word_dropout": "[0, 1]",
+    "embedding_dropout": "[0, 1)",
+    "output_dropout": "[0, 1)",
+}
+
+
+def _check_rates(arguments):
+    for name, interval in _RATES.items():
+        rate = check_number(name, arguments[name])
+        if rate > 1 or (rate == 1 and interval != "[0, 1]"):
+            raise ValueError(
+                f"`{name}` must be in {interval}. Received: {name}={rate:g}"
+            )

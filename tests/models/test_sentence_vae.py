@@ -395,6 +395,27 @@ def test_a_saved_model_takes_strings_and_needs_tensorflow_alone(lstm, tmp_path):
     assert generated == lstm.generate(3, seed=2, temperature=0.7).numpy().tolist()
 
 
+def test_an_asked_compilation_is_followed():
+    model, x = make(), kv.datasets.Vocabulary(["a", "b"]).encode(["a", "b a"])
+    model.compile("sgd", jit_compile=True)
+    assert model.jit_compile
+    found = model.train_on_batch(x)
+    model = make()
+    model.compile("sgd", jit_compile=False)
+    np.testing.assert_allclose(found, model.train_on_batch(x), rtol=1e-4)
+
+
+def test_weights_are_those_of_the_words(tmp_path):
+    path = tmp_path / "some.weights.h5"
+    make().save_weights(path)
+    make().load_weights(path)
+    other = kv.SentenceVAE(
+        kv.datasets.Vocabulary(["b", "a"]), latent_dim=2, units=5, embedding_dim=4
+    )
+    with pytest.raises(ValueError, match="`words` must be those .* saved"):
+        other.load_weights(path)
+
+
 @pytest.mark.parametrize(
     ("use", "message"),
     [
@@ -406,7 +427,23 @@ def test_a_saved_model_takes_strings_and_needs_tensorflow_alone(lstm, tmp_path):
         (lambda vae: vae.generate(1, top_p=1.5), "`top_p` must be in"),
         (lambda vae: make(cell="rnn"), "`cell` must be one of"),
         (lambda vae: make(pooling="mean"), "`pooling` must be one of"),
-        (lambda vae: make(output_dropout=1.0), "`rate` must be in"),
+        (lambda vae: make(output_dropout=1.0), r"`output_dropout` must be in \[0, 1\)"),
+        (lambda vae: make(word_dropout=1.5), r"`word_dropout` must be in \[0, 1\]"),
+        (lambda vae: make(word_dropout=None), "`word_dropout` must be a finite"),
+        (lambda vae: make(likelihood="normal"), "`likelihood` must be left out"),
+        (lambda vae: vae.fit(["<bos> a"]), "must not hold .*<bos>"),
+        (lambda vae: vae.log_likelihood(["a <eos> b"]), "must not hold .*<eos>"),
+        (lambda vae: vae.elbo([b"\xff a"]), "`sentences` must be in UTF-8.*xff"),
+        (lambda vae: vae.infer([None, "a"]), "must be strings. Received: None"),
+        (lambda vae: vae.fit(["a"], batch_size=0), "`batch_size` must be"),
+        (
+            lambda vae: vae.fit(["a"], validation_data=["a"], validation_batch_size=0),
+            "`batch_size` must be",
+        ),
+        (
+            lambda vae: vae.fit(tf.data.Dataset.from_tensors(["a"])),
+            "`x` must be a list of sentences.*vocabulary.batches",
+        ),
         (lambda vae: kv.SentenceVAE(WORDS), "`vocabulary` must be"),
         (lambda vae: vae.elbo(np.full((1, 2, 1), 9)), "class ids"),
         (lambda vae: vae.fit([]), "`x` must hold at least one sentence"),
