@@ -489,6 +489,7 @@ def test_thresholds_are_where_the_verdicts_turn():
 
 class _Subject:
     is_plain = True
+    is_hierarchy = False
     reads_classes = False
     likelihoods = (kv.distributions.Normal(1.0),)
     objectives = (kv.ELBO(),)
