@@ -26,14 +26,15 @@ def what_each_level_adds(model, x, originals):
 
 
 def rates_over_time(model, rates):
-    """Draws the KL of each unit at each time, the levels apart.
+    """Draws the KL of each unit at some epochs, the levels apart.
 
     Args:
         model: `keras_vae.HierarchicalVAE`.
-        rates: List of arrays (units,), nats, one for each time.
+        rates: Dict of epochs, counted from 1, to arrays (units,), nats.
 
     Returns:
         An array of pixels (height, width, channels).
     """
     sizes = {latent.name: latent.units for latent in model.latents}
-    return figures.pixels(figures.unit_rates(np.stack(rates), sizes))
+    values = np.stack(list(rates.values()))
+    return figures.pixels(figures.unit_rates(values, sizes, list(rates)))

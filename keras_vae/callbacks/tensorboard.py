@@ -124,14 +124,14 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.images_freq = check_count("images_freq", images_freq, 0)
         self.num_images = check_count("num_images", num_images, 1)
         self.seed = check_count("seed", seed, 0)
-        self._in_fit, self._path, self._rates = False, {}, []
+        self._in_fit, self._path, self._rates = False, {}, {}
 
     def on_train_begin(self, logs=None):
         """Checks that the model can encode the data."""
         if self.data is not None:
             _check_model(self.model, self.data, self._inputs)
         super().on_train_begin(logs)
-        self._in_fit, self._path, self._rates = True, {}, []
+        self._in_fit, self._path, self._rates = True, {}, {}
         if isinstance(self.model, VAE):
             with self._writers["train"].as_default(step=0):
                 with tf.summary.record_if(True):
@@ -159,7 +159,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             super().on_epoch_end(epoch, logs)
             if isinstance(self.model, VAE) and self._is_due(epoch):
                 with self._latent_writer.as_default(step=epoch):
-                    self._write_model()
+                    self._write_model(epoch)
         # Without a flush, nothing shows before the writers have filled their buffers.
         for writer in self._writers.values():
             writer.flush()
@@ -179,13 +179,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
             )
         return self._writers["latent"]
 
-    def _write_model(self):
+    def _write_model(self, epoch):
         model = self.model
         # In this scope layers neither keep losses nor change their state.
         with keras.StatelessScope():
             units = range(model.latent_dim)
             if self.data is not None:
-                units = self._write_units(model)
+                units = self._write_units(model, epoch)
             if figures.is_image(model.event_shape):
                 self._write_pictures(model, list(units)[:_MAX_UNITS])
         self._write_plane()
@@ -211,7 +211,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         # Validation of a Multi-Rate VAE is of one weight, its training of all.
         return getattr(self.model, "beta_range", None) is None
 
-    def _write_units(self, model):
+    def _write_units(self, model, epoch):
         """Writes measures of the units; returns the units by falling KL."""
         means, kl = [], []
         for start in range(0, len(self.data), _BATCH_SIZE):
@@ -241,9 +241,12 @@ class TensorBoard(keras.callbacks.TensorBoard):
             description="KL of each unit from the prior in nats, mean over the data.",
         )
         if len(model.latents) > 1:
-            self._rates.append(kl)
+            self._rates[epoch + 1] = kl
             drawn = rates_over_time(model, self._rates)
-            tf.summary.image("images/kl_of_units", drawn[None])
+            about = (
+                "KL of each unit in nats, mean over the data, by epochs of this `fit`."
+            )
+            tf.summary.image("images/kl_of_units", drawn[None], description=about)
         return units.tolist()
 
     def _write_means(self, means):
