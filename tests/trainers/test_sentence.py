@@ -225,7 +225,8 @@ def test_words_that_are_all_unknown_are_measured(tmp_path):
     metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
     assert np.isfinite(metrics["negative_log_likelihood"])
     names.write_text("<unk>\n" * 9)
-    with pytest.raises(_settings.FlagError, match="--dataset.*`words` must be"):
+    message = "--dataset.*`sentences` must hold a word"
+    with pytest.raises(_settings.FlagError, match=message):
         PROGRAM.prepare(tmp_path / "b", *SMALL, f"--dataset={names}")
 
 
